@@ -1,0 +1,117 @@
+/* The users service: CRUD and listing of users over JSON, on PostgreSQL or an embedded SQLite file. */
+#include "users.h"
+#include <proa/pg.h>
+#include <proa/sqlite.h>
+
+enum {
+    PURGE_EVERY_S = 600,
+    MIGRATE_RETRY_MS = 500,
+    ATTEMPT_MS = 5000,
+};
+
+static int migrate(struct users_app *app, struct proa_loop *loop, struct proa_error *err)
+{
+    struct proa_arena arena PROA_CLEANUP(proa_arena_done);
+    struct proa_deadline_scope scope PROA_CLEANUP(proa_deadline_leave) =
+        proa_deadline_enter(loop, proa_loop_now(loop) + PROA_MS(ATTEMPT_MS));
+
+    proa_arena_init(&arena, proa_loop_blocks(loop), 0);
+    PROA_TRY(store_migrate(proa_sql(app->db, loop, &arena, err)));
+    app->migrated = true;
+    return 0;
+}
+
+static void purge(struct users_app *app, struct proa_loop *loop)
+{
+    struct proa_arena arena PROA_CLEANUP(proa_arena_done);
+    struct proa_error err = {0};
+    uint64_t rows = 0;
+
+    proa_arena_init(&arena, proa_loop_blocks(loop), 0);
+    if (idempotency_purge(proa_sql(app->db, loop, &arena, &err), &rows) < 0)
+        proa_log_failure(app->logger, PROA_LOG_WARN, "forgetting old idempotency keys", &err);
+    else if (rows > 0)
+        PROA_INFO(app->logger, "forgot old idempotency keys", proa_kv_u64("count", rows));
+}
+
+/* Brings the schema up as soon as the database can be reached, then cleans up from time to time. */
+static int keep_house(void *arg)
+{
+    struct users_app *app = arg;
+    struct proa_loop *loop = app->loop;
+
+    while (!app->migrated) {
+        struct proa_error err = {0};
+
+        if (migrate(app, loop, &err) < 0) {
+            proa_log_failure(app->logger, PROA_LOG_WARN, "bringing the schema up to date", &err);
+            PROA_TRY(proa_sleep(loop, PROA_MS(MIGRATE_RETRY_MS)));
+        }
+    }
+    for (;;) {
+        purge(app, loop);
+        PROA_TRY(proa_sleep(loop, PROA_SECONDS(PURGE_EVERY_S)));
+    }
+}
+
+static int check_database(void *arg, struct proa_loop *loop, struct proa_error *err)
+{
+    struct users_app *app = arg;
+    struct proa_arena arena PROA_CLEANUP(proa_arena_done);
+
+    if (!app->migrated)
+        return proa_fail(err, PROA_EUNAVAILABLE, "the schema is not up to date yet");
+    proa_arena_init(&arena, proa_loop_blocks(loop), 0);
+    return proa_db_ping(proa_sql(app->db, loop, &arena, err));
+}
+
+static int start(struct proa_app *app, void *state, struct proa_error *err)
+{
+    static const struct proa_db_driver *const drivers[] = {&proa_sqlite_driver, &proa_pg_driver, NULL};
+    struct users_app *users = state;
+    struct proa_loop *loop = proa_loops_at(proa_app_loops(app), 0);
+    int rc;
+
+    users->logger = proa_app_logger(app);
+    users->loop = loop;
+    PROA_TRY(running_keys_init(&users->running));
+    PROA_TRY(proa_db_open(&(struct proa_db_options){.url = users->config.database_url.ptr,
+                                                    .drivers = drivers,
+                                                    .loops = proa_app_loops(app),
+                                                    .metrics = proa_app_metrics(app),
+                                                    .logger = users->logger},
+                          &users->db, err));
+    rc = migrate(users, loop, err);
+    /* A server that cannot be reached yet is waited for, in the background; anything else is a mistake to be told now. */
+    if (rc < 0 && rc != PROA_EUNAVAILABLE && rc != PROA_ETIMEDOUT && rc != PROA_EBUSY)
+        return rc;
+    if (rc < 0)
+        proa_log_failure(users->logger, PROA_LOG_WARN, "waiting for the database", err);
+    PROA_TRY(proa_app_add_check(app, &(struct proa_check){.name = "database", .check = check_database, .arg = users}));
+    return proa_app_start_task(app, "housekeeping", keep_house, users);
+}
+
+static void stop(struct proa_app *app, void *state)
+{
+    struct users_app *users = state;
+
+    (void)app;
+    proa_db_close(users->db);
+    running_keys_done(&users->running);
+}
+
+int main(int argc, char **argv)
+{
+    struct users_app users = {0};
+
+    return proa_app_run(&(struct proa_app_options){.name = "users",
+                                                   .doc = "Users over JSON, in PostgreSQL or SQLite.",
+                                                   .routes = users_routes,
+                                                   .routes_count = users_routes_count,
+                                                   .state = &users,
+                                                   .config_type = &users_config_type.type,
+                                                   .config = &users.config,
+                                                   .start = start,
+                                                   .stop = stop},
+                        argc, argv);
+}

@@ -1,0 +1,89 @@
+/** Metrics: counters, gauges and histograms with labels, written from any loop without a shared cache line.
+ *
+ *  Each loop writes to a shard of its own; a scrape adds them up, so sums are exact. Series are made once and
+ *  kept by their user; the hot path is one add to memory that only this loop writes.
+ */
+#ifndef PROA_METRICS_H
+#define PROA_METRICS_H
+
+#include <proa/buf.h>
+#include <proa/defs.h>
+#include <proa/error.h>
+#include <proa/loop.h>
+#include <proa/trace.h>
+
+PROA_BEGIN_DECLS
+
+enum {
+    PROA_METRIC_LABELS_MAX = 8,
+    PROA_METRIC_SERIES_DEFAULT = 2000, /**< series a metric may have; more share the series `overflow="true"` */
+    PROA_METRIC_BUCKETS_MAX = 32,
+};
+
+struct proa_metrics;
+/** @param shards  number of loops (1..PROA_LOOPS_MAX); threads that are no loop share one more. */
+PROA_MUST_USE int proa_metrics_new(uint32_t shards, struct proa_metrics **ret_metrics);
+/** Nobody writes any more. NULL is fine. */
+void proa_metrics_free(struct proa_metrics *metrics);
+
+struct proa_metric_options {
+    const char *name;   /**< Prometheus name with unit, without "_total": "http_requests", "…_duration_seconds". Static. */
+    const char *help;   /**< static */
+    const char *unit;   /**< "seconds", "bytes" or NULL; the name must end in it */
+    const char *labels[PROA_METRIC_LABELS_MAX]; /**< label names; static */
+    const double *buckets; /**< histograms: upper bounds, rising, without +Inf; NULL: 5 ms … 10 s as OTel's http.server.request.duration */
+    uint32_t buckets_count;
+    uint32_t series_max;   /**< 0: 2,000 */
+};
+
+struct proa_counter;   /**< a family */
+struct proa_gauge;
+struct proa_histogram;
+struct proa_counter_series; /**< one combination of label values */
+struct proa_gauge_series;
+struct proa_histogram_series;
+
+/** A family with the same name and kind is given again; another kind or other labels is PROA_EEXISTS. From any thread. */
+PROA_MUST_USE int proa_counter_new(struct proa_metrics *metrics, const struct proa_metric_options *options,
+                                   struct proa_counter **ret_counter, struct proa_error *err);
+PROA_MUST_USE int proa_gauge_new(struct proa_metrics *metrics, const struct proa_metric_options *options,
+                                 struct proa_gauge **ret_gauge, struct proa_error *err);
+PROA_MUST_USE int proa_histogram_new(struct proa_metrics *metrics, const struct proa_metric_options *options,
+                                     struct proa_histogram **ret_histogram, struct proa_error *err);
+
+/** The series of these label values (as many as the family has labels), made when new; past the limit the
+ *  overflow series. Never NULL: when memory is out, the overflow series too. Live as long as the registry. From any thread;
+ *  takes a lock, so keep what it returns. */
+struct proa_counter_series *proa_counter_with(struct proa_counter *counter, const proa_str *values);
+struct proa_gauge_series *proa_gauge_with(struct proa_gauge *gauge, const proa_str *values);
+struct proa_histogram_series *proa_histogram_with(struct proa_histogram *histogram, const proa_str *values);
+
+/** `shard`: proa_loop_index of the writing loop, or PROA_SHARD_OTHER from other threads. */
+#define PROA_SHARD_OTHER UINT32_MAX
+void proa_counter_add(struct proa_counter_series *series, uint32_t shard, uint64_t n);
+/** Sums of all shards. */
+uint64_t proa_counter_value(const struct proa_counter_series *series);
+/** Gauges are sums of what the shards added (in-flight counts) … */
+void proa_gauge_add(struct proa_gauge_series *series, uint32_t shard, int64_t n);
+/** … or a value set by one owner. */
+void proa_gauge_set(struct proa_gauge_series *series, double value);
+/** `exemplar` may be NULL; kept (last one per bucket and scrape) when sampled. */
+void proa_histogram_observe(struct proa_histogram_series *series, uint32_t shard, double value,
+                            const struct proa_trace_ids *exemplar);
+uint64_t proa_histogram_count(const struct proa_histogram_series *series, double *ret_sum);
+
+/** Called at each scrape before writing, to set gauges from facts (process_*, pools). Not under the lock. */
+PROA_MUST_USE int proa_metrics_on_scrape(struct proa_metrics *metrics, void (*fn)(void *arg), void *arg);
+
+enum proa_metrics_format {
+    PROA_METRICS_TEXT = 0,    /**< Prometheus text 0.0.4 */
+    PROA_METRICS_OPENMETRICS, /**< OpenMetrics 1.0, with exemplars */
+};
+/** Chooses by an Accept header (RFC 9110 section 12.5.1); *ret_content_type is static. */
+enum proa_metrics_format proa_metrics_negotiate(proa_str accept, const char **ret_content_type);
+/** Writes all families. From any thread. */
+PROA_MUST_USE int proa_metrics_write(struct proa_metrics *metrics, enum proa_metrics_format format,
+                                     struct proa_buf *out);
+
+PROA_END_DECLS
+#endif

@@ -1,0 +1,28 @@
+/** Regular expressions in the subset that means the same in ECMA-262 (JSON Schema) and RE2 (Kubernetes),
+ *  matched in time linear in the text.
+ *
+ *  The subset: literals; `.` (any code point but line ends); classes [a-z], [^…] with \d \w \s \D \W \S and
+ *  escaped punctuation; \d \w \s \D \W \S outside classes (ASCII); groups (…) and (?:…); alternation |;
+ *  * + ? {n} {n,} {n,m} with n, m <= 256; ^ and $ (start and end of the text). No back references, no look-around,
+ *  no lazy or possessive quantifiers, no \b, no Unicode classes: these are refused. Over code points.
+ */
+#ifndef PROA_PATTERN_H
+#define PROA_PATTERN_H
+
+#include <proa/arena.h>
+#include <proa/error.h>
+#include <proa/str.h>
+
+PROA_BEGIN_DECLS
+
+enum { PROA_PATTERN_STATES_MAX = 4096 };
+
+struct proa_pattern;
+/** Compiles into the arena. @returns 0, PROA_ESYNTAX (err says where), PROA_ETOOLARGE or PROA_ENOMEM. */
+PROA_MUST_USE int proa_pattern_compile(struct proa_arena *arena, proa_str text, const struct proa_pattern **ret_pattern,
+                                       struct proa_error *err);
+/** Whether it matches somewhere in valid UTF-8 text. Takes its working memory from the arena. */
+bool proa_pattern_matches(const struct proa_pattern *pattern, struct proa_arena *scratch, proa_str text);
+
+PROA_END_DECLS
+#endif

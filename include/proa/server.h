@@ -1,0 +1,68 @@
+/** The HTTP server: HTTP/1.1 (RFC 9110, RFC 9112), strictly, on any number of loops. */
+#ifndef PROA_SERVER_H
+#define PROA_SERVER_H
+
+#include <proa/error.h>
+#include <proa/log.h>
+#include <proa/loops.h>
+#include <proa/metrics.h>
+#include <proa/router.h>
+
+PROA_BEGIN_DECLS
+
+/** Limits. 0 is the default given; counts are for the process. Each is configuration key `http.<name>` in the app frame, and has
+ *  the metric `http_server_limit{limit="<name>"}` with `http_server_limit_hits_total{limit=…}`. */
+struct proa_server_limits {
+    uint32_t connections;        /**< 10,000, at most the open-files limit less 64. Then the oldest idle one is closed; if none is idle, 503 and close */
+    uint32_t requests_in_flight; /**< 1,000, then 503 with Retry-After at once; probes are exempt */
+    uint32_t streams;            /**< 10,000 answers that live without a fiber (SSE) */
+    uint32_t head_bytes;         /**< 16 KiB, then 431 */
+    uint32_t fields;             /**< 100 header lines, then 431 */
+    uint32_t target_bytes;       /**< 8 KiB, then 414 */
+    uint64_t body_bytes;         /**< 1 MiB, then 413 */
+    uint32_t head_ms;            /**< 10 s from the first byte of a head to its end, then 408 and close */
+    uint32_t body_ms;            /**< 30 s for the whole body, then 408 and close */
+    uint32_t write_stall_ms;     /**< 10 s without progress of a write, then reset */
+    uint32_t idle_ms;            /**< 60 s without a request, then close */
+    uint32_t request_ms;         /**< 20 s deadline of a request's fiber, then 504 */
+    uint32_t pipeline_depth;     /**< 64 requests read ahead of answers on a connection */
+};
+
+struct proa_server_options {
+    struct proa_loops *loops;          /**< where connections live; or */
+    struct proa_loop *loop;            /**< a single loop (also a simulated one) */
+    const char *address;               /**< "0.0.0.0:8080"; see proa_listener_options */
+    const struct proa_router *router;  /**< outlives the server */
+    void *state;                       /**< proa_req_state */
+    struct proa_server_limits limits;
+    struct proa_metrics *metrics;      /**< NULL: none */
+    const struct proa_logger *logger;  /**< NULL: none */
+    const char *server_name;           /**< `Server` field; NULL: not sent */
+    bool access_log_all;               /**< else errors (5xx) and slow requests only */
+    uint32_t slow_ms;                  /**< slow request; 0: 1,000 */
+};
+
+struct proa_server;
+/** Opens the listener and serves. From loop 0's thread before or while it runs. */
+PROA_MUST_USE int proa_server_start(const struct proa_server_options *options, struct proa_server **ret_server,
+                                    struct proa_error *err);
+void proa_server_address(const struct proa_server *server, char *out);
+
+/** Drain, from a fiber of loop 0; may suspend. The listener stays open for `delay_ms` (readiness should be false already) while
+ *  answers carry Connection: close; then it is emptied and closed, idle connections are closed, in-flight requests finish
+ *  within `drain_ms`, after which they are cancelled. @returns 0 when all ended by themselves, PROA_ETIMEDOUT when some were cut. */
+PROA_MUST_USE int proa_server_drain(struct proa_server *server, uint32_t delay_ms, uint32_t drain_ms);
+/** Closes everything at once, and frees. From loop 0's thread, when no fiber runs on any loop. NULL is fine. */
+void proa_server_free(struct proa_server *server);
+
+struct proa_server_counts {
+    uint64_t connections;
+    uint64_t idle;
+    uint64_t in_flight;
+    uint64_t streams;
+};
+/** Sums over loops; from any thread. */
+void proa_server_counts(const struct proa_server *server, struct proa_server_counts *ret_counts);
+
+PROA_END_DECLS
+#endif

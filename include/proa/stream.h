@@ -1,0 +1,98 @@
+/** Streams: TCP, Unix sockets and what is laid over them (TLS). Listeners, connecting, names.
+ *
+ *  Two ways to use a stream: with callbacks (servers: an idle stream holds no buffer), or from a fiber
+ *  with calls that may suspend (clients). A stream belongs to one loop.
+ */
+#ifndef PROA_STREAM_H
+#define PROA_STREAM_H
+
+#include <proa/defs.h>
+#include <proa/error.h>
+#include <proa/fiber.h>
+#include <proa/loop.h>
+#include <proa/str.h>
+
+PROA_BEGIN_DECLS
+
+struct proa_stream;
+
+/** A peer or own address as text: "192.0.2.1:8080", "[2001:db8::1]:443", "unix:/run/x.sock". */
+enum { PROA_ADDRESS_MAX = 128 };
+
+/** Callback use. Everything is called on the loop outside fibers. */
+struct proa_stream_events {
+    /** Bytes arrived. They are valid only during the call (a buffer of the loop's, shared by all streams). */
+    void (*on_data)(void *arg, proa_str bytes);
+    /** No more bytes will come: end of stream (code 0) or an error (PROA_EIO, PROA_ECLOSED reset …). Once. */
+    void (*on_end)(void *arg, int code);
+    /** All that was queued by proa_stream_send has gone to the kernel (`code` 0) or is lost. Called only
+     *  after a send returned with bytes queued. */
+    void (*on_drained)(void *arg, int code);
+};
+
+/** Sets the callbacks and starts reading. */
+PROA_MUST_USE int proa_stream_attach(struct proa_stream *stream, const struct proa_stream_events *events,
+                                     void *arg);
+/** Back-pressure: stops and restarts reading. */
+void proa_stream_pause(struct proa_stream *stream);
+void proa_stream_resume(struct proa_stream *stream);
+/** Sends slices: as much as the socket takes at once, the rest is copied and queued (without bound: a
+ *  writer looks at proa_stream_queued). @returns 0 or an error (the stream is then broken). */
+PROA_MUST_USE int proa_stream_send(struct proa_stream *stream, const proa_str *slices, size_t count);
+/** Bytes queued and not yet taken by the kernel. */
+size_t proa_stream_queued(const struct proa_stream *stream);
+
+/** Fiber use: may suspend until at least one byte is there. *ret_bytes 0 at the end of the stream.
+ *  @returns 0, PROA_ECLOSED (reset), PROA_ETIMEDOUT, the cancellation's cause, PROA_EIO. */
+PROA_MUST_USE int proa_stream_read(struct proa_stream *stream, void *out, size_t bytes, size_t *ret_bytes);
+/** Fiber use: may suspend until all is taken by the kernel. */
+PROA_MUST_USE int proa_stream_write(struct proa_stream *stream, proa_str bytes);
+
+/** Half-close: what is queued is sent, then the end of the stream. */
+void proa_stream_shutdown(struct proa_stream *stream);
+/** Closes at once and gives the stream up; queued bytes are dropped; no callback comes after it. */
+void proa_stream_close(struct proa_stream *stream);
+/** Closes with a reset (RST), for peers that break the rules. */
+void proa_stream_abort(struct proa_stream *stream);
+
+struct proa_loop *proa_stream_loop(const struct proa_stream *stream);
+/** Writes the peer's address with a NUL; out has room for PROA_ADDRESS_MAX. */
+void proa_stream_peer(const struct proa_stream *stream, char *out);
+void proa_stream_local(const struct proa_stream *stream, char *out);
+/** Name of the protocol chosen by ALPN, "" without TLS. */
+proa_str proa_stream_alpn(const struct proa_stream *stream);
+
+/** Connects. `address` is "host:port", "[v6]:port" or "unix:PATH"; names are resolved (c-ares), addresses
+ *  of both families tried with 250 ms between starts (RFC 8305). May suspend. */
+PROA_MUST_USE int proa_connect(struct proa_loop *loop, const char *address, struct proa_stream **ret_stream,
+                               struct proa_error *err);
+
+struct proa_listener;
+struct proa_listener_options {
+    const char *address; /**< "0.0.0.0:8080", "[::]:8080", "127.0.0.1:0" (a free port), "unix:PATH" */
+    uint32_t backlog;    /**< 0: 1,024 */
+    /** A connection, already on `loop`, whose thread this runs on. The stream is the callee's. */
+    void (*accepted)(void *arg, struct proa_loop *loop, struct proa_stream *stream);
+    void *arg;
+    /** Which of the loops takes the next connection, by load: open connections are counted by the listener
+     *  and given back with proa_listener_released. NULL `loops`: only the listener's own loop. */
+    struct proa_loop *const *loops;
+    uint32_t loops_count;
+    bool free_unix_path;  /**< remove a stale socket file nobody listens on */
+};
+/** Binds, listens and accepts on `loop`; each connection goes to the loop with the fewest. Out of
+ *  descriptors it pauses briefly and goes on, counting it. @returns 0, PROA_EEXISTS (address in use),
+ *  PROA_EFORBIDDEN, PROA_EINVAL. */
+PROA_MUST_USE int proa_listener_open(struct proa_loop *loop, const struct proa_listener_options *options,
+                                     struct proa_listener **ret_listener, struct proa_error *err);
+/** The bound address with the real port. */
+void proa_listener_address(const struct proa_listener *listener, char *out);
+/** From the loop that got it: a connection given by this listener has ended. */
+void proa_listener_released(struct proa_listener *listener, struct proa_loop *loop);
+/** Accepts what the kernel's queue holds now, hands it out, and closes the socket. */
+void proa_listener_drain_close(struct proa_listener *listener);
+/** Frees; closed first if open. From its loop, after all handed-out connections were released. */
+void proa_listener_free(struct proa_listener *listener);
+
+PROA_END_DECLS
+#endif

@@ -1,0 +1,502 @@
+/* Fibers: their stacks, starting, suspending, groups, cancellation and deadlines.
+ *
+ *            start                    park                     unpark, deadline, cancel
+ *   free ------------> running ------------------> waiting ------------------------------> ready
+ *    ^                    | ^                                                                |
+ *    |        fn returns  | +----------------------------------------------------------------+
+ *    +--------------------+                        its turn
+ *
+ *  A fiber is entered only from the thread's own stack (the loop's turn or proa_group_run_now in a callback) and leaves to it.
+ */
+#include "loop_internal.h"
+#include "stack_guard.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static size_t page_bytes(void)
+{
+    return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* The fiber's life: one start after the other, so that a pooled stack is set up only once. */
+static void fiber_main(void *arg)
+{
+    struct proa_fiber *fiber = arg;
+
+    for (;;) {
+        struct proa_group *group = fiber->group;
+        int rc = fiber->fn(fiber->arg);
+
+        assert(proa_list_empty(&fiber->child_groups));
+        if (rc < 0 && group->first_error == 0) {
+            group->first_error = rc;
+            if (group->cancel_on_error)
+                proa_group_cancel(group, PROA_ECANCELED);
+        }
+        fiber->ended = true;
+        switch_leave(&fiber->context);
+    }
+}
+
+/* A stack of its own mapping: a guard page, the stack, and on top of it the fiber's own record. */
+static struct proa_fiber *fiber_new(struct proa_loop *loop)
+{
+    size_t page = page_bytes();
+    size_t bytes = (loop->options.fiber_stack_bytes + page - 1) / page * page;
+    char *mapping = mmap(NULL, page + bytes, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+    size_t record = (sizeof(struct proa_fiber) + 63) / 64 * 64;
+    struct proa_fiber *fiber;
+
+    if (mapping == MAP_FAILED)
+        return NULL;
+    if (mprotect(mapping, page, PROT_NONE) < 0) {
+        munmap(mapping, page + bytes);
+        return NULL;
+    }
+    fiber = (struct proa_fiber *)(void *)(mapping + page + bytes - record);
+    *fiber = (struct proa_fiber){.loop = loop, .stack = mapping + page, .stack_bytes = bytes - record};
+    switch_init(&fiber->context, &loop->main_stack, fiber->stack, fiber->stack_bytes, fiber_main, fiber);
+    return fiber;
+}
+
+static void fiber_free(struct proa_fiber *fiber)
+{
+    size_t page = page_bytes();
+    size_t record = (sizeof(struct proa_fiber) + 63) / 64 * 64;
+    char *mapping = fiber->stack - page;
+    size_t bytes = page + fiber->stack_bytes + record;
+
+    switch_done(&fiber->context);
+    munmap(mapping, bytes);
+}
+
+void fibers_free_stacks(struct proa_loop *loop)
+{
+    struct proa_list *node;
+
+    while ((node = proa_list_pop_front(&loop->free_fibers)))
+        fiber_free(PROA_CONTAINER(node, struct proa_fiber, node));
+    loop->free_fibers_count = 0;
+}
+
+static void deadline_struck(struct proa_timer *timer)
+{
+    struct proa_fiber *fiber = PROA_CONTAINER(timer, struct proa_fiber, timer);
+
+    if (fiber->waiter && !fiber->uninterruptible)
+        proa_unpark(fiber->waiter, PROA_ETIMEDOUT);
+}
+
+static int fiber_take(struct proa_group *group, const struct proa_fiber_options *options, proa_fiber_fn *fn, void *arg,
+                      struct proa_fiber **ret_fiber)
+{
+    struct proa_loop *loop = group->loop;
+    struct proa_fiber *parent = loop->current;
+    struct proa_list *node;
+    struct proa_fiber *fiber;
+
+    loop_assert_here(loop);
+    if (loop->fibers_count >= loop->options.fibers_max)
+        return PROA_EBUSY;
+    node = proa_list_pop_front(&loop->free_fibers);
+    if (node) {
+        fiber = PROA_CONTAINER(node, struct proa_fiber, node);
+        loop->free_fibers_count--;
+    } else {
+        fiber = fiber_new(loop);
+        if (!fiber)
+            return PROA_ENOMEM;
+    }
+    fiber->group = group;
+    fiber->fn = fn;
+    fiber->arg = arg;
+    fiber->name = options && options->name ? options->name : "fiber";
+    fiber->deadline = options && options->deadline ? options->deadline : PROA_NEVER;
+    fiber->cancel_cause = group->cancel_cause;
+    fiber->user = NULL;
+    if (parent) {
+        if (parent->deadline < fiber->deadline)
+            fiber->deadline = parent->deadline;
+        fiber->user = parent->user;
+    }
+    fiber->waiter = NULL;
+    fiber->shielded = fiber->uninterruptible = fiber->ended = false;
+    proa_timer_init(&fiber->timer, loop, deadline_struck);
+    proa_list_init(&fiber->node);
+    proa_list_init(&fiber->child_groups);
+    proa_list_push_back(&group->fibers, &fiber->group_node);
+    proa_list_push_back(&loop->fibers, &fiber->all_node);
+    group->running++;
+    if (++loop->fibers_count > loop->fibers_peak)
+        loop->fibers_peak = loop->fibers_count;
+    *ret_fiber = fiber;
+    return 0;
+}
+
+static void fiber_ended(struct proa_fiber *fiber)
+{
+    struct proa_loop *loop = fiber->loop;
+    struct proa_group *group = fiber->group;
+
+    proa_list_remove(&fiber->group_node);
+    proa_list_remove(&fiber->all_node);
+    fiber->group = NULL;
+    loop->fibers_count--;
+    if (loop->free_fibers_count < loop->options.stacks_kept) {
+        proa_list_push_front(&loop->free_fibers, &fiber->node);
+        loop->free_fibers_count++;
+    } else {
+        fiber_free(fiber);
+    }
+    if (--group->running == 0 && group->waiter)
+        proa_unpark(group->waiter, 0);
+}
+
+/* Runs a fiber until it suspends or ends. */
+static void fiber_enter(struct proa_fiber *fiber)
+{
+    struct proa_loop *loop = fiber->loop;
+
+    assert(!loop->current);
+    loop->current = fiber;
+    atomic_store_explicit(&loop->entered, atomic_load_explicit(&loop->entered, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+    atomic_store_explicit(&loop->running_name, fiber->name, memory_order_relaxed);
+    stack_guard_running(fiber);
+    switch_enter(&fiber->context);
+    stack_guard_running(NULL);
+    loop->current = NULL;
+    atomic_store_explicit(&loop->running_name, NULL, memory_order_relaxed);
+    if (fiber->ended)
+        fiber_ended(fiber);
+}
+
+void fibers_run_ready(struct proa_loop *loop)
+{
+    struct proa_list batch;
+    struct proa_list *node;
+
+    /* Only those that are ready now: fibers that wake each other do not keep the loop from polling. */
+    if (proa_list_empty(&loop->ready))
+        return;
+    proa_list_init(&batch);
+    proa_list_push_back(&loop->ready, &batch);
+    proa_list_remove(&loop->ready);
+    while ((node = proa_list_pop_front(&batch)))
+        fiber_enter(PROA_CONTAINER(node, struct proa_fiber, node));
+}
+
+void proa_group_init(struct proa_group *group, struct proa_loop *loop)
+{
+    struct proa_fiber *parent = loop->current;
+
+    *group = (struct proa_group){.loop = loop, .parent = parent};
+    proa_list_init(&group->fibers);
+    proa_list_init(&group->siblings);
+    if (parent) {
+        proa_list_push_back(&parent->child_groups, &group->siblings);
+        if (!parent->shielded)
+            group->cancel_cause = parent->cancel_cause;
+    }
+}
+
+int proa_group_start(struct proa_group *group, const struct proa_fiber_options *options, proa_fiber_fn *fn, void *arg)
+{
+    struct proa_fiber *fiber;
+
+    PROA_TRY(fiber_take(group, options, fn, arg, &fiber));
+    proa_list_push_back(&group->loop->ready, &fiber->node);
+    return 0;
+}
+
+int proa_group_run_now(struct proa_group *group, const struct proa_fiber_options *options, proa_fiber_fn *fn, void *arg)
+{
+    struct proa_fiber *fiber;
+
+    assert(!group->loop->current);
+    PROA_TRY(fiber_take(group, options, fn, arg, &fiber));
+    fiber_enter(fiber);
+    return 0;
+}
+
+int proa_loop_start_fiber(struct proa_loop *loop, const struct proa_fiber_options *options, proa_fiber_fn *fn, void *arg)
+{
+    struct proa_fiber *parent = loop->current;
+    int rc;
+
+    /* It belongs to the loop, not to whoever starts it. */
+    loop->current = NULL;
+    rc = proa_group_start(&loop->root, options, fn, arg);
+    loop->current = parent;
+    return rc;
+}
+
+void proa_group_cancel(struct proa_group *group, int cause)
+{
+    struct proa_list *node, *next;
+
+    if (group->cancel_cause == 0)
+        group->cancel_cause = cause ? cause : PROA_ECANCELED;
+    for (node = group->fibers.next; node != &group->fibers; node = next) {
+        next = node->next;
+        proa_fiber_cancel(PROA_CONTAINER(node, struct proa_fiber, group_node), cause);
+    }
+}
+
+void proa_loop_cancel_fibers(struct proa_loop *loop, int cause)
+{
+    struct proa_list *node, *next;
+
+    for (node = loop->fibers.next; node != &loop->fibers; node = next) {
+        next = node->next;
+        proa_fiber_cancel(PROA_CONTAINER(node, struct proa_fiber, all_node), cause);
+    }
+}
+
+void proa_fiber_cancel(struct proa_fiber *fiber, int cause)
+{
+    loop_assert_here(fiber->loop);
+    if (fiber->cancel_cause == 0)
+        fiber->cancel_cause = cause ? cause : PROA_ECANCELED;
+    for (struct proa_list *node = fiber->child_groups.next; node != &fiber->child_groups; node = node->next)
+        proa_group_cancel(PROA_CONTAINER(node, struct proa_group, siblings), cause);
+    if (fiber->waiter && !fiber->shielded && !fiber->uninterruptible)
+        proa_unpark(fiber->waiter, fiber->cancel_cause);
+}
+
+int proa_group_wait(struct proa_group *group)
+{
+    struct proa_loop *loop = group->loop;
+    struct proa_waiter waiter;
+
+    assert(loop->current && loop->current == group->parent);
+    while (group->running > 0) {
+        int rc;
+
+        proa_waiter_init(&waiter, loop);
+        group->waiter = &waiter;
+        if (group->cancel_cause) {
+            park_uninterruptible(&waiter);
+        } else {
+            rc = proa_park(&waiter);
+            if (rc < 0)
+                proa_group_cancel(group, rc);
+        }
+        group->waiter = NULL;
+    }
+    proa_list_remove(&group->siblings);
+    return group->first_error;
+}
+
+/* Waiting. */
+void proa_waiter_init(struct proa_waiter *waiter, struct proa_loop *loop)
+{
+    assert(loop->current);
+    proa_list_init(&waiter->list);
+    waiter->fiber = loop->current;
+    waiter->loop = loop;
+    waiter->result = 0;
+    waiter->state = 0;
+}
+
+static int suspend(struct proa_waiter *waiter)
+{
+    struct proa_fiber *fiber = waiter->fiber;
+
+    assert(fiber->loop->current == fiber);
+    if (waiter->state != WAITER_WOKEN) {
+        waiter->state = WAITER_PARKED;
+        fiber->waiter = waiter;
+        switch_leave(&fiber->context);
+        fiber->waiter = NULL;
+    }
+    proa_list_remove(&waiter->list);
+    return waiter->result;
+}
+
+int proa_park(struct proa_waiter *waiter)
+{
+    struct proa_fiber *fiber = waiter->fiber;
+    int rc;
+
+    if (waiter->state != WAITER_WOKEN) {
+        if (fiber->cancel_cause && !fiber->shielded)
+            rc = fiber->cancel_cause;
+        else if (fiber->deadline <= fiber->loop->now)
+            rc = PROA_ETIMEDOUT;
+        else
+            rc = proa_timer_start(&fiber->timer, fiber->deadline);
+        if (rc < 0) {
+            proa_list_remove(&waiter->list);
+            waiter->state = WAITER_WOKEN;
+            return rc;
+        }
+    }
+    rc = suspend(waiter);
+    proa_timer_stop(&fiber->timer);
+    return rc;
+}
+
+void park_uninterruptible(struct proa_waiter *waiter)
+{
+    struct proa_fiber *fiber = waiter->fiber;
+
+    fiber->uninterruptible = true;
+    (void)suspend(waiter);
+    fiber->uninterruptible = false;
+}
+
+void proa_unpark(struct proa_waiter *waiter, int result)
+{
+    struct proa_fiber *fiber = waiter->fiber;
+
+    loop_assert_here(waiter->loop);
+    if (waiter->state == WAITER_WOKEN)
+        return;
+    waiter->result = result;
+    proa_list_remove(&waiter->list);
+    if (waiter->state == WAITER_PARKED)
+        proa_list_push_back(&fiber->loop->ready, &fiber->node);
+    waiter->state = WAITER_WOKEN;
+}
+
+struct nap {
+    struct proa_timer timer;
+    struct proa_waiter waiter;
+};
+
+static void nap_over(struct proa_timer *timer)
+{
+    proa_unpark(&PROA_CONTAINER(timer, struct nap, timer)->waiter, 0);
+}
+
+int proa_sleep(struct proa_loop *loop, uint64_t ns)
+{
+    struct nap nap;
+    int rc;
+
+    proa_waiter_init(&nap.waiter, loop);
+    proa_timer_init(&nap.timer, loop, nap_over);
+    PROA_TRY(proa_timer_start(&nap.timer, loop->now + ns < ns ? PROA_NEVER : loop->now + ns));
+    rc = proa_park(&nap.waiter);
+    proa_timer_stop(&nap.timer);
+    return rc;
+}
+
+int proa_yield(struct proa_loop *loop)
+{
+    struct proa_waiter waiter;
+    struct proa_fiber *fiber = loop->current;
+
+    proa_waiter_init(&waiter, loop);
+    waiter.state = WAITER_PARKED;
+    proa_unpark(&waiter, 0);
+    fiber->uninterruptible = true;
+    switch_leave(&fiber->context);
+    fiber->uninterruptible = false;
+    return proa_fiber_check(loop);
+}
+
+int proa_fiber_check(const struct proa_loop *loop)
+{
+    const struct proa_fiber *fiber = loop->current;
+
+    assert(fiber);
+    if (fiber->cancel_cause && !fiber->shielded)
+        return fiber->cancel_cause;
+    return fiber->deadline != PROA_NEVER && fiber->deadline <= proa_loop_now_exact(loop) ? PROA_ETIMEDOUT : 0;
+}
+
+proa_mono_ns proa_deadline(const struct proa_loop *loop)
+{
+    return loop->current ? loop->current->deadline : PROA_NEVER;
+}
+
+struct proa_deadline_scope proa_deadline_enter(struct proa_loop *loop, proa_mono_ns at)
+{
+    struct proa_fiber *fiber = loop->current;
+    struct proa_deadline_scope scope = {fiber, fiber->deadline};
+
+    if (at < fiber->deadline)
+        fiber->deadline = at;
+    return scope;
+}
+
+void proa_deadline_leave(struct proa_deadline_scope *scope)
+{
+    scope->fiber->deadline = scope->previous;
+}
+
+struct proa_shield_scope proa_shield_enter(struct proa_loop *loop, uint64_t grace_ns)
+{
+    struct proa_fiber *fiber = loop->current;
+    struct proa_shield_scope scope = {fiber, fiber->deadline, fiber->shielded};
+
+    fiber->shielded = true;
+    fiber->deadline = loop->now + grace_ns < grace_ns ? PROA_NEVER : loop->now + grace_ns;
+    return scope;
+}
+
+void proa_shield_leave(struct proa_shield_scope *scope)
+{
+    scope->fiber->shielded = scope->was_shielded;
+    scope->fiber->deadline = scope->previous;
+}
+
+/* Facts. */
+struct proa_fiber *proa_fiber_current(const struct proa_loop *loop)
+{
+    return loop->current;
+}
+
+const char *proa_fiber_name(const struct proa_fiber *fiber)
+{
+    return fiber->name;
+}
+
+void proa_fiber_set_name(struct proa_fiber *fiber, const char *name)
+{
+    fiber->name = name;
+    atomic_store_explicit(&fiber->loop->running_name, name, memory_order_relaxed);
+}
+
+void *proa_fiber_context(const struct proa_fiber *fiber)
+{
+    return fiber->user;
+}
+
+void proa_fiber_set_context(struct proa_fiber *fiber, void *context)
+{
+    fiber->user = context;
+}
+
+size_t proa_fiber_stack_size(const struct proa_fiber *fiber)
+{
+    return fiber->stack_bytes;
+}
+
+size_t proa_fiber_stack_used(const struct proa_fiber *fiber)
+{
+    enum { PAGES_MAX = 2048 };
+    unsigned char resident[PAGES_MAX];
+    size_t page = page_bytes();
+    size_t pages = fiber->stack_bytes / page;
+    size_t untouched = 0;
+
+    /* The kernel knows which pages were ever touched; a stack is used from its top down. */
+    if (pages > PAGES_MAX || mincore(fiber->stack, pages * page, resident) < 0)
+        return fiber->stack_bytes;
+    while (untouched < pages && !(resident[untouched] & 1))
+        untouched++;
+    return fiber->stack_bytes - untouched * page;
+}
+
+uint32_t proa_loop_fibers(const struct proa_loop *loop, uint32_t *ret_peak)
+{
+    if (ret_peak)
+        *ret_peak = loop->fibers_peak;
+    return loop->fibers_count;
+}

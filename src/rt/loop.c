@@ -1,0 +1,246 @@
+/* The turn of a loop, and what does not depend on its implementation. */
+#include "loop_internal.h"
+
+#include <stdlib.h>
+
+enum { BLOCK_BYTES = 8192, BLOCKS_KEPT = 512 };
+
+int loop_init(struct proa_loop *loop, const struct proa_loop_options *options, const struct proa_backend_ops *ops,
+              void *backend)
+{
+    uint64_t seed;
+
+    if (options)
+        loop->options = *options;
+    if (!loop->options.fiber_stack_bytes)
+        loop->options.fiber_stack_bytes = PROA_FIBER_STACK_DEFAULT_BYTES;
+    if (!loop->options.fibers_max)
+        loop->options.fibers_max = PROA_FIBERS_DEFAULT;
+    if (!loop->options.stacks_kept)
+        loop->options.stacks_kept = PROA_STACKS_KEPT_DEFAULT;
+    loop->ops = ops;
+    loop->backend = backend;
+    loop->name = loop->options.name ? loop->options.name : "loop";
+    loop->flushes_end = &loop->flushes;
+    proa_list_init(&loop->ready);
+    proa_list_init(&loop->fibers);
+    proa_list_init(&loop->free_fibers);
+    proa_block_pool_init(&loop->blocks, BLOCK_BYTES, BLOCKS_KEPT);
+    ops->random(loop, &seed, sizeof seed);
+    proa_prng_seed(&loop->prng, seed);
+    loop->now = ops->now(loop);
+    proa_group_init(&loop->root, loop);
+    return 0;
+}
+
+void loop_done(struct proa_loop *loop)
+{
+    assert(loop->fibers_count == 0);
+    assert(loop->held == 0);
+    fibers_free_stacks(loop);
+    proa_block_pool_done(&loop->blocks);
+    free(loop->timers.items);
+}
+
+void proa_loop_free(struct proa_loop *loop)
+{
+    if (loop)
+        loop->ops->free(loop);
+}
+
+static struct proa_task *take_posted(struct proa_loop *loop)
+{
+    struct proa_task *newest = atomic_exchange_explicit(&loop->posted, NULL, memory_order_acquire);
+    struct proa_task *oldest = NULL;
+
+    while (newest) {
+        struct proa_task *next = newest->next;
+
+        newest->next = oldest;
+        oldest = newest;
+        newest = next;
+    }
+    return oldest;
+}
+
+static void run_posted(struct proa_loop *loop)
+{
+    struct proa_task *task;
+
+    if (!atomic_load_explicit(&loop->posted, memory_order_relaxed))
+        return;
+    task = take_posted(loop);
+    while (task) {
+        struct proa_task *next = task->next;
+
+        task->run(task);
+        task = next;
+    }
+}
+
+void proa_loop_post(struct proa_loop *loop, struct proa_task *task)
+{
+    struct proa_task *newest = atomic_load_explicit(&loop->posted, memory_order_relaxed);
+
+    do
+        task->next = newest;
+    while (!atomic_compare_exchange_weak_explicit(&loop->posted, &newest, task, memory_order_release,
+                                                  memory_order_relaxed));
+    /* Whoever found the list empty wakes the loop; the others' tasks are taken with it. */
+    if (!newest)
+        loop->ops->wake(loop);
+}
+
+void proa_loop_flush_later(struct proa_loop *loop, struct proa_flush *flush)
+{
+    loop_assert_here(loop);
+    if (flush->queued)
+        return;
+    flush->queued = true;
+    flush->next = NULL;
+    *loop->flushes_end = flush;
+    loop->flushes_end = &flush->next;
+}
+
+static void run_flushes(struct proa_loop *loop)
+{
+    struct proa_flush *flush = loop->flushes;
+
+    loop->flushes = NULL;
+    loop->flushes_end = &loop->flushes;
+    while (flush) {
+        struct proa_flush *next = flush->next;
+
+        flush->queued = false;
+        flush->run(flush);
+        flush = next;
+    }
+}
+
+static void run_what_is_ready(struct proa_loop *loop)
+{
+    run_posted(loop);
+    timers_fire(loop);
+    fibers_run_ready(loop);
+    while (loop->flushes) {
+        run_flushes(loop);
+        fibers_run_ready(loop);
+    }
+}
+
+static bool is_alive(const struct proa_loop *loop)
+{
+    return loop->held || loop->fibers_count || loop->timers.len ||
+           atomic_load_explicit(&loop->posted, memory_order_relaxed);
+}
+
+static bool must_not_wait(const struct proa_loop *loop)
+{
+    return !proa_list_empty(&loop->ready) || loop->flushes || loop->stopping ||
+           atomic_load_explicit(&loop->posted, memory_order_relaxed);
+}
+
+/* @returns false when nothing can happen any more. */
+static bool loop_turn(struct proa_loop *loop, bool may_wait)
+{
+    bool possible;
+
+    run_what_is_ready(loop);
+    if (!is_alive(loop))
+        return false;
+    if (may_wait && loop->stopping)
+        return true;
+    possible = loop->ops->poll(loop, !may_wait || must_not_wait(loop) ? 0 : timers_next(loop));
+    loop->now = loop->ops->now(loop);
+    return possible;
+}
+
+int proa_loop_run(struct proa_loop *loop)
+{
+    int rc = 0;
+
+    loop->thread = pthread_self();
+    loop->has_thread = true;
+    loop->now = loop->ops->now(loop);
+    while (!loop->stopping) {
+        if (loop_turn(loop, true))
+            continue;
+        if (is_alive(loop))
+            rc = PROA_ECONFLICT; /* only a simulation can know that nothing will wake the rest */
+        break;
+    }
+    loop->stopping = false;
+    loop->has_thread = false;
+    return rc;
+}
+
+bool proa_loop_run_once(struct proa_loop *loop, bool may_wait)
+{
+    bool alive;
+
+    loop->thread = pthread_self();
+    loop->has_thread = true;
+    loop->now = loop->ops->now(loop);
+    alive = loop_turn(loop, may_wait);
+    run_what_is_ready(loop);
+    loop->has_thread = false;
+    return alive || is_alive(loop);
+}
+
+int proa_loop_timeout_ms(const struct proa_loop *loop)
+{
+    proa_mono_ns next = timers_next(loop), now;
+
+    if (must_not_wait(loop))
+        return 0;
+    if (next == PROA_NEVER)
+        return -1;
+    now = loop->ops->now((struct proa_loop *)(uintptr_t)loop);
+    return next <= now ? 0 : (int)((next - now) / 1000000 + 1);
+}
+
+void proa_loop_stop(struct proa_loop *loop)
+{
+    loop_assert_here(loop);
+    loop->stopping = true;
+}
+
+proa_mono_ns proa_loop_now(const struct proa_loop *loop)
+{
+    return loop->now;
+}
+
+proa_mono_ns proa_loop_now_exact(const struct proa_loop *loop)
+{
+    return loop->ops->now((struct proa_loop *)(uintptr_t)loop);
+}
+
+proa_time_ns proa_loop_wall(const struct proa_loop *loop)
+{
+    return loop->ops->wall((struct proa_loop *)(uintptr_t)loop);
+}
+
+void proa_loop_random(struct proa_loop *loop, void *out, size_t bytes)
+{
+    loop->ops->random(loop, out, bytes);
+}
+
+uint64_t proa_loop_random_u64(struct proa_loop *loop)
+{
+    return proa_prng_u64(&loop->prng);
+}
+
+const char *proa_loop_name(const struct proa_loop *loop)
+{
+    return loop->name;
+}
+
+uint32_t proa_loop_index(const struct proa_loop *loop)
+{
+    return loop->index;
+}
+
+struct proa_block_pool *proa_loop_blocks(struct proa_loop *loop)
+{
+    return &loop->blocks;
+}

@@ -1,0 +1,155 @@
+/** What the files of rt, and the implementations of a loop, share.
+ *
+ *  One turn of a loop (loop_turn):
+ *
+ *      posted tasks -> due timers -> ready fibers -> flush hooks -+-> poll: callbacks, which may run
+ *           ^                            ^                        |   fibers at once and make others ready
+ *           |                            +--- fibers made ready --+        |
+ *           +--------------------------------------------------------------+
+ *
+ *  The poll waits only when no fiber is ready, no task is posted and no flush is asked for.
+ */
+#ifndef PROA_RT_LOOP_INTERNAL_H
+#define PROA_RT_LOOP_INTERNAL_H
+
+#include <assert.h>
+#include <proa/fiber.h>
+#include <proa/list.h>
+#include <proa/loop.h>
+#include <proa/random.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "switch.h"
+
+struct proa_work;
+
+/** A loop's implementation: the real one is uv_backend.c, the simulated one in src/sim. */
+struct proa_backend_ops {
+    proa_mono_ns (*now)(struct proa_loop *loop);
+    proa_time_ns (*wall)(struct proa_loop *loop);
+    void (*random)(struct proa_loop *loop, void *out, size_t bytes);
+    /** Waits for events until `wake_at` (0: does not wait, PROA_NEVER: as long as it takes) and runs their callbacks.
+     *  @returns false when nothing can ever happen any more (simulation only). */
+    bool (*poll)(struct proa_loop *loop, proa_mono_ns wake_at);
+    /** From any thread: makes a waiting poll return. */
+    void (*wake)(struct proa_loop *loop);
+    /** Runs fn(arg) where it may block; calls done on the loop. Real loops use libuv's pool. */
+    int (*blocking)(struct proa_loop *loop, struct proa_work *work);
+    bool (*blocking_cancel)(struct proa_work *work);
+    void (*free)(struct proa_loop *loop);
+};
+
+struct proa_timer_heap {
+    struct proa_timer **items; /* 1-based */
+    uint32_t len;
+    uint32_t cap;
+    uint64_t order;
+};
+
+struct proa_loop {
+    const struct proa_backend_ops *ops;
+    void *backend;             /* of the implementation */
+    const void *net_ops;       /* of `net`, for loops that are not libuv's; NULL otherwise */
+    const char *name;
+    uint32_t index;
+    pthread_t thread;          /* that runs it; for assertions */
+    bool has_thread;
+    bool stopping;
+    uint32_t held;             /* streams, listeners, watches: what keeps the loop running */
+    proa_mono_ns now;          /* at the beginning of this turn */
+
+    struct proa_timer_heap timers;
+    struct proa_list ready;    /* fibers that go on in this turn */
+    struct proa_flush *flushes;
+    struct proa_flush **flushes_end;
+    _Atomic(struct proa_task *) posted; /* newest first; shared by all threads */
+
+    struct proa_fiber *current;
+    struct proa_switch_main main_stack;
+    struct proa_list fibers;       /* all that live */
+    struct proa_list free_fibers;  /* stacks kept */
+    uint32_t free_fibers_count;
+    uint32_t fibers_count;
+    uint32_t fibers_peak;
+    struct proa_loop_options options;
+    struct proa_group root;
+
+    struct proa_block_pool blocks;
+    struct proa_prng prng;
+
+    /* Read by the watchdog's thread. */
+    _Atomic uint64_t entered;           /* fibers entered so far */
+    _Atomic(const char *) running_name; /* of the fiber that runs, NULL outside */
+};
+
+enum { FIBER_WAITING = 1, WAITER_PARKED = 1, WAITER_WOKEN = 2 };
+
+struct proa_fiber {
+    struct proa_list node;        /* ready or free */
+    struct proa_list all_node;
+    struct proa_list group_node;
+    struct proa_list child_groups;
+    struct proa_loop *loop;
+    struct proa_group *group;
+    struct proa_switch_context context;
+    proa_fiber_fn *fn;
+    void *arg;
+    const char *name;
+    proa_mono_ns deadline;
+    struct proa_timer timer;      /* of the deadline; armed only while suspended */
+    struct proa_waiter *waiter;   /* where it waits, NULL when it does not */
+    int cancel_cause;
+    bool shielded;
+    bool uninterruptible;         /* waits for something that will surely come */
+    bool ended;
+    void *user;
+    char *stack;                  /* lowest usable byte */
+    size_t stack_bytes;
+};
+
+/** Initialises everything but the backend. */
+int loop_init(struct proa_loop *loop, const struct proa_loop_options *options, const struct proa_backend_ops *ops,
+              void *backend);
+void loop_done(struct proa_loop *loop);
+
+static inline void loop_assert_here(const struct proa_loop *loop)
+{
+    assert(!loop->has_thread || pthread_equal(loop->thread, pthread_self()));
+    (void)loop;
+}
+static inline void loop_hold(struct proa_loop *loop)
+{
+    loop->held++;
+}
+static inline void loop_release(struct proa_loop *loop)
+{
+    assert(loop->held > 0);
+    loop->held--;
+}
+
+/* timer.c */
+proa_mono_ns timers_next(const struct proa_loop *loop);
+void timers_fire(struct proa_loop *loop);
+
+/* fiber.c */
+void fibers_run_ready(struct proa_loop *loop);
+void fibers_free_stacks(struct proa_loop *loop);
+/** Suspends until unparked whatever the deadline and cancellation say. */
+void park_uninterruptible(struct proa_waiter *waiter);
+
+/** Blocking work on its way; on the waiting fiber's stack. */
+struct proa_work {
+    struct proa_loop *loop;
+    void (*fn)(void *arg);
+    void *arg;
+    bool ran;
+    bool finished; /* the backend has called back */
+    struct proa_waiter waiter;
+    void *backend[16]; /* room for the backend's request */
+};
+
+/* uv_backend.c */
+struct uv_loop_s *loop_uv(const struct proa_loop *loop);
+
+#endif

@@ -40,6 +40,7 @@ void loop_done(struct proa_loop *loop)
     fibers_free_stacks(loop);
     proa_block_pool_done(&loop->blocks);
     free(loop->timers.items);
+    free(loop->read_buffer);
 }
 
 void proa_loop_free(struct proa_loop *loop)

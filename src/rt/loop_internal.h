@@ -51,6 +51,7 @@ struct proa_loop {
     const struct proa_backend_ops *ops;
     void *backend;             /* of the implementation */
     const void *net_ops;       /* of `net`, for loops that are not libuv's; NULL otherwise */
+    void *read_buffer;         /* of `net`: shared by all streams of the loop; heap, freed with the loop */
     const char *name;
     uint32_t index;
     pthread_t thread;          /* that runs it; for assertions */

@@ -3,6 +3,7 @@
 #include "stack_guard.h"
 
 #include "loop_internal.h"
+#include <proa/loops.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>

@@ -31,6 +31,9 @@ enum {
     ALIGNMENT = 16,
 };
 
+/* No allocation is larger, so that sums with headers, rounding and red zones cannot wrap. */
+static const size_t alloc_bytes_max = PTRDIFF_MAX - 4096;
+
 struct proa_arena_block {
     struct proa_arena_block *next;
     size_t bytes; /* payload */
@@ -56,6 +59,7 @@ void proa_block_pool_done(struct proa_block_pool *pool)
         struct proa_arena_block *block = pool->free;
 
         pool->free = block->next;
+        ASAN_UNPOISON_MEMORY_REGION(block->payload, block->bytes);
         free(block);
     }
     pool->free_count = 0;
@@ -66,6 +70,11 @@ static size_t standard_payload(const struct proa_arena *arena)
     size_t bytes = arena->pool ? arena->pool->block_bytes : BLOCK_BYTES_DEFAULT;
 
     return bytes - sizeof(struct proa_arena_block);
+}
+
+static size_t round_up(size_t bytes)
+{
+    return (bytes + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
 }
 
 static struct proa_arena_block *take_block(struct proa_arena *arena, size_t payload)
@@ -90,12 +99,14 @@ static void give_block(struct proa_arena *arena, struct proa_arena_block *block)
 {
     struct proa_block_pool *pool = arena->pool;
 
-    ASAN_UNPOISON_MEMORY_REGION(block->payload, block->bytes);
+    /* In the pool the payload stays poisoned: a use after proa_arena_done is found there too. */
     if (pool && block->bytes == standard_payload(arena) && pool->free_count < pool->free_max) {
+        ASAN_POISON_MEMORY_REGION(block->payload, block->bytes);
         block->next = pool->free;
         pool->free = block;
         pool->free_count++;
     } else {
+        ASAN_UNPOISON_MEMORY_REGION(block->payload, block->bytes);
         free(block);
     }
 }
@@ -126,16 +137,21 @@ void proa_arena_done(struct proa_arena *arena)
 }
 
 /* A new block. One that holds a single large allocation goes behind the current block, which keeps its room. */
-static void *alloc_slow(struct proa_arena *arena, size_t bytes)
+static __attribute__((noinline)) PROA_COLD void *alloc_slow(struct proa_arena *arena, size_t bytes)
 {
+    size_t rounded = round_up(bytes);
     size_t payload = standard_payload(arena);
-    bool large = bytes + RED_ZONE > payload;
+    bool large = rounded + RED_ZONE > payload;
     struct proa_arena_block *block;
 
-    if (large && (!proa_add_size(bytes, RED_ZONE, &payload)))
-        return NULL;
-    if (arena->max_bytes && payload > arena->max_bytes - arena->used_bytes)
-        return NULL;
+    if (large)
+        payload = rounded + RED_ZONE;
+    if (arena->max_bytes && payload > arena->max_bytes - arena->used_bytes) {
+        /* The last block under a limit may be a short one. */
+        payload = (arena->max_bytes - arena->used_bytes) & ~(size_t)(ALIGNMENT - 1);
+        if (large || rounded + RED_ZONE > payload)
+            return NULL;
+    }
     block = take_block(arena, payload);
     if (!block)
         return NULL;
@@ -149,23 +165,21 @@ static void *alloc_slow(struct proa_arena *arena, size_t bytes)
     }
     block->next = arena->blocks;
     arena->blocks = block;
-    arena->at = block->payload + bytes + (large ? 0 : RED_ZONE);
+    arena->at = block->payload + rounded + RED_ZONE;
     arena->end = block->payload + payload;
-    if (arena->at > arena->end)
-        arena->at = arena->end;
     ASAN_UNPOISON_MEMORY_REGION(block->payload, bytes);
     return block->payload;
 }
 
 void *proa_arena_alloc(struct proa_arena *arena, size_t bytes)
 {
-    size_t rounded = (bytes + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
+    size_t rounded = round_up(bytes);
     char *at = arena->at;
 
-    if (PROA_UNLIKELY(rounded < bytes))
+    if (PROA_UNLIKELY(bytes > alloc_bytes_max))
         return NULL;
-    if (PROA_UNLIKELY(rounded + RED_ZONE < rounded || rounded + RED_ZONE > (size_t)(arena->end - at) || !at))
-        return alloc_slow(arena, rounded);
+    if (PROA_UNLIKELY(rounded + RED_ZONE > (size_t)(arena->end - at) || !at))
+        return alloc_slow(arena, bytes);
     arena->at = at + rounded + RED_ZONE;
     ASAN_UNPOISON_MEMORY_REGION(at, bytes);
     return at;
@@ -184,14 +198,16 @@ void *proa_arena_calloc(struct proa_arena *arena, size_t count, size_t size)
 
 void *proa_arena_grow(struct proa_arena *arena, void *old, size_t old_bytes, size_t new_bytes)
 {
-    size_t old_rounded = (old_bytes + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
-    size_t new_rounded = (new_bytes + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
+    size_t old_rounded = round_up(old_bytes);
+    size_t new_rounded = round_up(new_bytes);
     char *start = old;
     void *out;
 
-    if (new_bytes <= old_bytes)
+    if (old && new_bytes <= old_bytes)
         return old;
-    if (start && old_bytes && start + old_rounded + RED_ZONE == arena->at && new_rounded >= new_bytes &&
+    if (new_bytes > alloc_bytes_max)
+        return NULL;
+    if (start && old_bytes && start + old_rounded + RED_ZONE == arena->at &&
         new_rounded + RED_ZONE <= (size_t)(arena->end - start)) {
         arena->at = start + new_rounded + RED_ZONE;
         ASAN_UNPOISON_MEMORY_REGION(start, new_bytes);
@@ -205,7 +221,7 @@ void *proa_arena_grow(struct proa_arena *arena, void *old, size_t old_bytes, siz
 
 proa_str proa_arena_str(struct proa_arena *arena, proa_str s)
 {
-    char *out = proa_arena_alloc(arena, s.len + 1);
+    char *out = s.len < alloc_bytes_max ? proa_arena_alloc(arena, s.len + 1) : NULL;
 
     if (!out)
         return proa_str_n(NULL, 0);

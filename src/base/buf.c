@@ -26,13 +26,12 @@ void proa_buf_clear(struct proa_buf *buf)
     buf->error = 0;
 }
 
-int proa_buf_reserve(struct proa_buf *buf, size_t more)
+/* Doubles the memory until `more` bytes fit; the size stays within the limit. */
+static __attribute__((noinline)) PROA_COLD int grow(struct proa_buf *buf, size_t more)
 {
     size_t need, cap;
     char *ptr;
 
-    if (PROA_LIKELY(more <= buf->cap - buf->len && !buf->error))
-        return 0;
     if (buf->error)
         return buf->error;
     if (!proa_add_size(buf->len, more, &need) || (buf->max && need > buf->max))
@@ -49,6 +48,13 @@ int proa_buf_reserve(struct proa_buf *buf, size_t more)
     buf->ptr = ptr;
     buf->cap = cap;
     return 0;
+}
+
+int proa_buf_reserve(struct proa_buf *buf, size_t more)
+{
+    if (PROA_LIKELY(more <= buf->cap - buf->len && !buf->error))
+        return 0;
+    return grow(buf, more);
 }
 
 int proa_buf_add(struct proa_buf *buf, proa_str s)
@@ -74,42 +80,58 @@ int proa_buf_add_char(struct proa_buf *buf, char c)
 
 int proa_buf_add_u64(struct proa_buf *buf, uint64_t value)
 {
-    PROA_TRY(proa_buf_reserve(buf, PROA_U64_TEXT_MAX));
-    buf->len += proa_u64_text(value, buf->ptr + buf->len);
-    return 0;
+    char text[PROA_U64_TEXT_MAX];
+
+    return proa_buf_add(buf, proa_str_n(text, proa_u64_text(value, text)));
 }
 
 int proa_buf_add_i64(struct proa_buf *buf, int64_t value)
 {
-    PROA_TRY(proa_buf_reserve(buf, PROA_I64_TEXT_MAX));
-    buf->len += proa_i64_text(value, buf->ptr + buf->len);
-    return 0;
+    char text[PROA_I64_TEXT_MAX];
+
+    return proa_buf_add(buf, proa_str_n(text, proa_i64_text(value, text)));
 }
 
 int proa_buf_add_double(struct proa_buf *buf, double value)
 {
-    PROA_TRY(proa_buf_reserve(buf, PROA_DOUBLE_TEXT_MAX));
-    buf->len += proa_double_text(value, buf->ptr + buf->len);
-    return 0;
+    char text[PROA_DOUBLE_TEXT_MAX];
+
+    return proa_buf_add(buf, proa_str_n(text, proa_double_text(value, text)));
 }
 
 int proa_buf_printf(struct proa_buf *buf, const char *format, ...)
 {
+    size_t room = buf->cap - buf->len;
     va_list args;
     int len;
 
-    PROA_TRY(proa_buf_reserve(buf, 1));
+    if (buf->error)
+        return buf->error;
     va_start(args, format);
-    len = vsnprintf(buf->ptr + buf->len, buf->cap - buf->len, format, args);
+    len = vsnprintf(room ? buf->ptr + buf->len : NULL, room, format, args);
     va_end(args);
     if (len < 0)
         return buf->error = PROA_EINVAL;
-    if ((size_t)len >= buf->cap - buf->len) {
-        /* One more for the NUL that vsnprintf writes. */
-        PROA_TRY(proa_buf_reserve(buf, (size_t)len + 1));
+    if ((size_t)len < room || len == 0) {
+        buf->len += (size_t)len;
+        return 0;
+    }
+    PROA_TRY(proa_buf_reserve(buf, (size_t)len));
+    /* vsnprintf writes a NUL too, for which a buffer at its limit has no byte: then by way of a copy. */
+    if ((size_t)len < buf->cap - buf->len) {
         va_start(args, format);
         vsnprintf(buf->ptr + buf->len, buf->cap - buf->len, format, args);
         va_end(args);
+    } else {
+        char *text = malloc((size_t)len + 1);
+
+        if (!text)
+            return buf->error = PROA_ENOMEM;
+        va_start(args, format);
+        vsnprintf(text, (size_t)len + 1, format, args);
+        va_end(args);
+        memcpy(buf->ptr + buf->len, text, (size_t)len);
+        free(text);
     }
     buf->len += (size_t)len;
     return 0;

@@ -56,20 +56,38 @@ int proa_code_from_errno(int negative_errno)
     }
 }
 
-/* Cuts what vsnprintf wrote so that it ends at a character. */
-static void end_at_character(char *text, size_t cap)
+/* Cuts an unfinished character off the end of text that did not fit. */
+static void end_at_character(char *text)
 {
-    proa_str cut = proa_utf8_cut(proa_str_c(text), cap - 1);
+    size_t len = strlen(text);
+    size_t start = len;
+    uint32_t code_point;
 
-    text[cut.len] = '\0';
+    while (start > 0 && len - start < 3 && ((unsigned char)text[start - 1] & 0xc0) == 0x80)
+        start--;
+    if (start > 0 && (unsigned char)text[start - 1] >= 0xc0 &&
+        proa_utf8_next(proa_str_n(text + start - 1, len - start + 1), &code_point) == 0)
+        text[start - 1] = '\0';
 }
 
+/* Printed beside the message first: the arguments may point into it ("outer: %s", err->message). */
 static void set_message(struct proa_error *err, const char *format, va_list args)
 {
-    int len = vsnprintf(err->message, sizeof err->message, format, args);
+    char text[PROA_ERROR_MESSAGE_MAX];
 
-    if (len >= (int)sizeof err->message)
-        end_at_character(err->message, sizeof err->message);
+    if (vsnprintf(text, sizeof text, format, args) >= (int)sizeof text)
+        end_at_character(text);
+    memcpy(err->message, text, strlen(text) + 1);
+}
+
+/* Puts ": text" behind the message, as far as it fits. */
+static void append_message(struct proa_error *err, const char *text)
+{
+    size_t len = strlen(err->message);
+
+    if (snprintf(err->message + len, sizeof err->message - len, ": %s", text) >=
+        (int)(sizeof err->message - len))
+        end_at_character(err->message);
 }
 
 void proa_error_clear(struct proa_error *err)
@@ -91,19 +109,28 @@ void proa_error_clear(struct proa_error *err)
     err->arena = arena;
 }
 
+/* A fresh error with a message; what was said about retrying stays. */
+static void restart(struct proa_error *err, int code, const char *format, va_list args)
+{
+    uint32_t retry_after_s = err->retry_after_s;
+    char text[PROA_ERROR_MESSAGE_MAX];
+
+    set_message(err, format, args);
+    memcpy(text, err->message, sizeof text);
+    proa_error_clear(err);
+    memcpy(err->message, text, sizeof text);
+    err->retry_after_s = retry_after_s;
+    err->code = code;
+}
+
 int proa_fail(struct proa_error *err, int code, const char *format, ...)
 {
-    uint32_t retry_after_s;
     va_list args;
 
     if (!err)
         return code;
-    retry_after_s = err->retry_after_s;
-    proa_error_clear(err);
-    err->retry_after_s = retry_after_s;
-    err->code = code;
     va_start(args, format);
-    set_message(err, format, args);
+    restart(err, code, format, args);
     va_end(args);
     return code;
 }
@@ -113,19 +140,14 @@ int proa_fail_errno(struct proa_error *err, int os_errno, const char *format, ..
     int code = proa_code_from_errno(-os_errno);
     char reason[128];
     va_list args;
-    size_t len;
 
     if (!err)
         return code;
-    proa_error_clear(err);
-    err->code = code;
-    err->os_errno = os_errno;
     va_start(args, format);
-    set_message(err, format, args);
+    restart(err, code, format, args);
     va_end(args);
-    len = strlen(err->message);
-    snprintf(err->message + len, sizeof err->message - len, ": %s",
-             strerror_r(os_errno, reason, sizeof reason));
+    err->os_errno = os_errno;
+    append_message(err, strerror_r(os_errno, reason, sizeof reason));
     return code;
 }
 
@@ -133,7 +155,6 @@ int proa_error_wrap(struct proa_error *err, const char *format, ...)
 {
     char inner[PROA_ERROR_MESSAGE_MAX];
     va_list args;
-    size_t len;
 
     if (!err)
         return 0;
@@ -141,10 +162,8 @@ int proa_error_wrap(struct proa_error *err, const char *format, ...)
     va_start(args, format);
     set_message(err, format, args);
     va_end(args);
-    len = strlen(err->message);
-    if (snprintf(err->message + len, sizeof err->message - len, "%s%s", inner[0] ? ": " : "", inner) >=
-        (int)(sizeof err->message - len))
-        end_at_character(err->message, sizeof err->message);
+    if (inner[0])
+        append_message(err, inner);
     return err->code;
 }
 

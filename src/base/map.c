@@ -1,6 +1,7 @@
 /* A hash map: entries in the order of insertion, and an open-addressing table of their indexes. */
 #include <proa/map.h>
 
+#include <assert.h>
 #include <proa/checked.h>
 #include <proa/error.h>
 #include <stdlib.h>
@@ -119,6 +120,7 @@ int proa_map_put(struct proa_map *map, proa_str key, void *value, void **ret_old
     struct entry *entry = find(map, key, hash);
     char *copy;
 
+    assert(value);
     if (entry) {
         if (ret_old)
             *ret_old = entry->value;

@@ -1,6 +1,9 @@
 /* Slices: comparing, searching, splitting, hashing, numbers. */
 #include <proa/str.h>
 
+#include <assert.h>
+#include <endian.h>
+#include <float.h>
 #include <locale.h>
 #include <math.h>
 #include <proa/error.h>
@@ -132,9 +135,8 @@ static uint64_t load_le(const char *bytes, size_t count)
 {
     uint64_t word = 0;
 
-    for (size_t i = 0; i < count; i++)
-        word |= (uint64_t)(unsigned char)bytes[i] << (8 * i);
-    return word;
+    memcpy(&word, bytes, count);
+    return le64toh(word);
 }
 
 uint64_t proa_str_hash(proa_str s, uint64_t seed)
@@ -295,22 +297,43 @@ size_t proa_i64_text(int64_t value, char *out)
     return 1 + proa_u64_text(0 - (uint64_t)value, out + 1);
 }
 
+/* Copies printf's "1e+05" as "1e5". @returns the length. */
+static size_t drop_exponent_filler(const char *text, size_t len, char *out)
+{
+    const char *exponent = memchr(text, 'e', len);
+    size_t kept = exponent ? (size_t)(exponent - text) + 1 : len;
+    size_t at = kept;
+
+    memcpy(out, text, kept);
+    if (!exponent)
+        return kept;
+    if (text[at] == '-')
+        out[kept++] = '-';
+    at++;
+    while (at + 1 < len && text[at] == '0')
+        at++;
+    memcpy(out + kept, text + at, len - at);
+    return kept + len - at;
+}
+
 size_t proa_double_text(double value, char *out)
 {
+    /* A text of up to 15 digits is found at 15 already, as %g drops zeros; of subnormals fewer digits are significant. */
+    int digits = fabs(value) < DBL_MIN ? 1 : DBL_DIG;
     char text[40];
     locale_t old;
     int len = 0;
 
-    if (value == (double)(int64_t)value && value > -1e15 && value < 1e15)
+    assert(isfinite(value));
+    if (fabs(value) < 1e15 && value == (double)(int64_t)value && !(value == 0 && signbit(value)))
         return proa_i64_text((int64_t)value, out);
     pthread_once(&c_locale_once, make_c_locale);
     old = uselocale(c_locale);
-    for (int digits = 15; digits <= 17; digits++) {
+    for (; digits <= DBL_DECIMAL_DIG; digits++) {
         len = snprintf(text, sizeof text, "%.*g", digits, value);
         if (strtod_l(text, NULL, c_locale) == value)
             break;
     }
     uselocale(old);
-    memcpy(out, text, (size_t)len);
-    return (size_t)len;
+    return drop_exponent_filler(text, (size_t)len, out);
 }

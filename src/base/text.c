@@ -114,9 +114,10 @@ static const char base64url_alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijkl
 
 static int encode(struct proa_buf *out, proa_str bytes, const char *alphabet, bool padding)
 {
+    static const size_t tails[3] = {0, 2, 3}; /* characters for the bytes behind the last group of three */
     const unsigned char *p = (const unsigned char *)bytes.ptr;
 
-    PROA_TRY(proa_buf_reserve(out, bytes.len / 3 * 4 + 4));
+    PROA_TRY(proa_buf_reserve(out, bytes.len / 3 * 4 + (padding ? (bytes.len % 3 ? 4 : 0) : tails[bytes.len % 3])));
     for (size_t i = 0; i < bytes.len; i += 3) {
         size_t left = bytes.len - i;
         uint32_t group = (uint32_t)p[i] << 16 | (left > 1 ? (uint32_t)p[i + 1] << 8 : 0) | (left > 2 ? p[i + 2] : 0u);
@@ -146,15 +147,17 @@ static int digit_of(char c, const char *alphabet)
     return c == alphabet[62] ? 62 : c == alphabet[63] ? 63 : -1;
 }
 
-/* `text` without padding. */
+/* `text` without padding. Appends nothing when it fails. */
 static int decode(struct proa_buf *out, proa_str text, const char *alphabet)
 {
     uint32_t group = 0;
     unsigned bits = 0;
+    size_t len;
 
     if (text.len % 4 == 1)
         return PROA_ESYNTAX;
-    PROA_TRY(proa_buf_reserve(out, text.len / 4 * 3 + 3));
+    PROA_TRY(proa_buf_reserve(out, text.len / 4 * 3 + text.len % 4 * 3 / 4));
+    len = out->len;
     for (size_t i = 0; i < text.len; i++) {
         int digit = digit_of(text.ptr[i], alphabet);
 
@@ -164,10 +167,13 @@ static int decode(struct proa_buf *out, proa_str text, const char *alphabet)
         bits += 6;
         if (bits >= 8) {
             bits -= 8;
-            out->ptr[out->len++] = (char)(group >> bits & 0xff);
+            out->ptr[len++] = (char)(group >> bits & 0xff);
         }
     }
-    return (group & ((1u << bits) - 1)) ? PROA_ESYNTAX : 0;
+    if (group & ((1u << bits) - 1))
+        return PROA_ESYNTAX;
+    out->len = len;
+    return 0;
 }
 
 int proa_base64_encode(struct proa_buf *out, proa_str bytes)
@@ -281,21 +287,21 @@ int proa_percent_encode(struct proa_buf *out, proa_str text)
     return out->error;
 }
 
-/* Takes decimal digits off the front. */
-static bool take_number(proa_str *s, uint64_t *ret_value)
+/* Takes decimal digits off the front; *fits turns false when they are more than a number holds. */
+static bool take_number(proa_str *s, uint64_t *ret_value, bool *fits)
 {
+    uint64_t value = 0;
     size_t len = 0;
 
-    while (len < s->len && s->ptr[len] >= '0' && s->ptr[len] <= '9')
+    while (len < s->len && s->ptr[len] >= '0' && s->ptr[len] <= '9') {
+        *fits = *fits && proa_mul_u64(value, 10, &value) &&
+                proa_add_u64(value, (uint64_t)(s->ptr[len] - '0'), &value);
         len++;
+    }
     if (len == 0)
         return false;
-    *ret_value = 0;
-    for (size_t i = 0; i < len; i++)
-        if (!proa_mul_u64(*ret_value, 10, ret_value) ||
-            !proa_add_u64(*ret_value, (uint64_t)(s->ptr[i] - '0'), ret_value))
-            *ret_value = UINT64_MAX;
     *s = proa_str_slice(*s, len, s->len);
+    *ret_value = value;
     return true;
 }
 
@@ -327,6 +333,7 @@ int proa_duration_parse(proa_str text, uint64_t *ret_ns)
         {PROA_STR_INIT("d"), UINT64_C(86400000000000)},
     };
     uint64_t total = 0;
+    bool fits = true;
 
     if (proa_str_eq_c(text, "0")) {
         *ret_ns = 0;
@@ -338,11 +345,12 @@ int proa_duration_parse(proa_str text, uint64_t *ret_ns)
         const struct unit *unit;
         uint64_t number;
 
-        if (!take_number(&text, &number) || !(unit = take_unit(&text, units, PROA_COUNT(units))))
+        if (!take_number(&text, &number, &fits) || !(unit = take_unit(&text, units, PROA_COUNT(units))))
             return PROA_ESYNTAX;
-        if (!proa_mul_u64(number, unit->factor, &number) || !proa_add_u64(total, number, &total))
-            return PROA_ERANGE;
+        fits = fits && proa_mul_u64(number, unit->factor, &number) && proa_add_u64(total, number, &total);
     }
+    if (!fits)
+        return PROA_ERANGE;
     *ret_ns = total;
     return 0;
 }
@@ -354,16 +362,19 @@ int proa_bytes_parse(proa_str text, uint64_t *ret_bytes)
         {PROA_STR_INIT("Gi"), UINT64_C(1) << 30}, {PROA_STR_INIT("Ti"), UINT64_C(1) << 40},
         {PROA_STR_INIT("k"), 1000},               {PROA_STR_INIT("M"), 1000000},
         {PROA_STR_INIT("G"), 1000000000},         {PROA_STR_INIT("T"), UINT64_C(1000000000000)},
+        {PROA_STR_INIT("Pi"), UINT64_C(1) << 50}, {PROA_STR_INIT("Ei"), UINT64_C(1) << 60},
+        {PROA_STR_INIT("P"), UINT64_C(1000000000000000)}, {PROA_STR_INIT("E"), UINT64_C(1000000000000000000)},
     };
     const struct unit *unit;
     uint64_t number;
+    bool fits = true;
 
-    if (!take_number(&text, &number))
+    if (!take_number(&text, &number, &fits))
         return PROA_ESYNTAX;
     unit = take_unit(&text, units, PROA_COUNT(units));
     if (text.len > 0)
         return PROA_ESYNTAX;
-    if (number == UINT64_MAX || (unit && !proa_mul_u64(number, unit->factor, &number)))
+    if (!fits || (unit && !proa_mul_u64(number, unit->factor, &number)))
         return PROA_ERANGE;
     *ret_bytes = number;
     return 0;

@@ -54,7 +54,7 @@ static struct civil civil_from_time(proa_time_ns time)
     struct civil c = {.hour = (int)(of_day / 3600),
                       .minute = (int)(of_day / 60 % 60),
                       .second = (int)(of_day % 60),
-                      .ns = time - seconds * NS};
+                      .ns = (time % NS + NS) % NS};
 
     civil_from_days(days, &c);
     return c;
@@ -70,16 +70,22 @@ static int month_days(int year, int month)
 
 static int time_from_civil(const struct civil *c, int64_t offset_s, proa_time_ns *ret_time)
 {
-    int64_t seconds;
+    int64_t ns = c->ns, seconds;
+    proa_time_ns time;
 
     if (c->month < 1 || c->month > 12 || c->day < 1 || c->day > month_days(c->year, c->month) || c->hour > 23 ||
         c->minute > 59 || c->second > 59)
         return PROA_ESYNTAX;
     seconds = days_from_civil(c->year, c->month, c->day) * DAY_S + c->hour * 3600 + c->minute * 60 + c->second -
               offset_s;
-    if (seconds > INT64_MAX / NS - 1 || seconds < INT64_MIN / NS + 1)
+    if (seconds < 0 && ns > 0) {
+        /* Towards zero, so that the product of the earliest second fits. */
+        seconds++;
+        ns -= NS;
+    }
+    if (__builtin_mul_overflow(seconds, (int64_t)NS, &time) || __builtin_add_overflow(time, ns, &time))
         return PROA_ERANGE;
-    *ret_time = seconds * NS + c->ns;
+    *ret_time = time;
     return 0;
 }
 

@@ -53,7 +53,8 @@ proa_str proa_arena_str(struct proa_arena *arena, proa_str s);
 PROA_MUST_USE char *proa_arena_cstr(struct proa_arena *arena, proa_str s);
 /** Formatted text with a NUL behind it; {NULL,0} when memory is out. */
 proa_str proa_arena_printf(struct proa_arena *arena, const char *format, ...) PROA_PRINTF(2, 3);
-proa_str proa_arena_vprintf(struct proa_arena *arena, const char *format, va_list args);
+proa_str proa_arena_vprintf(struct proa_arena *arena, const char *format, va_list args)
+    PROA_PRINTF(2, 0);
 /** Has `fn(arg)` run by proa_arena_done, newest first. @returns 0 or PROA_ENOMEM (fn is not registered). */
 PROA_MUST_USE int proa_arena_defer(struct proa_arena *arena, void (*fn)(void *arg), void *arg);
 

@@ -71,7 +71,7 @@ static void end_at_character(char *text)
 }
 
 /* Printed beside the message first: the arguments may point into it ("outer: %s", err->message). */
-static void set_message(struct proa_error *err, const char *format, va_list args)
+static PROA_PRINTF(2, 0) void set_message(struct proa_error *err, const char *format, va_list args)
 {
     char text[PROA_ERROR_MESSAGE_MAX];
 
@@ -110,7 +110,7 @@ void proa_error_clear(struct proa_error *err)
 }
 
 /* A fresh error with a message; what was said about retrying stays. */
-static void restart(struct proa_error *err, int code, const char *format, va_list args)
+static PROA_PRINTF(3, 0) void restart(struct proa_error *err, int code, const char *format, va_list args)
 {
     uint32_t retry_after_s = err->retry_after_s;
     char text[PROA_ERROR_MESSAGE_MAX];

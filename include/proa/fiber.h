@@ -25,13 +25,17 @@ struct proa_group {
     struct proa_list siblings;    /**< in the parent fiber's list: cancellation goes down through it */
     struct proa_fiber *parent;    /**< NULL when made outside a fiber */
     struct proa_waiter *waiter;   /**< of proa_group_wait */
+    proa_mono_ns deadline;        /**< of the parent when the group was made */
     uint32_t running;
     int cancel_cause;             /**< 0, or the code its fibers are cancelled with */
     int first_error;
     bool cancel_on_error;         /**< set after init: the first error cancels the others */
+    bool is_sheltered;            /**< made in a shield: the parent's cancellation does not reach it there */
 };
 
-/** Made inside a fiber, the group inherits its deadline and cancellation. */
+/** Made inside a fiber, the group inherits its deadline and cancellation, and must be waited for before
+ *  the fiber ends (asserted), also when nothing was started in it. Made outside one, any fiber may wait
+ *  for it. After the wait it is over: proa_group_init makes it new. */
 void proa_group_init(struct proa_group *group, struct proa_loop *loop);
 
 struct proa_fiber_options {
@@ -45,7 +49,7 @@ PROA_MUST_USE int proa_group_start(struct proa_group *group, const struct proa_f
                                    proa_fiber_fn *fn, void *arg);
 /** Cancels what runs in the group and below it: suspended calls return `cause` (PROA_ECANCELED when 0). */
 void proa_group_cancel(struct proa_group *group, int cause);
-/** May suspend, until all its fibers have ended; when the waiting fiber is cancelled or its deadline
+/** May suspend, until all its fibers have ended (one waits at a time); when the waiting fiber is cancelled or its deadline
  *  strikes, so are they, and it still waits. @returns 0 or the first error of a fiber. */
 int proa_group_wait(struct proa_group *group);
 
@@ -73,7 +77,8 @@ void proa_fiber_set_context(struct proa_fiber *fiber, void *context);
 /** Living fibers of a loop and the most there ever were. */
 uint32_t proa_loop_fibers(const struct proa_loop *loop, uint32_t *ret_peak);
 
-/** Cancels one fiber, as when its client hung up. The next (or present) suspending call returns `cause`. */
+/** Cancels one fiber, as when its client hung up. The present suspended call returns `cause` (PROA_ECANCELED
+ *  when 0), and so does every later one outside a shield; the first cause stays. */
 void proa_fiber_cancel(struct proa_fiber *fiber, int cause);
 /** 0, or why the running fiber should stop now: its cancellation cause or PROA_ETIMEDOUT. For long
  *  computations between suspensions. Reads the clock. */
@@ -90,7 +95,8 @@ struct proa_deadline_scope {
 struct proa_deadline_scope proa_deadline_enter(struct proa_loop *loop, proa_mono_ns at);
 void proa_deadline_leave(struct proa_deadline_scope *scope);
 /** In a shield the fiber's cancellation and deadline do not strike, for clean-up that must suspend
- *  (a rollback). `grace_ns` bounds it: the scope has that much time from now. */
+ *  (a rollback). `grace_ns` bounds it: the scope has that much time from now. Groups made in it are
+ *  covered too. A cancellation that came meanwhile strikes after the scope. */
 struct proa_shield_scope {
     struct proa_fiber *fiber;
     proa_mono_ns previous;
@@ -138,7 +144,7 @@ void proa_fd_watch_free(struct proa_fd_watch *watch);
 
 /** Runs `fn(arg)` in the pool of blocking threads. May suspend until it has ended. When the fiber is
  *  cancelled or timed out before a thread took it, it is dropped and never runs; after that `interrupt`
- *  (may be NULL; called from the loop's thread while fn runs) is asked to make fn end early, and the call
+ *  (may be NULL; called once from the loop's thread while fn runs or has just ended) is asked to make fn end early, and the call
  *  still waits for fn. @returns 0 when fn ran to its end undisturbed, else PROA_ETIMEDOUT/the cause, with
  *  *ret_ran telling whether fn ran at all (may be NULL). In a simulation fn runs inline. */
 PROA_MUST_USE int proa_blocking(struct proa_loop *loop, void (*fn)(void *arg), void *arg,

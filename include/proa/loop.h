@@ -40,7 +40,8 @@ struct proa_loop_options {
 
 /** A real loop. It may be made in one thread and run in another. @returns 0, PROA_ENOMEM or PROA_EIO. */
 PROA_MUST_USE int proa_loop_new(const struct proa_loop_options *options, struct proa_loop **ret_loop);
-/** The loop must have ended (no living fibers, no open streams: asserted). NULL is fine. */
+/** The loop must have ended: no living fibers, no open streams, watches or signals (asserted). A loop that
+ *  was stopped with fibers alive: proa_loop_cancel_fibers, then proa_loop_run again. NULL is fine. */
 void proa_loop_free(struct proa_loop *loop);
 
 /** Runs until proa_loop_stop, or until nothing is left that could wake it. @returns 0, or
@@ -56,7 +57,7 @@ int proa_loop_timeout_ms(const struct proa_loop *loop);
 /** One iteration. @param may_wait false: only what is due now. @returns true while something is alive. */
 bool proa_loop_run_once(struct proa_loop *loop, bool may_wait);
 
-/** Time at which this iteration began; cheap. */
+/** Time at which this iteration began or, after a wait, at which its first event was handled; cheap. */
 proa_mono_ns proa_loop_now(const struct proa_loop *loop);
 /** Time of this instant (a clock read); in a simulation the same as proa_loop_now. */
 proa_mono_ns proa_loop_now_exact(const struct proa_loop *loop);
@@ -79,7 +80,8 @@ struct proa_task {
     void (*run)(struct proa_task *task); /**< on the loop's thread, not in a fiber */
 };
 /** Hands a task to a loop. From any thread and from signal-free code of any library; never fails,
- *  never blocks for long. Tasks of one thread run in the order of posting. */
+ *  never blocks for long. Tasks of one thread run in the order of posting. The loop must live until the
+ *  call has returned, which may be after the task ran. */
 void proa_loop_post(struct proa_loop *loop, struct proa_task *task);
 
 /** Work to be done once before the loop waits for events again, after all that is ready now has run:

@@ -31,9 +31,11 @@ PROA_MUST_USE int proa_loops_new(uint32_t count, const struct proa_loop_options 
 void proa_loops_free(struct proa_loops *loops);
 uint32_t proa_loops_count(const struct proa_loops *loops);
 struct proa_loop *proa_loops_at(const struct proa_loops *loops, uint32_t index);
-/** Runs them all until each has ended or was stopped (proa_loops_stop). */
+/** Runs them all until each has ended or was stopped. The others do not end for lack of work before loop 0
+ *  has: from then on each ends when nothing is alive on it. Fibers that live when a loop is stopped are
+ *  cancelled, and waited for. Once for a set. */
 PROA_MUST_USE int proa_loops_run(struct proa_loops *loops, struct proa_error *err);
-/** From any thread. */
+/** From any thread, at any time before proa_loops_free. Loops whose fibers post to each other's end so. */
 void proa_loops_stop(struct proa_loops *loops);
 
 /** A thread that looks at the loops a few times a second and says when one has not come back to its
@@ -41,7 +43,7 @@ void proa_loops_stop(struct proa_loops *loops);
 struct proa_watchdog;
 struct proa_watchdog_options {
     uint32_t stall_ms; /**< 0: 100 */
-    /** On the watchdog's thread. Called once when a stall is seen (`over` false) and once when it is over
+    /** On the watchdog's thread; must not call proa_watchdog_stop. Called once when a stall is seen (`over` false) and once when it is over
      *  (then `held_ms` is its length). `fiber` is a static name or "callback". */
     void (*stalled)(void *arg, const char *loop, const char *fiber, uint32_t held_ms, bool over);
     void *arg;
@@ -50,10 +52,10 @@ PROA_MUST_USE int proa_watchdog_start(struct proa_loops *loops, const struct pro
                                       struct proa_watchdog **ret_watchdog);
 void proa_watchdog_stop(struct proa_watchdog *watchdog);
 
-/** Installs a SIGSEGV/SIGBUS handler on an alternative stack which, for a hit of a fiber's guard page,
+/** Installs a SIGSEGV/SIGBUS handler on an alternative stack which, for a hit of a fiber's guard pages,
  *  writes "stack overflow in fiber <name>…" to stderr and lets the process die of the signal; any other
- *  fault goes to the handler that was there. Process-wide and only on request. Each loop thread made by
- *  proa_loops has the alternative stack. */
+ *  fault goes to the handler that was there. Process-wide and only on request; again is harmless. The
+ *  calling thread and each made by proa_loops have the alternative stack. */
 PROA_MUST_USE int proa_stack_guard_install(void);
 
 PROA_END_DECLS

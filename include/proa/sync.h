@@ -1,5 +1,7 @@
 /** Waiting together: semaphore, bounded queue and event. Each belongs to one loop; fibers are served
- *  in the order of asking. */
+ *  in the order of asking, and nobody overtakes one that waits. A fiber that is cancelled or past its
+ *  deadline is told so by every call that may suspend, also where it would not have had to wait; a
+ *  permit or an item that was handed to it before is its own all the same (the call returns 0). */
 #ifndef PROA_SYNC_H
 #define PROA_SYNC_H
 
@@ -40,7 +42,7 @@ PROA_MUST_USE int proa_queue_try_put(struct proa_queue *queue, void *item);
 PROA_MUST_USE int proa_queue_take(struct proa_queue *queue, void **ret_item);
 /** @returns false when empty. */
 bool proa_queue_try_take(struct proa_queue *queue, void **ret_item);
-/** Refuses new items and wakes who waits. */
+/** Refuses new items; who waits gets PROA_ECLOSED, and a waiting putter keeps its item. */
 void proa_queue_close(struct proa_queue *queue);
 uint32_t proa_queue_len(const struct proa_queue *queue);
 

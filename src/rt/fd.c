@@ -16,6 +16,8 @@ static void watch_ready(uv_poll_t *poll, int status, int events)
     struct proa_fd_watch *watch = poll->data;
     int seen = 0;
 
+    (void)loop_now(watch->loop); /* the loop waits no more, for the watchdog */
+
     /* An error is told as both, so that the next read or write meets it. */
     if (status < 0)
         seen = PROA_READABLE | PROA_WRITABLE;
@@ -26,13 +28,15 @@ static void watch_ready(uv_poll_t *poll, int status, int events)
     watch->ready(watch->arg, seen);
 }
 
-int proa_fd_watch_new(struct proa_loop *loop, int fd, void (*ready)(void *arg, int events), void *arg,
-                      struct proa_fd_watch **ret_watch)
+int proa_fd_watch_new(struct proa_loop *loop, int fd, void (*ready)(void *arg, int events),
+                      void *arg, struct proa_fd_watch **ret_watch)
 {
     struct proa_fd_watch *watch;
     int rc;
 
     loop_assert_here(loop);
+    if (!loop_uv(loop))
+        return PROA_EUNSUPPORTED;
     watch = calloc(1, sizeof *watch);
     if (!watch)
         return PROA_ENOMEM;
@@ -52,7 +56,8 @@ int proa_fd_watch_new(struct proa_loop *loop, int fd, void (*ready)(void *arg, i
 
 int proa_fd_watch_set(struct proa_fd_watch *watch, int events)
 {
-    int wanted = (events & PROA_READABLE ? UV_READABLE : 0) | (events & PROA_WRITABLE ? UV_WRITABLE : 0);
+    int wanted =
+        (events & PROA_READABLE ? UV_READABLE : 0) | (events & PROA_WRITABLE ? UV_WRITABLE : 0);
     int rc;
 
     loop_assert_here(watch->loop);

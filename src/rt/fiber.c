@@ -15,6 +15,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+/* Below a stack, without access. Several pages, for libraries whose frames are not probed. */
+enum { GUARD_BYTES = 16 * 1024, RECORD_ALIGN = 64 };
+
 static size_t page_bytes(void)
 {
     return (size_t)sysconf(_SC_PAGESIZE);
@@ -40,34 +43,44 @@ static void fiber_main(void *arg)
     }
 }
 
-/* A stack of its own mapping: a guard page, the stack, and on top of it the fiber's own record. */
-static struct proa_fiber *fiber_new(struct proa_loop *loop)
+static size_t guard_bytes(void)
 {
     size_t page = page_bytes();
+
+    return (GUARD_BYTES + page - 1) / page * page;
+}
+
+static size_t record_bytes(void)
+{
+    return (sizeof(struct proa_fiber) + RECORD_ALIGN - 1) / RECORD_ALIGN * RECORD_ALIGN;
+}
+
+/* A mapping of its own: a guard, the stack, and on top of it the fiber's own record. */
+static struct proa_fiber *fiber_new(struct proa_loop *loop)
+{
+    size_t page = page_bytes(), guard = guard_bytes(), record = record_bytes();
     size_t bytes = (loop->options.fiber_stack_bytes + page - 1) / page * page;
-    char *mapping = mmap(NULL, page + bytes, PROT_READ | PROT_WRITE,
+    char *mapping = mmap(NULL, guard + bytes, PROT_READ | PROT_WRITE,
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
-    size_t record = (sizeof(struct proa_fiber) + 63) / 64 * 64;
     struct proa_fiber *fiber;
 
     if (mapping == MAP_FAILED)
         return NULL;
-    if (mprotect(mapping, page, PROT_NONE) < 0) {
-        munmap(mapping, page + bytes);
+    if (mprotect(mapping, guard, PROT_NONE) < 0) {
+        munmap(mapping, guard + bytes);
         return NULL;
     }
-    fiber = (struct proa_fiber *)(void *)(mapping + page + bytes - record);
-    *fiber = (struct proa_fiber){.loop = loop, .stack = mapping + page, .stack_bytes = bytes - record};
+    fiber = (struct proa_fiber *)(void *)(mapping + guard + bytes - record);
+    *fiber = (struct proa_fiber){
+        .loop = loop, .stack = mapping + guard, .stack_bytes = bytes - record, .guard_bytes = guard};
     switch_init(&fiber->context, &loop->main_stack, fiber->stack, fiber->stack_bytes, fiber_main, fiber);
     return fiber;
 }
 
 static void fiber_free(struct proa_fiber *fiber)
 {
-    size_t page = page_bytes();
-    size_t record = (sizeof(struct proa_fiber) + 63) / 64 * 64;
-    char *mapping = fiber->stack - page;
-    size_t bytes = page + fiber->stack_bytes + record;
+    char *mapping = fiber->stack - fiber->guard_bytes;
+    size_t bytes = fiber->guard_bytes + fiber->stack_bytes + record_bytes();
 
     switch_done(&fiber->context);
     munmap(mapping, bytes);
@@ -90,38 +103,41 @@ static void deadline_struck(struct proa_timer *timer)
         proa_unpark(fiber->waiter, PROA_ETIMEDOUT);
 }
 
-static int fiber_take(struct proa_group *group, const struct proa_fiber_options *options, proa_fiber_fn *fn, void *arg,
-                      struct proa_fiber **ret_fiber)
+static struct proa_fiber *stack_take(struct proa_loop *loop)
+{
+    struct proa_list *node = proa_list_pop_front(&loop->free_fibers);
+
+    if (!node)
+        return fiber_new(loop);
+    loop->free_fibers_count--;
+    return PROA_CONTAINER(node, struct proa_fiber, node);
+}
+
+static int fiber_take(struct proa_group *group, const struct proa_fiber_options *options,
+                      proa_fiber_fn *fn, void *arg, struct proa_fiber **ret_fiber)
 {
     struct proa_loop *loop = group->loop;
-    struct proa_fiber *parent = loop->current;
-    struct proa_list *node;
+    /* Who starts it; a callback does so in the name of the group's maker. */
+    const struct proa_fiber *parent = loop->current ? loop->current : group->parent;
     struct proa_fiber *fiber;
 
     loop_assert_here(loop);
     if (loop->fibers_count >= loop->options.fibers_max)
         return PROA_EBUSY;
-    node = proa_list_pop_front(&loop->free_fibers);
-    if (node) {
-        fiber = PROA_CONTAINER(node, struct proa_fiber, node);
-        loop->free_fibers_count--;
-    } else {
-        fiber = fiber_new(loop);
-        if (!fiber)
-            return PROA_ENOMEM;
-    }
+    fiber = stack_take(loop);
+    if (!fiber)
+        return PROA_ENOMEM;
     fiber->group = group;
     fiber->fn = fn;
     fiber->arg = arg;
     fiber->name = options && options->name ? options->name : "fiber";
-    fiber->deadline = options && options->deadline ? options->deadline : PROA_NEVER;
+    fiber->deadline = group->deadline;
+    if (options && options->deadline && options->deadline < fiber->deadline)
+        fiber->deadline = options->deadline;
+    if (loop->current && loop->current->deadline < fiber->deadline)
+        fiber->deadline = loop->current->deadline;
     fiber->cancel_cause = group->cancel_cause;
-    fiber->user = NULL;
-    if (parent) {
-        if (parent->deadline < fiber->deadline)
-            fiber->deadline = parent->deadline;
-        fiber->user = parent->user;
-    }
+    fiber->user = parent ? parent->user : NULL;
     fiber->waiter = NULL;
     fiber->shielded = fiber->uninterruptible = fiber->ended = false;
     proa_timer_init(&fiber->timer, loop, deadline_struck);
@@ -161,9 +177,8 @@ static void fiber_enter(struct proa_fiber *fiber)
     struct proa_loop *loop = fiber->loop;
 
     assert(!loop->current);
+    (void)loop_now(loop); /* says, in a callback, that the loop waits no more */
     loop->current = fiber;
-    atomic_store_explicit(&loop->entered, atomic_load_explicit(&loop->entered, memory_order_relaxed) + 1,
-                          memory_order_relaxed);
     atomic_store_explicit(&loop->running_name, fiber->name, memory_order_relaxed);
     stack_guard_running(fiber);
     switch_enter(&fiber->context);
@@ -193,17 +208,20 @@ void proa_group_init(struct proa_group *group, struct proa_loop *loop)
 {
     struct proa_fiber *parent = loop->current;
 
-    *group = (struct proa_group){.loop = loop, .parent = parent};
+    *group = (struct proa_group){.loop = loop, .parent = parent, .deadline = PROA_NEVER};
     proa_list_init(&group->fibers);
     proa_list_init(&group->siblings);
     if (parent) {
         proa_list_push_back(&parent->child_groups, &group->siblings);
+        group->deadline = parent->deadline;
+        group->is_sheltered = parent->shielded;
         if (!parent->shielded)
             group->cancel_cause = parent->cancel_cause;
     }
 }
 
-int proa_group_start(struct proa_group *group, const struct proa_fiber_options *options, proa_fiber_fn *fn, void *arg)
+int proa_group_start(struct proa_group *group, const struct proa_fiber_options *options,
+                     proa_fiber_fn *fn, void *arg)
 {
     struct proa_fiber *fiber;
 
@@ -212,7 +230,8 @@ int proa_group_start(struct proa_group *group, const struct proa_fiber_options *
     return 0;
 }
 
-int proa_group_run_now(struct proa_group *group, const struct proa_fiber_options *options, proa_fiber_fn *fn, void *arg)
+int proa_group_run_now(struct proa_group *group, const struct proa_fiber_options *options,
+                       proa_fiber_fn *fn, void *arg)
 {
     struct proa_fiber *fiber;
 
@@ -222,7 +241,8 @@ int proa_group_run_now(struct proa_group *group, const struct proa_fiber_options
     return 0;
 }
 
-int proa_loop_start_fiber(struct proa_loop *loop, const struct proa_fiber_options *options, proa_fiber_fn *fn, void *arg)
+int proa_loop_start_fiber(struct proa_loop *loop, const struct proa_fiber_options *options,
+                          proa_fiber_fn *fn, void *arg)
 {
     struct proa_fiber *parent = loop->current;
     int rc;
@@ -246,23 +266,47 @@ void proa_group_cancel(struct proa_group *group, int cause)
     }
 }
 
+/* Whether a fiber works for another's clean-up, which a cancellation from outside does not reach. */
+static bool is_sheltered(const struct proa_fiber *fiber)
+{
+    const struct proa_group *group = fiber->group;
+
+    while (group) {
+        if (group->is_sheltered && group->parent->shielded)
+            return true;
+        group = group->parent ? group->parent->group : NULL;
+    }
+    return false;
+}
+
 void proa_loop_cancel_fibers(struct proa_loop *loop, int cause)
 {
     struct proa_list *node, *next;
 
+    loop_assert_here(loop);
     for (node = loop->fibers.next; node != &loop->fibers; node = next) {
+        struct proa_fiber *fiber = PROA_CONTAINER(node, struct proa_fiber, all_node);
+
         next = node->next;
-        proa_fiber_cancel(PROA_CONTAINER(node, struct proa_fiber, all_node), cause);
+        if (!is_sheltered(fiber))
+            proa_fiber_cancel(fiber, cause);
     }
 }
 
 void proa_fiber_cancel(struct proa_fiber *fiber, int cause)
 {
+    struct proa_list *node;
+
     loop_assert_here(fiber->loop);
+    assert(cause <= 0);
     if (fiber->cancel_cause == 0)
         fiber->cancel_cause = cause ? cause : PROA_ECANCELED;
-    for (struct proa_list *node = fiber->child_groups.next; node != &fiber->child_groups; node = node->next)
-        proa_group_cancel(PROA_CONTAINER(node, struct proa_group, siblings), cause);
+    for (node = fiber->child_groups.next; node != &fiber->child_groups; node = node->next) {
+        struct proa_group *group = PROA_CONTAINER(node, struct proa_group, siblings);
+
+        if (!group->is_sheltered || !fiber->shielded)
+            proa_group_cancel(group, cause);
+    }
     if (fiber->waiter && !fiber->shielded && !fiber->uninterruptible)
         proa_unpark(fiber->waiter, fiber->cancel_cause);
 }
@@ -272,7 +316,8 @@ int proa_group_wait(struct proa_group *group)
     struct proa_loop *loop = group->loop;
     struct proa_waiter waiter;
 
-    assert(loop->current && loop->current == group->parent);
+    assert(loop->current && (!group->parent || loop->current == group->parent));
+    assert(!group->waiter);
     while (group->running > 0) {
         int rc;
 
@@ -299,7 +344,7 @@ void proa_waiter_init(struct proa_waiter *waiter, struct proa_loop *loop)
     waiter->fiber = loop->current;
     waiter->loop = loop;
     waiter->result = 0;
-    waiter->state = 0;
+    waiter->state = WAITER_NEW;
 }
 
 static int suspend(struct proa_waiter *waiter)
@@ -317,17 +362,25 @@ static int suspend(struct proa_waiter *waiter)
     return waiter->result;
 }
 
+int fiber_struck(struct proa_loop *loop)
+{
+    const struct proa_fiber *fiber = loop->current;
+
+    assert(fiber);
+    if (fiber->cancel_cause && !fiber->shielded)
+        return fiber->cancel_cause;
+    return fiber->deadline <= loop_now(loop) ? PROA_ETIMEDOUT : 0;
+}
+
 int proa_park(struct proa_waiter *waiter)
 {
     struct proa_fiber *fiber = waiter->fiber;
     int rc;
 
+    loop_assert_here(waiter->loop);
     if (waiter->state != WAITER_WOKEN) {
-        if (fiber->cancel_cause && !fiber->shielded)
-            rc = fiber->cancel_cause;
-        else if (fiber->deadline <= fiber->loop->now)
-            rc = PROA_ETIMEDOUT;
-        else
+        rc = fiber_struck(fiber->loop);
+        if (rc == 0)
             rc = proa_timer_start(&fiber->timer, fiber->deadline);
         if (rc < 0) {
             proa_list_remove(&waiter->list);
@@ -375,12 +428,14 @@ static void nap_over(struct proa_timer *timer)
 
 int proa_sleep(struct proa_loop *loop, uint64_t ns)
 {
+    /* From this instant: the turn may have begun long ago. */
+    proa_mono_ns now = proa_loop_now_exact(loop);
     struct nap nap;
     int rc;
 
     proa_waiter_init(&nap.waiter, loop);
     proa_timer_init(&nap.timer, loop, nap_over);
-    PROA_TRY(proa_timer_start(&nap.timer, loop->now + ns < ns ? PROA_NEVER : loop->now + ns));
+    PROA_TRY(proa_timer_start(&nap.timer, now + ns < ns ? PROA_NEVER : now + ns));
     rc = proa_park(&nap.waiter);
     proa_timer_stop(&nap.timer);
     return rc;
@@ -389,14 +444,12 @@ int proa_sleep(struct proa_loop *loop, uint64_t ns)
 int proa_yield(struct proa_loop *loop)
 {
     struct proa_waiter waiter;
-    struct proa_fiber *fiber = loop->current;
 
     proa_waiter_init(&waiter, loop);
     waiter.state = WAITER_PARKED;
     proa_unpark(&waiter, 0);
-    fiber->uninterruptible = true;
-    switch_leave(&fiber->context);
-    fiber->uninterruptible = false;
+    /* It is ready already, and so nobody finds it waiting. */
+    switch_leave(&loop->current->context);
     return proa_fiber_check(loop);
 }
 
@@ -434,9 +487,10 @@ struct proa_shield_scope proa_shield_enter(struct proa_loop *loop, uint64_t grac
 {
     struct proa_fiber *fiber = loop->current;
     struct proa_shield_scope scope = {fiber, fiber->deadline, fiber->shielded};
+    proa_mono_ns now = proa_loop_now_exact(loop);
 
     fiber->shielded = true;
-    fiber->deadline = loop->now + grace_ns < grace_ns ? PROA_NEVER : loop->now + grace_ns;
+    fiber->deadline = now + grace_ns < grace_ns ? PROA_NEVER : now + grace_ns;
     return scope;
 }
 
@@ -460,7 +514,8 @@ const char *proa_fiber_name(const struct proa_fiber *fiber)
 void proa_fiber_set_name(struct proa_fiber *fiber, const char *name)
 {
     fiber->name = name;
-    atomic_store_explicit(&fiber->loop->running_name, name, memory_order_relaxed);
+    if (fiber->loop->current == fiber)
+        atomic_store_explicit(&fiber->loop->running_name, name, memory_order_relaxed);
 }
 
 void *proa_fiber_context(const struct proa_fiber *fiber)

@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+enum { CLOSE_WAITS_S = 5 };
+
 struct proa_file {
     struct proa_loop *loop;
     int fd;
@@ -79,6 +81,8 @@ static void load(struct file_job *job)
     }
     if (facts.st_size > 0)
         cap = (size_t)facts.st_size + 1;
+    if (job->max_bytes == SIZE_MAX)
+        job->max_bytes--; /* room for the byte behind */
     for (;;) {
         char *grown;
 
@@ -177,7 +181,7 @@ static int do_job(struct proa_loop *loop, struct file_job *job, struct proa_erro
     int rc = proa_blocking(loop, run_job, job, NULL, &ran);
 
     if (rc < 0 && !ran)
-        return proa_fail(err, rc, "%s: %s", job->path, rc == PROA_ETIMEDOUT ? "timed out" : "cancelled");
+        return proa_fail(err, rc, "%s: not done: %s", job->path, proa_code_name(rc));
     if (job->too_large)
         return proa_fail(err, PROA_ETOOLARGE, "%s: larger than %zu bytes", job->path, job->max_bytes);
     if (job->os_errno)
@@ -232,14 +236,17 @@ int proa_file_open(struct proa_loop *loop, const char *path, int flags, unsigned
 void proa_file_close(struct proa_file *file)
 {
     struct file_job job = {.verb = FILE_CLOSE};
+    struct proa_shield_scope shield;
     bool ran;
 
     if (!file)
         return;
     job.fd = file->fd;
-    /* A cancelled fiber's file is closed all the same. */
+    /* A cancelled fiber's file is closed all the same; on the loop only when all threads are held. */
+    shield = proa_shield_enter(file->loop, PROA_SECONDS(CLOSE_WAITS_S));
     if (proa_blocking(file->loop, run_job, &job, NULL, &ran) < 0 && !ran)
         close(file->fd);
+    proa_shield_leave(&shield);
     free(file);
 }
 

@@ -1,9 +1,15 @@
 /* The turn of a loop, and what does not depend on its implementation. */
 #include "loop_internal.h"
 
+#include <limits.h>
 #include <stdlib.h>
 
-enum { BLOCK_BYTES = 8192, BLOCKS_KEPT = 512 };
+enum {
+    BLOCK_BYTES = 8192,
+    BLOCKS_KEPT = 512,
+    FLUSH_ROUNDS_MAX = 4, /* of flushes that fibers ask for after a flush, before the loop polls */
+    STACK_BYTES_MIN = 16 * 1024,
+};
 
 int loop_init(struct proa_loop *loop, const struct proa_loop_options *options, const struct proa_backend_ops *ops,
               void *backend)
@@ -14,6 +20,8 @@ int loop_init(struct proa_loop *loop, const struct proa_loop_options *options, c
         loop->options = *options;
     if (!loop->options.fiber_stack_bytes)
         loop->options.fiber_stack_bytes = PROA_FIBER_STACK_DEFAULT_BYTES;
+    if (loop->options.fiber_stack_bytes < STACK_BYTES_MIN)
+        loop->options.fiber_stack_bytes = STACK_BYTES_MIN;
     if (!loop->options.fibers_max)
         loop->options.fibers_max = PROA_FIBERS_DEFAULT;
     if (!loop->options.stacks_kept)
@@ -29,6 +37,7 @@ int loop_init(struct proa_loop *loop, const struct proa_loop_options *options, c
     ops->random(loop, &seed, sizeof seed);
     proa_prng_seed(&loop->prng, seed);
     loop->now = ops->now(loop);
+    loop->now_is_fresh = true;
     proa_group_init(&loop->root, loop);
     return 0;
 }
@@ -123,7 +132,8 @@ static void run_what_is_ready(struct proa_loop *loop)
     run_posted(loop);
     timers_fire(loop);
     fibers_run_ready(loop);
-    while (loop->flushes) {
+    /* What is asked for after that waits for a poll that does not wait. */
+    for (int round = 0; loop->flushes && round < FLUSH_ROUNDS_MAX; round++) {
         run_flushes(loop);
         fibers_run_ready(loop);
     }
@@ -141,28 +151,44 @@ static bool must_not_wait(const struct proa_loop *loop)
            atomic_load_explicit(&loop->posted, memory_order_relaxed);
 }
 
+static void take_thread(struct proa_loop *loop)
+{
+    assert(!loop->has_thread);
+    loop->thread = pthread_self();
+    loop->has_thread = true;
+    loop->now_is_fresh = false;
+}
+
+static void give_up_thread(struct proa_loop *loop)
+{
+    loop->has_thread = false;
+    atomic_store_explicit(&loop->busy_since, 0, memory_order_relaxed);
+}
+
 /* @returns false when nothing can happen any more. */
 static bool loop_turn(struct proa_loop *loop, bool may_wait)
 {
-    bool possible;
+    bool may_happen;
 
+    (void)loop_now(loop);
     run_what_is_ready(loop);
     if (!is_alive(loop))
         return false;
     if (may_wait && loop->stopping)
         return true;
-    possible = loop->ops->poll(loop, !may_wait || must_not_wait(loop) ? 0 : timers_next(loop));
-    loop->now = loop->ops->now(loop);
-    return possible;
+    /* Callbacks that look at the time during the poll get one read after the wait. */
+    loop->now_is_fresh = false;
+    atomic_store_explicit(&loop->busy_since, 0, memory_order_relaxed);
+    may_happen = loop->ops->poll(loop, !may_wait || must_not_wait(loop) ? 0 : timers_next(loop));
+    loop->now_is_fresh = false;
+    return may_happen;
 }
 
 int proa_loop_run(struct proa_loop *loop)
 {
     int rc = 0;
 
-    loop->thread = pthread_self();
-    loop->has_thread = true;
-    loop->now = loop->ops->now(loop);
+    take_thread(loop);
     while (!loop->stopping) {
         if (loop_turn(loop, true))
             continue;
@@ -171,7 +197,7 @@ int proa_loop_run(struct proa_loop *loop)
         break;
     }
     loop->stopping = false;
-    loop->has_thread = false;
+    give_up_thread(loop);
     return rc;
 }
 
@@ -179,25 +205,40 @@ bool proa_loop_run_once(struct proa_loop *loop, bool may_wait)
 {
     bool alive;
 
-    loop->thread = pthread_self();
-    loop->has_thread = true;
-    loop->now = loop->ops->now(loop);
+    take_thread(loop);
     alive = loop_turn(loop, may_wait);
+    (void)loop_now(loop);
     run_what_is_ready(loop);
-    loop->has_thread = false;
+    give_up_thread(loop);
     return alive || is_alive(loop);
+}
+
+void loop_end_fibers(struct proa_loop *loop)
+{
+    take_thread(loop);
+    loop->stopping = false;
+    if (loop->fibers_count)
+        proa_loop_cancel_fibers(loop, PROA_ECANCELED);
+    /* A fiber that it starts meanwhile, as a clean-up may, is waited for too. */
+    while (loop->fibers_count && loop_turn(loop, true))
+        loop->stopping = false;
+    give_up_thread(loop);
 }
 
 int proa_loop_timeout_ms(const struct proa_loop *loop)
 {
     proa_mono_ns next = timers_next(loop), now;
+    uint64_t wait_ms;
 
-    if (must_not_wait(loop))
+    if (must_not_wait(loop) || (loop->ops->is_busy && loop->ops->is_busy(loop)))
         return 0;
     if (next == PROA_NEVER)
         return -1;
-    now = loop->ops->now((struct proa_loop *)(uintptr_t)loop);
-    return next <= now ? 0 : (int)((next - now) / 1000000 + 1);
+    now = proa_loop_now_exact(loop);
+    if (next <= now)
+        return 0;
+    wait_ms = (next - now) / 1000000 + 1;
+    return wait_ms < INT_MAX ? (int)wait_ms : INT_MAX;
 }
 
 void proa_loop_stop(struct proa_loop *loop)
@@ -208,7 +249,8 @@ void proa_loop_stop(struct proa_loop *loop)
 
 proa_mono_ns proa_loop_now(const struct proa_loop *loop)
 {
-    return loop->now;
+    loop_assert_here(loop);
+    return loop_now((struct proa_loop *)(uintptr_t)loop);
 }
 
 proa_mono_ns proa_loop_now_exact(const struct proa_loop *loop)

@@ -1,4 +1,4 @@
-/** What the files of rt, and the implementations of a loop, share.
+/** What the files of rt share; backend.h is the part that implementations of a loop provide.
  *
  *  One turn of a loop (loop_turn):
  *
@@ -20,25 +20,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "backend.h"
 #include "switch.h"
-
-struct proa_work;
-
-/** A loop's implementation: the real one is uv_backend.c, the simulated one in src/sim. */
-struct proa_backend_ops {
-    proa_mono_ns (*now)(struct proa_loop *loop);
-    proa_time_ns (*wall)(struct proa_loop *loop);
-    void (*random)(struct proa_loop *loop, void *out, size_t bytes);
-    /** Waits for events until `wake_at` (0: does not wait, PROA_NEVER: as long as it takes) and runs their callbacks.
-     *  @returns false when nothing can ever happen any more (simulation only). */
-    bool (*poll)(struct proa_loop *loop, proa_mono_ns wake_at);
-    /** From any thread: makes a waiting poll return. */
-    void (*wake)(struct proa_loop *loop);
-    /** Runs fn(arg) where it may block; calls done on the loop. Real loops use libuv's pool. */
-    int (*blocking)(struct proa_loop *loop, struct proa_work *work);
-    bool (*blocking_cancel)(struct proa_work *work);
-    void (*free)(struct proa_loop *loop);
-};
 
 struct proa_timer_heap {
     struct proa_timer **items; /* 1-based */
@@ -58,7 +41,8 @@ struct proa_loop {
     bool has_thread;
     bool stopping;
     uint32_t held;             /* streams, listeners, watches: what keeps the loop running */
-    proa_mono_ns now;          /* at the beginning of this turn */
+    proa_mono_ns now;          /* see loop_now */
+    bool now_is_fresh;
 
     struct proa_timer_heap timers;
     struct proa_list ready;    /* fibers that go on in this turn */
@@ -79,12 +63,12 @@ struct proa_loop {
     struct proa_block_pool blocks;
     struct proa_prng prng;
 
-    /* Read by the watchdog's thread. */
-    _Atomic uint64_t entered;           /* fibers entered so far */
+    /* Shared with the watchdog's thread, which only reads. */
+    _Atomic uint64_t busy_since;        /* when this turn began, 0 while the loop waits */
     _Atomic(const char *) running_name; /* of the fiber that runs, NULL outside */
 };
 
-enum { FIBER_WAITING = 1, WAITER_PARKED = 1, WAITER_WOKEN = 2 };
+enum waiter_state { WAITER_NEW, WAITER_PARKED, WAITER_WOKEN };
 
 struct proa_fiber {
     struct proa_list node;        /* ready or free */
@@ -107,6 +91,7 @@ struct proa_fiber {
     void *user;
     char *stack;                  /* lowest usable byte */
     size_t stack_bytes;
+    size_t guard_bytes;           /* below the stack */
 };
 
 /** Initialises everything but the backend. */
@@ -118,6 +103,17 @@ static inline void loop_assert_here(const struct proa_loop *loop)
 {
     assert(!loop->has_thread || pthread_equal(loop->thread, pthread_self()));
     (void)loop;
+}
+/** Time of this turn. The clock is read at a turn's beginning, and once more by the first callback
+ *  after a wait that asks: whoever computes a deadline there must not start from before the wait. */
+static inline proa_mono_ns loop_now(struct proa_loop *loop)
+{
+    if (!loop->now_is_fresh) {
+        loop->now = loop->ops->now(loop);
+        loop->now_is_fresh = true;
+        atomic_store_explicit(&loop->busy_since, loop->now, memory_order_relaxed);
+    }
+    return loop->now;
 }
 static inline void loop_hold(struct proa_loop *loop)
 {
@@ -138,19 +134,14 @@ void fibers_run_ready(struct proa_loop *loop);
 void fibers_free_stacks(struct proa_loop *loop);
 /** Suspends until unparked whatever the deadline and cancellation say. */
 void park_uninterruptible(struct proa_waiter *waiter);
-
-/** Blocking work on its way; on the waiting fiber's stack. */
-struct proa_work {
-    struct proa_loop *loop;
-    void (*fn)(void *arg);
-    void *arg;
-    bool ran;
-    bool finished; /* the backend has called back */
-    struct proa_waiter waiter;
-    void *backend[16]; /* room for the backend's request */
-};
+/** For calls that may suspend and this time need not: 0, or why the running fiber must stop. Reads
+ *  no clock. */
+int fiber_struck(struct proa_loop *loop);
+/** After the loop was stopped: cancels its fibers and runs it until all have ended. */
+void loop_end_fibers(struct proa_loop *loop);
 
 /* uv_backend.c */
+/** libuv's loop; NULL for a loop that is not libuv's. */
 struct uv_loop_s *loop_uv(const struct proa_loop *loop);
 
 #endif

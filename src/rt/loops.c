@@ -1,10 +1,13 @@
-/* Several loops, one a thread. */
+/* Several loops, one a thread.
+ *
+ * Loop 0 decides: while it runs the others are held, even with nothing to do. When it ends by itself
+ * they are let go and end by themselves; proa_loops_stop stops all of them. */
 #include <proa/loops.h>
 
 #include "loop_internal.h"
 #include "stack_guard.h"
-#include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 enum { THREAD_STACK_BYTES = 256 * 1024 };
@@ -12,13 +15,16 @@ enum { THREAD_STACK_BYTES = 256 * 1024 };
 struct slot {
     struct proa_loop *loop;
     struct proa_task stop;
+    struct proa_task let_go;
     pthread_t thread;
     bool started;
+    bool is_held;
     int rc;
 };
 
 struct proa_loops {
     uint32_t count;
+    _Atomic bool stopping; /* shared by all threads */
     struct slot slots[];
 };
 
@@ -72,15 +78,36 @@ struct proa_loop *proa_loops_at(const struct proa_loops *loops, uint32_t index)
     return loops->slots[index].loop;
 }
 
-/* The other loops must not end because they have nothing to do yet: they are held until they are stopped. */
+static void stop_loop(struct proa_task *task)
+{
+    proa_loop_stop(PROA_CONTAINER(task, struct slot, stop)->loop);
+}
+
+static void let_go(struct proa_task *task)
+{
+    struct slot *slot = PROA_CONTAINER(task, struct slot, let_go);
+
+    loop_release(slot->loop);
+    slot->is_held = false;
+}
+
 static void *thread_main(void *arg)
 {
+    enum { NAME_BYTES = 16 }; /* Linux's limit, with the NUL */
     struct slot *slot = arg;
     void *alternative = stack_guard_thread_enter();
+    char name[NAME_BYTES];
 
+    snprintf(name, sizeof name, "%.10s-%u", proa_loop_name(slot->loop), proa_loop_index(slot->loop));
+    pthread_setname_np(pthread_self(), name);
     loop_hold(slot->loop);
+    slot->is_held = true;
     slot->rc = proa_loop_run(slot->loop);
-    loop_release(slot->loop);
+    loop_end_fibers(slot->loop);
+    if (slot->is_held) {
+        loop_release(slot->loop);
+        slot->is_held = false;
+    }
     stack_guard_thread_leave(alternative);
     return NULL;
 }
@@ -106,37 +133,45 @@ static int start_threads(struct proa_loops *loops, struct proa_error *err)
     return rc ? proa_fail_errno(err, rc, "starting a thread for a loop") : 0;
 }
 
-static void stop_loop(struct proa_task *task)
+static void join(struct proa_loops *loops, int *rc)
 {
-    struct slot *slot = PROA_CONTAINER(task, struct slot, stop);
+    for (uint32_t i = 1; i < loops->count; i++) {
+        struct slot *slot = &loops->slots[i];
 
-    proa_loop_stop(slot->loop);
+        if (!slot->started)
+            continue;
+        pthread_join(slot->thread, NULL);
+        slot->started = false;
+        if (*rc == 0)
+            *rc = slot->rc;
+    }
 }
 
 int proa_loops_run(struct proa_loops *loops, struct proa_error *err)
 {
     int rc = start_threads(loops, err);
 
-    if (rc == 0)
-        rc = proa_loop_run(loops->slots[0].loop);
-    /* Loop 0 has ended: so do the others. */
-    for (uint32_t i = 1; i < loops->count; i++) {
-        struct slot *slot = &loops->slots[i];
-
-        if (!slot->started)
-            continue;
-        slot->stop.run = stop_loop;
-        proa_loop_post(slot->loop, &slot->stop);
-        pthread_join(slot->thread, NULL);
-        slot->started = false;
-        if (rc == 0)
-            rc = slot->rc;
+    if (rc < 0) {
+        proa_loops_stop(loops);
+        join(loops, &rc);
+        return rc;
     }
-    return rc;
+    rc = proa_loop_run(loops->slots[0].loop);
+    loop_end_fibers(loops->slots[0].loop);
+    for (uint32_t i = 1; i < loops->count; i++) {
+        loops->slots[i].let_go.run = let_go;
+        proa_loop_post(loops->slots[i].loop, &loops->slots[i].let_go);
+    }
+    join(loops, &rc);
+    return rc < 0 ? proa_fail(err, rc, "an event loop ended with fibers that nothing can wake") : 0;
 }
 
 void proa_loops_stop(struct proa_loops *loops)
 {
-    loops->slots[0].stop.run = stop_loop;
-    proa_loop_post(loops->slots[0].loop, &loops->slots[0].stop);
+    if (atomic_exchange(&loops->stopping, true))
+        return;
+    for (uint32_t i = 0; i < loops->count; i++) {
+        loops->slots[i].stop.run = stop_loop;
+        proa_loop_post(loops->slots[i].loop, &loops->slots[i].stop);
+    }
 }

@@ -15,6 +15,7 @@ static void signal_caught(uv_signal_t *uv, int signum)
 {
     struct proa_signal *signal = uv->data;
 
+    (void)loop_now(signal->loop); /* the loop waits no more, for the watchdog */
     signal->caught(signal->arg, signum);
 }
 
@@ -23,12 +24,16 @@ static void signal_closed(uv_handle_t *handle)
     free(handle->data);
 }
 
-int proa_signal_start(struct proa_loop *loop, int signum, void (*caught)(void *arg, int signum), void *arg,
-                      struct proa_signal **ret_signal)
+int proa_signal_start(struct proa_loop *loop, int signum, void (*caught)(void *arg, int signum),
+                      void *arg, struct proa_signal **ret_signal)
 {
-    struct proa_signal *signal = calloc(1, sizeof *signal);
+    struct proa_signal *signal;
     int rc;
 
+    loop_assert_here(loop);
+    if (!loop_uv(loop))
+        return PROA_EUNSUPPORTED;
+    signal = calloc(1, sizeof *signal);
     if (!signal)
         return PROA_ENOMEM;
     signal->loop = loop;
@@ -53,6 +58,8 @@ int proa_signal_start(struct proa_loop *loop, int signum, void (*caught)(void *a
 
 void proa_signal_stop(struct proa_signal *signal)
 {
-    if (signal)
-        uv_close((uv_handle_t *)&signal->uv, signal_closed);
+    if (!signal)
+        return;
+    loop_assert_here(signal->loop);
+    uv_close((uv_handle_t *)&signal->uv, signal_closed);
 }

@@ -24,7 +24,9 @@ extern void *make_fcontext(void *stack_top, size_t bytes, void (*entry)(struct t
 #endif
 
 #ifdef SWITCH_ASAN
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
+#include <sanitizer/lsan_interface.h>
 #define START_SWITCH(save, bottom, bytes) __sanitizer_start_switch_fiber(save, bottom, bytes)
 #define FINISH_SWITCH(fake, bottom, bytes) __sanitizer_finish_switch_fiber(fake, bottom, bytes)
 #else
@@ -61,6 +63,11 @@ void switch_init(struct proa_switch_context *context, struct proa_switch_main *m
     context->fake_stack = NULL;
     context->tsan = NULL;
     context->point = make_fcontext((char *)stack + bytes, bytes, first_entry);
+#ifdef SWITCH_ASAN
+    /* The addresses may have been another's stack; and what only a suspended fiber points to is no leak. */
+    ASAN_UNPOISON_MEMORY_REGION(stack, bytes);
+    __lsan_register_root_region(stack, bytes);
+#endif
 #ifdef SWITCH_TSAN
     context->tsan = __tsan_create_fiber(0);
 #endif
@@ -71,6 +78,10 @@ void switch_init(struct proa_switch_context *context, struct proa_switch_main *m
 
 void switch_done(struct proa_switch_context *context)
 {
+#ifdef SWITCH_ASAN
+    __lsan_unregister_root_region(context->stack_bottom, context->stack_bytes);
+    ASAN_UNPOISON_MEMORY_REGION(context->stack_bottom, context->stack_bytes);
+#endif
 #ifdef SWITCH_TSAN
     __tsan_destroy_fiber(context->tsan);
 #endif

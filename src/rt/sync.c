@@ -50,6 +50,7 @@ int proa_sem_acquire(struct proa_sem *sem)
     struct sem_waiter own = {0};
     int rc;
 
+    PROA_TRY(fiber_struck(sem->loop));
     if (proa_sem_try(sem))
         return 0;
     proa_waiter_init(&own.waiter, sem->loop);
@@ -58,8 +59,8 @@ int proa_sem_acquire(struct proa_sem *sem)
     rc = proa_park(&own.waiter);
     if (!own.granted)
         sem->waiting--;
-    /* The permit came, and then, before this fiber ran, the deadline or a cancellation cannot come any more: the first wake wins. */
-    assert(rc < 0 || own.granted);
+    /* The first wake wins: a cancellation after the grant, before this fiber ran, changes nothing. */
+    assert((rc == 0) == own.granted);
     return rc;
 }
 
@@ -69,6 +70,7 @@ void proa_sem_release(struct proa_sem *sem)
 
     loop_assert_here(sem->loop);
     if (node == &sem->waiters) {
+        assert(sem->permits < PROA_SEM_MAX);
         sem->permits++;
         return;
     }
@@ -87,6 +89,9 @@ uint32_t proa_sem_waiting(const struct proa_sem *sem)
     return sem->waiting;
 }
 
+/* Items go from hand to hand where somebody waits, so that nobody overtakes: takers wait only while the
+ * queue is empty, putters only while it is full. A waiter that is woken with an error left before its
+ * turn and neither got nor gave anything. */
 struct proa_queue {
     struct proa_loop *loop;
     struct proa_list takers;
@@ -96,6 +101,11 @@ struct proa_queue {
     uint32_t head;
     bool closed;
     void *items[];
+};
+
+struct queue_waiter {
+    struct proa_waiter waiter;
+    void *item; /* a putter's, or what a taker was given */
 };
 
 struct proa_queue *proa_queue_new(struct proa_loop *loop, uint32_t capacity)
@@ -119,89 +129,99 @@ void proa_queue_free(struct proa_queue *queue)
     free(queue);
 }
 
-static void wake_first(struct proa_list *waiters)
+static struct queue_waiter *first_of(const struct proa_list *waiters)
 {
-    if (!proa_list_empty(waiters))
-        proa_unpark(PROA_CONTAINER(waiters->next, struct proa_waiter, list), 0);
+    if (proa_list_empty(waiters))
+        return NULL;
+    return PROA_CONTAINER(PROA_CONTAINER(waiters->next, struct proa_waiter, list),
+                          struct queue_waiter, waiter);
 }
 
-static int wait_in(struct proa_queue *queue, struct proa_list *waiters)
+static void append(struct proa_queue *queue, void *item)
 {
-    struct proa_waiter waiter;
-
-    proa_waiter_init(&waiter, queue->loop);
-    proa_list_push_back(waiters, &waiter.list);
-    return proa_park(&waiter);
+    assert(queue->len < queue->capacity);
+    queue->items[(queue->head + queue->len++) % queue->capacity] = item;
 }
 
 int proa_queue_try_put(struct proa_queue *queue, void *item)
 {
+    struct queue_waiter *taker = first_of(&queue->takers);
+
     loop_assert_here(queue->loop);
     if (queue->closed)
         return PROA_ECLOSED;
+    if (taker) {
+        assert(queue->len == 0);
+        taker->item = item;
+        proa_unpark(&taker->waiter, 0);
+        return 0;
+    }
     if (queue->len == queue->capacity)
         return PROA_EBUSY;
-    queue->items[(queue->head + queue->len++) % queue->capacity] = item;
-    wake_first(&queue->takers);
+    append(queue, item);
     return 0;
 }
 
 int proa_queue_put(struct proa_queue *queue, void *item)
 {
+    struct queue_waiter own = {.item = item};
     int rc;
 
-    while ((rc = proa_queue_try_put(queue, item)) == PROA_EBUSY) {
-        rc = wait_in(queue, &queue->putters);
-        if (rc < 0) {
-            /* A place that was meant for this fiber goes to the next. */
-            if (queue->len < queue->capacity)
-                wake_first(&queue->putters);
-            return rc;
-        }
-    }
-    return rc;
+    PROA_TRY(fiber_struck(queue->loop));
+    rc = proa_queue_try_put(queue, item);
+    if (rc != PROA_EBUSY)
+        return rc;
+    proa_waiter_init(&own.waiter, queue->loop);
+    proa_list_push_back(&queue->putters, &own.waiter.list);
+    return proa_park(&own.waiter);
 }
 
 bool proa_queue_try_take(struct proa_queue *queue, void **ret_item)
 {
+    struct queue_waiter *putter;
+
     loop_assert_here(queue->loop);
     if (queue->len == 0)
         return false;
     *ret_item = queue->items[queue->head];
     queue->head = (queue->head + 1) % queue->capacity;
     queue->len--;
-    wake_first(&queue->putters);
+    putter = first_of(&queue->putters);
+    if (putter) {
+        append(queue, putter->item);
+        proa_unpark(&putter->waiter, 0);
+    }
     return true;
 }
 
 int proa_queue_take(struct proa_queue *queue, void **ret_item)
 {
-    while (!proa_queue_try_take(queue, ret_item)) {
-        int rc;
+    struct queue_waiter own = {0};
 
-        if (queue->closed)
-            return PROA_ECLOSED;
-        rc = wait_in(queue, &queue->takers);
-        if (rc < 0) {
-            if (queue->len > 0)
-                wake_first(&queue->takers);
-            return rc;
-        }
-    }
+    PROA_TRY(fiber_struck(queue->loop));
+    if (proa_queue_try_take(queue, ret_item))
+        return 0;
+    if (queue->closed)
+        return PROA_ECLOSED;
+    proa_waiter_init(&own.waiter, queue->loop);
+    proa_list_push_back(&queue->takers, &own.waiter.list);
+    PROA_TRY(proa_park(&own.waiter));
+    *ret_item = own.item;
     return 0;
 }
 
-static void wake_all(struct proa_list *waiters)
+static void wake_all(struct proa_list *waiters, int result)
 {
     while (!proa_list_empty(waiters))
-        wake_first(waiters);
+        proa_unpark(PROA_CONTAINER(waiters->next, struct proa_waiter, list), result);
 }
 
 void proa_queue_close(struct proa_queue *queue)
 {
+    loop_assert_here(queue->loop);
     queue->closed = true;
-    wake_all(&queue->takers);
-    wake_all(&queue->putters);
+    wake_all(&queue->takers, PROA_ECLOSED);
+    wake_all(&queue->putters, PROA_ECLOSED);
 }
 
 uint32_t proa_queue_len(const struct proa_queue *queue)
@@ -218,13 +238,15 @@ void proa_event_init(struct proa_event *event, struct proa_loop *loop)
 
 void proa_event_pulse(struct proa_event *event)
 {
-    wake_all(&event->waiters);
+    loop_assert_here(event->loop);
+    wake_all(&event->waiters, 0);
 }
 
 void proa_event_set(struct proa_event *event)
 {
+    loop_assert_here(event->loop);
     event->set = true;
-    wake_all(&event->waiters);
+    wake_all(&event->waiters, 0);
 }
 
 void proa_event_reset(struct proa_event *event)
@@ -236,6 +258,7 @@ int proa_event_wait(struct proa_event *event)
 {
     struct proa_waiter waiter;
 
+    PROA_TRY(fiber_struck(event->loop));
     if (event->set)
         return 0;
     proa_waiter_init(&waiter, event->loop);

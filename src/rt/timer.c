@@ -101,10 +101,11 @@ proa_mono_ns timers_next(const struct proa_loop *loop)
 
 void timers_fire(struct proa_loop *loop)
 {
-    /* Those armed while firing wait for the next turn, so that a timer that arms itself for "now" cannot hold the loop. */
+    /* Those armed while firing wait for the next turn: one that arms itself for "now" cannot hold
+     * the loop. */
     uint64_t newest = loop->timers.order;
 
-    while (loop->timers.len && loop->timers.items[1]->at <= loop->now && loop->timers.items[1]->order < newest) {
+    while (loop->timers.len && loop->timers.items[1]->at <= loop_now(loop) && loop->timers.items[1]->order < newest) {
         struct proa_timer *timer = loop->timers.items[1];
 
         proa_timer_stop(timer);

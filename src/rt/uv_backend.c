@@ -18,9 +18,11 @@ static struct uv_backend *backend_of(const struct proa_loop *loop)
     return loop->backend;
 }
 
+static const struct proa_backend_ops uv_ops;
+
 uv_loop_t *loop_uv(const struct proa_loop *loop)
 {
-    return &backend_of(loop)->uv;
+    return loop->ops == &uv_ops ? &backend_of(loop)->uv : NULL;
 }
 
 static proa_mono_ns backend_now(struct proa_loop *loop)
@@ -59,47 +61,49 @@ static void timer_fired(uv_timer_t *timer)
     struct uv_backend *backend = timer->data;
 
     backend->timer_at = PROA_NEVER; /* due timers are fired by the turn */
+    /* libuv looks at its timers once before it waits, and would now wait without any. */
+    uv_stop(&backend->uv);
+}
+
+static void arm(struct uv_backend *backend, proa_mono_ns wake_at)
+{
+    proa_mono_ns now;
+
+    if (wake_at == backend->timer_at)
+        return;
+    backend->timer_at = wake_at;
+    if (wake_at == PROA_NEVER) {
+        uv_timer_stop(&backend->timer);
+        return;
+    }
+    now = uv_hrtime();
+    uv_update_time(&backend->uv);
+    uv_timer_start(&backend->timer, timer_fired, wake_at > now ? (wake_at - now + 999999) / 1000000 : 0, 0);
 }
 
 static bool backend_poll(struct proa_loop *loop, proa_mono_ns wake_at)
 {
     struct uv_backend *backend = backend_of(loop);
 
-    if (wake_at == 0) {
+    if (wake_at <= loop->now) {
         uv_run(&backend->uv, UV_RUN_NOWAIT);
         return true;
     }
-    if (wake_at != backend->timer_at) {
-        backend->timer_at = wake_at;
-        if (wake_at == PROA_NEVER) {
-            uv_timer_stop(&backend->timer);
-        } else {
-            uint64_t wait_ms = wake_at > loop->now ? (wake_at - loop->now + 999999) / 1000000 : 0;
-
-            uv_update_time(&backend->uv);
-            uv_timer_start(&backend->timer, timer_fired, wait_ms, 0);
-        }
-    }
+    arm(backend, wake_at);
     uv_run(&backend->uv, UV_RUN_ONCE);
     return true;
 }
 
 /* Blocking work. */
-static void work_run(uv_work_t *req)
+static void pool_run(uv_work_t *req)
 {
-    struct proa_work *work = req->data;
-
-    work->ran = true;
-    work->fn(work->arg);
+    work_run(req->data);
 }
 
-static void work_done(uv_work_t *req, int status)
+static void pool_done(uv_work_t *req, int status)
 {
-    struct proa_work *work = req->data;
-
     (void)status;
-    work->finished = true;
-    proa_unpark(&work->waiter, 0);
+    work_finished(req->data);
 }
 
 static int backend_blocking(struct proa_loop *loop, struct proa_work *work)
@@ -108,27 +112,52 @@ static int backend_blocking(struct proa_loop *loop, struct proa_work *work)
     _Static_assert(sizeof(uv_work_t) <= sizeof work->backend, "room for libuv's request");
 
     req->data = work;
-    return uv_queue_work(loop_uv(loop), req, work_run, work_done) < 0 ? PROA_EIO : 0;
+    return uv_queue_work(loop_uv(loop), req, pool_run, pool_done) < 0 ? PROA_EIO : 0;
 }
 
-static bool backend_blocking_cancel(struct proa_work *work)
+static void backend_blocking_drop(struct proa_work *work)
 {
-    return uv_cancel((uv_req_t *)(void *)work->backend) == 0;
+    uv_cancel((uv_req_t *)(void *)work->backend);
+}
+
+/* libuv gives new descriptors to the kernel, and closes handles, in its next run only: until then an
+ * outer loop would wait on uv_backend_fd in vain. The queue of new descriptors has no public
+ * accessor; its first word points to itself while it is empty, in all of libuv 1.x. */
+static bool backend_is_busy(const struct proa_loop *loop)
+{
+    const uv_loop_t *uv = loop_uv(loop);
+    const void *const *queue = (const void *const *)(const void *)&uv->watcher_queue;
+    bool has_new_descriptors = *queue != NULL && *queue != (const void *)queue;
+
+    return has_new_descriptors || uv_backend_timeout(uv) == 0;
+}
+
+/* Runs what closing handles still have to do. @returns false when something was left open. */
+static bool run_to_end(uv_loop_t *uv)
+{
+    enum { ROUNDS_MAX = 16 };
+
+    for (int i = 0; i < ROUNDS_MAX; i++)
+        if (!uv_run(uv, UV_RUN_NOWAIT))
+            return true;
+    return false;
 }
 
 static void backend_free(struct proa_loop *loop)
 {
     struct uv_backend *backend = backend_of(loop);
-    int rc;
+    bool ended;
 
+    loop_assert_here(loop);
     uv_close((uv_handle_t *)&backend->async, NULL);
     uv_close((uv_handle_t *)&backend->timer, NULL);
-    uv_run(&backend->uv, UV_RUN_DEFAULT);
+    ended = run_to_end(&backend->uv);
+    assert(ended && "a stream, watch or signal of this loop was left open");
     loop_done(loop);
-    rc = uv_loop_close(&backend->uv);
-    assert(rc == 0);
-    (void)rc;
-    free(backend);
+    ended = uv_loop_close(&backend->uv) == 0 && ended;
+    assert(ended && "a stream, watch or signal of this loop was left open");
+    if (ended) /* else rather a leak than memory that is still used */
+        free(backend);
 }
 
 static const struct proa_backend_ops uv_ops = {
@@ -138,7 +167,8 @@ static const struct proa_backend_ops uv_ops = {
     .poll = backend_poll,
     .wake = backend_wake,
     .blocking = backend_blocking,
-    .blocking_cancel = backend_blocking_cancel,
+    .blocking_drop = backend_blocking_drop,
+    .is_busy = backend_is_busy,
     .free = backend_free,
 };
 

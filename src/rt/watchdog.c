@@ -1,19 +1,17 @@
-/* A thread that looks at the loops: one that has been in the same fiber for long is stalled. It wakes nobody. */
+/* A thread that looks at the loops: one whose turn began long ago and has not come back to its poll is
+ * stalled. It wakes nobody; a loop only writes down when its turn began and which fiber it runs. */
 #include <proa/loops.h>
 
 #include "loop_internal.h"
-#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <time.h>
 
 enum { STALL_MS_DEFAULT = 100, STACK_BYTES = 128 * 1024 };
 
+/* The stall that was told of a loop; since 0: none. */
 struct seen {
-    uint64_t entered;
-    uint64_t since_ms;
-    bool running;
-    bool told;
+    proa_mono_ns since;
     const char *name;
 };
 
@@ -27,34 +25,31 @@ struct proa_watchdog {
     struct seen seen[];
 };
 
-static uint64_t now_ms(void)
+static uint32_t ms_between(proa_mono_ns from, proa_mono_ns to)
 {
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+    return to > from ? (uint32_t)((to - from) / 1000000) : 0;
 }
 
-static void look(struct proa_watchdog *dog, uint32_t index, uint64_t now)
+static void look(struct proa_watchdog *dog, uint32_t index)
 {
     struct proa_loop *loop = proa_loops_at(dog->loops, index);
     struct seen *seen = &dog->seen[index];
     const char *name = atomic_load_explicit(&loop->running_name, memory_order_relaxed);
-    uint64_t entered = atomic_load_explicit(&loop->entered, memory_order_relaxed);
-    uint64_t held;
+    proa_mono_ns since = atomic_load_explicit(&loop->busy_since, memory_order_relaxed);
+    proa_mono_ns now = loop->ops->now(loop);
 
-    if (name && seen->running && entered == seen->entered) {
-        held = now - seen->since_ms;
-        if (!seen->told && held >= dog->options.stall_ms) {
-            seen->told = true;
-            seen->name = name;
-            dog->options.stalled(dog->options.arg, proa_loop_name(loop), name, (uint32_t)held, false);
-        }
-        return;
+    if (seen->since && since != seen->since) {
+        /* The next turn's beginning, when there is one, is nearer to the end than this moment. */
+        proa_mono_ns end = since > seen->since ? since : now;
+
+        dog->options.stalled(dog->options.arg, proa_loop_name(loop), seen->name,
+                             ms_between(seen->since, end), true);
+        *seen = (struct seen){0};
     }
-    if (seen->told)
-        dog->options.stalled(dog->options.arg, proa_loop_name(loop), seen->name, (uint32_t)(now - seen->since_ms), true);
-    *seen = (struct seen){.entered = entered, .since_ms = now, .running = name != NULL};
+    if (seen->since || !since || ms_between(since, now) < dog->options.stall_ms)
+        return;
+    *seen = (struct seen){since, name ? name : "callback"};
+    dog->options.stalled(dog->options.arg, proa_loop_name(loop), seen->name, ms_between(since, now), false);
 }
 
 static void *watch(void *arg)
@@ -65,10 +60,9 @@ static void *watch(void *arg)
     while (!dog->stopping) {
         struct timespec until;
         uint64_t period_ns = (uint64_t)dog->options.stall_ms * 1000000 / 2;
-        uint64_t now = now_ms();
 
         for (uint32_t i = 0; i < proa_loops_count(dog->loops); i++)
-            look(dog, i, now);
+            look(dog, i);
         clock_gettime(CLOCK_MONOTONIC, &until);
         period_ns += (uint64_t)until.tv_nsec;
         until.tv_sec += (time_t)(period_ns / 1000000000);

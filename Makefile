@@ -1,0 +1,75 @@
+# A thin front of Meson; `make help` says what there is.
+MESON_ARGS ?=
+PREFIX ?= /usr/local
+DESTDIR ?=
+SOAK_SECONDS ?= 3600
+comma := ,
+.DEFAULT_GOAL := help
+.PHONY: help setup build run test test-units test-integration lint format figures soak fuzz tsan clang install clean
+
+# Configures a build folder once; ninja notices later changes of the build files. $(1): folder, $(2): environment, $(3): options.
+configure = test -e build/$(1)/build.ninja || $(2) meson setup build/$(1) $(3) $(MESON_ARGS) >build/$(1).log || \
+	{ tail -n 20 build/$(1).log; exit 1; }
+release_options = -Dbuildtype=release -Db_lto=true -Db_ndebug=true -Dtests=false -Dstatic_hello=true
+test_options = -Dbuildtype=debug -Doptimization=1 --werror
+
+help: ## lists the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 20
+
+setup: ## installs from the distribution what build and tests need (as root or with sudo)
+	@tools/setup
+
+build: setup ## release programs in build/bin
+	@$(call configure,release,CC=gcc,$(release_options))
+	@ninja -C build/release --quiet
+	@tools/split-debug build/release build/bin
+
+run: build ## runs the users service on http://localhost:8080 over an SQLite file
+	@test -x build/bin/users || { echo "make run: apps/users is not built yet: its layers are not complete"; exit 1; }
+	@echo "users: http://localhost:8080/users"
+	@exec ./build/bin/users
+
+test: test-units test-integration ## all tests, under the address and undefined behaviour sanitizers
+
+test-units: setup
+	@$(call configure,test,CC=gcc,$(test_options) -Db_sanitize=address$(comma)undefined)
+	@ninja -C build/test --quiet
+	@tools/run-tests build/test
+
+test-integration: test-units
+	@if [ -d tests/integration ]; then PROA_BUILD=$(CURDIR)/build/test python3 -m pytest -q tests/integration; \
+	else echo "tests/integration: none yet"; fi
+
+tsan: setup ## the tests that use threads, under the thread sanitizer
+	@$(call configure,tsan,CC=gcc,$(test_options) -Db_sanitize=thread)
+	@ninja -C build/tsan --quiet
+	@tools/run-tests build/tsan --suite unit --suite sim
+
+clang: setup ## all unit tests built by clang, without sanitizers
+	@$(call configure,clang,CC=clang,$(test_options))
+	@ninja -C build/clang --quiet
+	@tools/run-tests build/clang --suite unit --suite sim --suite fuzz
+
+lint: setup ## format, clang-tidy, layers, forbidden functions, shell scripts
+	@$(call configure,clang,CC=clang,$(test_options))
+	@tools/lint build/clang
+
+format: ## formats the C files
+	@clang-format -i $$(git ls-files '*.c' '*.h')
+
+figures: build ## measures what the README quotes
+	@if [ -x bench/figures ]; then bench/figures; else echo "bench/figures: none yet"; fi
+
+fuzz: setup ## each fuzzer for 15 seconds
+	@tools/fuzz 15
+
+soak: setup ## each fuzzer for SOAK_SECONDS
+	@tools/fuzz $(SOAK_SECONDS)
+
+install: build ## libraries, headers and pkg-config files below PREFIX (and DESTDIR)
+	@meson configure build/release -Dprefix=$(PREFIX) && ninja -C build/release --quiet >build/install.log
+	@DESTDIR=$(DESTDIR) meson install -C build/release --quiet
+
+clean: ## removes what was built, but not what setup fetched
+	@find build -mindepth 1 -maxdepth 1 ! -name deps -exec rm -r {} +
+

@@ -71,5 +71,5 @@ install: build ## libraries, headers and pkg-config files below PREFIX (and DEST
 	@DESTDIR=$(DESTDIR) meson install -C build/release --quiet
 
 clean: ## removes what was built, but not what setup fetched
-	@find build -mindepth 1 -maxdepth 1 ! -name deps -exec rm -r {} +
+	@mkdir -p build && find build -mindepth 1 -maxdepth 1 ! -name deps -exec rm -r {} +
 

@@ -160,20 +160,27 @@ static void test_at_offsets(void **state)
     run(at_offsets);
 }
 
+static unsigned open_descriptors(void)
+{
+    unsigned count = 0;
+
+    for (int fd = 0; fd < 1000; fd++)
+        count += fcntl(fd, F_GETFD) >= 0;
+    return count;
+}
+
 static int cancelled(void *arg)
 {
     struct proa_file *file;
     proa_str content;
-    int fd;
+    unsigned before;
 
     assert_int_equal(proa_file_open(loop, "/dev/null", O_RDONLY, 0, &file, NULL), 0);
+    before = open_descriptors();
     proa_fiber_cancel(proa_fiber_current(loop), PROA_ECLOSED);
     assert_int_equal(proa_file_read(loop, arg, "/proc/self/status", 1000, &content, NULL), PROA_ECLOSED);
-    fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    close(fd);
     proa_file_close(file); /* closes all the same */
-    assert_int_equal(open("/dev/null", O_RDONLY | O_CLOEXEC), fd - 1);
-    close(fd - 1);
+    assert_int_equal(open_descriptors(), before - 1);
     return 0;
 }
 

@@ -124,7 +124,7 @@ void proa_unpark(struct proa_waiter *waiter, int result);
 
 /** May suspend for `ns`. @returns 0, PROA_ETIMEDOUT or the cancellation's cause. */
 PROA_MUST_USE int proa_sleep(struct proa_loop *loop, uint64_t ns);
-/** Lets other ready fibers run. @returns as proa_fiber_check. */
+/** Lets other ready fibers run, and the loop look for events. @returns as proa_fiber_check. */
 int proa_yield(struct proa_loop *loop);
 
 enum { PROA_READABLE = 1, PROA_WRITABLE = 2 };

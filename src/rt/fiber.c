@@ -189,17 +189,31 @@ static void fiber_enter(struct proa_fiber *fiber)
         fiber_ended(fiber);
 }
 
+/* Appends all of `from` to `to` and leaves `from` empty. */
+static void append_all(struct proa_list *to, struct proa_list *from)
+{
+    if (proa_list_empty(from))
+        return;
+    from->next->prev = to->prev;
+    to->prev->next = from->next;
+    from->prev->next = to;
+    to->prev = from->prev;
+    proa_list_init(from);
+}
+
+void fibers_ready_yielded(struct proa_loop *loop)
+{
+    append_all(&loop->ready, &loop->yielded);
+}
+
 void fibers_run_ready(struct proa_loop *loop)
 {
     struct proa_list batch;
     struct proa_list *node;
 
     /* Only those that are ready now: fibers that wake each other do not keep the loop from polling. */
-    if (proa_list_empty(&loop->ready))
-        return;
     proa_list_init(&batch);
-    proa_list_push_back(&loop->ready, &batch);
-    proa_list_remove(&loop->ready);
+    append_all(&batch, &loop->ready);
     while ((node = proa_list_pop_front(&batch)))
         fiber_enter(PROA_CONTAINER(node, struct proa_fiber, node));
 }
@@ -443,13 +457,13 @@ int proa_sleep(struct proa_loop *loop, uint64_t ns)
 
 int proa_yield(struct proa_loop *loop)
 {
-    struct proa_waiter waiter;
+    struct proa_fiber *fiber = loop->current;
 
-    proa_waiter_init(&waiter, loop);
-    waiter.state = WAITER_PARKED;
-    proa_unpark(&waiter, 0);
-    /* It is ready already, and so nobody finds it waiting. */
-    switch_leave(&loop->current->context);
+    loop_assert_here(loop);
+    assert(fiber);
+    /* It goes on whatever happens, and so nobody may find it waiting. */
+    proa_list_push_back(&loop->yielded, &fiber->node);
+    switch_leave(&fiber->context);
     return proa_fiber_check(loop);
 }
 

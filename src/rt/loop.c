@@ -7,7 +7,10 @@
 enum {
     BLOCK_BYTES = 8192,
     BLOCKS_KEPT = 512,
-    FLUSH_ROUNDS_MAX = 4, /* of flushes that fibers ask for after a flush, before the loop polls */
+    /* Fibers that wake each other, and flushes asked for after a flush, go on this often before the
+     * loop looks for events again: a poll is a system call, and no round may wait for ever. */
+    READY_ROUNDS_MAX = 16,
+    FLUSH_ROUNDS_MAX = 4,
     STACK_BYTES_MIN = 16 * 1024,
 };
 
@@ -31,6 +34,7 @@ int loop_init(struct proa_loop *loop, const struct proa_loop_options *options, c
     loop->name = loop->options.name ? loop->options.name : "loop";
     loop->flushes_end = &loop->flushes;
     proa_list_init(&loop->ready);
+    proa_list_init(&loop->yielded);
     proa_list_init(&loop->fibers);
     proa_list_init(&loop->free_fibers);
     proa_block_pool_init(&loop->blocks, BLOCK_BYTES, BLOCKS_KEPT);
@@ -127,15 +131,21 @@ static void run_flushes(struct proa_loop *loop)
     }
 }
 
+static void run_ready_fibers(struct proa_loop *loop)
+{
+    for (int round = 0; !proa_list_empty(&loop->ready) && round < READY_ROUNDS_MAX; round++)
+        fibers_run_ready(loop);
+}
+
 static void run_what_is_ready(struct proa_loop *loop)
 {
     run_posted(loop);
     timers_fire(loop);
-    fibers_run_ready(loop);
-    /* What is asked for after that waits for a poll that does not wait. */
+    fibers_ready_yielded(loop);
+    run_ready_fibers(loop);
     for (int round = 0; loop->flushes && round < FLUSH_ROUNDS_MAX; round++) {
         run_flushes(loop);
-        fibers_run_ready(loop);
+        run_ready_fibers(loop);
     }
 }
 
@@ -147,7 +157,7 @@ static bool is_alive(const struct proa_loop *loop)
 
 static bool must_not_wait(const struct proa_loop *loop)
 {
-    return !proa_list_empty(&loop->ready) || loop->flushes || loop->stopping ||
+    return !proa_list_empty(&loop->ready) || !proa_list_empty(&loop->yielded) || loop->flushes || loop->stopping ||
            atomic_load_explicit(&loop->posted, memory_order_relaxed);
 }
 

@@ -46,6 +46,7 @@ struct proa_loop {
 
     struct proa_timer_heap timers;
     struct proa_list ready;    /* fibers that go on in this turn */
+    struct proa_list yielded;  /* those that go on in the next, after a poll */
     struct proa_flush *flushes;
     struct proa_flush **flushes_end;
     _Atomic(struct proa_task *) posted; /* newest first; shared by all threads */
@@ -131,6 +132,8 @@ void timers_fire(struct proa_loop *loop);
 
 /* fiber.c */
 void fibers_run_ready(struct proa_loop *loop);
+/** Makes those that yielded in the last turn ready. */
+void fibers_ready_yielded(struct proa_loop *loop);
 void fibers_free_stacks(struct proa_loop *loop);
 /** Suspends until unparked whatever the deadline and cancellation say. */
 void park_uninterruptible(struct proa_waiter *waiter);

@@ -105,7 +105,8 @@ struct proa_shield_scope {
 struct proa_shield_scope proa_shield_enter(struct proa_loop *loop, uint64_t grace_ns);
 void proa_shield_leave(struct proa_shield_scope *scope);
 
-/** A place where a fiber waits; on its stack. */
+/** A place where a fiber waits; on its stack. It wakes once: to wait again, initialise it again, and first
+ *  look whether what was waited for came after the wake. */
 struct proa_waiter {
     struct proa_list list;      /**< free for the owner of a wait queue; initialised, self-removing on wake */
     struct proa_fiber *fiber;

@@ -121,15 +121,10 @@ static void backend_blocking_drop(struct proa_work *work)
 }
 
 /* libuv gives new descriptors to the kernel, and closes handles, in its next run only: until then an
- * outer loop would wait on uv_backend_fd in vain. The queue of new descriptors has no public
- * accessor; its first word points to itself while it is empty, in all of libuv 1.x. */
+ * outer loop would wait on uv_backend_fd in vain. uv_backend_timeout knows of both. */
 static bool backend_is_busy(const struct proa_loop *loop)
 {
-    const uv_loop_t *uv = loop_uv(loop);
-    const void *const *queue = (const void *const *)(const void *)&uv->watcher_queue;
-    bool has_new_descriptors = *queue != NULL && *queue != (const void *)queue;
-
-    return has_new_descriptors || uv_backend_timeout(uv) == 0;
+    return uv_backend_timeout(loop_uv(loop)) == 0;
 }
 
 /* Runs what closing handles still have to do. @returns false when something was left open. */

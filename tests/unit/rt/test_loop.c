@@ -372,6 +372,30 @@ static void test_embedded_in_a_foreign_poll_loop(void **state)
     assert_int_equal(embedded_steps, 7);
 }
 
+/* A descriptor that libuv has not yet given to the kernel cannot wake the outer loop. */
+static void never_ready(void *arg, int events)
+{
+}
+
+static void test_new_watch_is_run_before_an_outer_wait(void **state)
+{
+    int fds[2];
+
+    assert_int_equal(pipe2(fds, O_NONBLOCK), 0);
+    assert_int_equal(proa_fd_watch_new(loop, fds[0], never_ready, NULL, &watch), 0);
+    proa_loop_run_once(loop, false);
+    assert_int_equal(proa_loop_timeout_ms(loop), -1);
+    assert_int_equal(proa_fd_watch_set(watch, PROA_READABLE), 0);
+    assert_int_equal(proa_loop_timeout_ms(loop), 0);
+    assert_true(proa_loop_run_once(loop, false));
+    assert_int_equal(proa_loop_timeout_ms(loop), -1);
+    proa_fd_watch_free(watch);
+    assert_int_equal(proa_loop_timeout_ms(loop), 0); /* it is still to be closed */
+    assert_false(proa_loop_run_once(loop, false));
+    close(fds[0]);
+    close(fds[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -386,6 +410,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_signal_is_caught_only_while_watched, setup, teardown),
         cmocka_unit_test_setup_teardown(test_wait_fd, setup, teardown),
         cmocka_unit_test_setup_teardown(test_embedded_in_a_foreign_poll_loop, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_new_watch_is_run_before_an_outer_wait, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

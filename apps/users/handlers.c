@@ -41,8 +41,7 @@ static int create_user(struct proa_req *req)
         PROA_TRY(idempotent_insert(app, sql, key, &user, &stored));
     else
         PROA_TRY(store_insert(sql, &user, &stored));
-    PROA_TRY(proa_reply_header(req, "Location",
-                               proa_arena_printf(proa_req_arena(req), "/users/%" PRIu64, stored.id)));
+    PROA_TRY(proa_reply_header(req, "Location", proa_arena_printf(proa_req_arena(req), "/users/%" PRIu64, stored.id)));
     return reply_user(req, 201, &stored);
 }
 
@@ -183,14 +182,14 @@ static int list_users(struct proa_req *req)
 
     PROA_TRY(proa_req_query(req, &list_query_type, &query));
     if (query.cursor.presence == PROA_SET && cursor_read(query.cursor.value, &after) < 0)
-        return proa_error_add_field(proa_req_error(req), PROA_EINVAL, PROA_STR("/query/cursor"),
-                                    "cursor", "not a cursor of this service");
+        return proa_error_add_field(proa_req_error(req), PROA_EINVAL, PROA_STR("/query/cursor"), "cursor",
+                                    "not a cursor of this service");
     if (after > INT64_MAX)
         after = INT64_MAX;
     /* One more than asked for tells whether there is a next page. */
     PROA_TRY(store_list(users_sql(req), after,
-                        query.email.presence == PROA_SET ? query.email.value : (proa_str){NULL, 0},
-                        query.limit + 1, &users));
+                        query.email.presence == PROA_SET ? query.email.value : (proa_str){NULL, 0}, query.limit + 1,
+                        &users));
     count = users.rows.len > query.limit ? query.limit : users.rows.len;
     if (count < users.rows.len)
         PROA_TRY(add_next_link(req, &query, users.rows.ptr[count - 1].id));
@@ -201,21 +200,26 @@ static int list_users(struct proa_req *req)
     return proa_reply_buffer(req, 200, "application/json");
 }
 
-#define USER_REPLY(status) {status, &user_type.type, NULL}
-#define PROBLEM(status) {status, NULL, NULL}
+#define USER_REPLY(status)                                                                                             \
+    {                                                                                                                  \
+        status, &user_type.type, NULL                                                                                  \
+    }
+#define PROBLEM(status)                                                                                                \
+    {                                                                                                                  \
+        status, NULL, NULL                                                                                             \
+    }
 
 const struct proa_route users_routes[] = {
     {PROA_POST, "/users", create_user, .summary = "Creates a user", .tag = "users", .body = &user_type.type,
      .replies = {USER_REPLY(201), PROBLEM(409), PROBLEM(422)}},
-    {PROA_GET, "/users", list_users, .summary = "Lists users by id", .tag = "users",
-     .query = &list_query_type.type, .replies = {PROBLEM(200)}},
+    {PROA_GET, "/users", list_users, .summary = "Lists users by id", .tag = "users", .query = &list_query_type.type,
+     .replies = {PROBLEM(200)}},
     {PROA_GET, "/users/{id}", get_user, .summary = "Reads a user", .tag = "users",
      .replies = {USER_REPLY(200), PROBLEM(304), PROBLEM(404)}},
     {PROA_PUT, "/users/{id}", put_user, .summary = "Replaces a user", .tag = "users", .body = &user_type.type,
      .replies = {USER_REPLY(200), PROBLEM(404), PROBLEM(409), PROBLEM(412), PROBLEM(422)}},
     {PROA_PATCH, "/users/{id}", patch_user, .summary = "Changes members of a user", .tag = "users",
-     .body = &user_type.type,
-     .replies = {USER_REPLY(200), PROBLEM(404), PROBLEM(409), PROBLEM(412), PROBLEM(422)}},
+     .body = &user_type.type, .replies = {USER_REPLY(200), PROBLEM(404), PROBLEM(409), PROBLEM(412), PROBLEM(422)}},
     {PROA_DELETE, "/users/{id}", delete_user, .summary = "Deletes a user", .tag = "users",
      .replies = {PROBLEM(204), PROBLEM(404), PROBLEM(412)}},
 };

@@ -87,13 +87,10 @@ static int lock_key(struct proa_sql tx, proa_str key)
 static int replay(struct proa_sql tx, const struct attempt *attempt, const struct idempotency_row *row)
 {
     if (!proa_str_eq(row->request, attempt->request))
-        return proa_fail(tx.err, PROA_EVALIDATION,
-                         "this Idempotency-Key was used with another body");
+        return proa_fail(tx.err, PROA_EVALIDATION, "this Idempotency-Key was used with another body");
     /* What the first request was answered with, whatever became of the user since. */
-    *attempt->ret_user = (struct stored_user){.id = row->user_id,
-                                              .name = attempt->user->name,
-                                              .email = attempt->user->email,
-                                              .version = 1};
+    *attempt->ret_user = (struct stored_user){
+        .id = row->user_id, .name = attempt->user->name, .email = attempt->user->email, .version = 1};
     return 0;
 }
 
@@ -113,14 +110,13 @@ static int insert_once(struct proa_sql tx, void *arg)
         return rc;
     proa_error_clear(tx.err);
     if (rc == 0)
-        PROA_TRY(proa_db_exec(tx, NULL, "DELETE FROM idempotency_keys WHERE key = $1",
-                              proa_text(attempt->key)));
+        PROA_TRY(proa_db_exec(tx, NULL, "DELETE FROM idempotency_keys WHERE key = $1", proa_text(attempt->key)));
     PROA_TRY(store_insert(tx, attempt->user, attempt->ret_user));
     return proa_db_exec(tx, NULL,
                         "INSERT INTO idempotency_keys (key, request, user_id, created_at)"
                         " VALUES ($1, $2, $3, $4)",
-                        proa_text(attempt->key), proa_text(attempt->request),
-                        proa_u64(attempt->ret_user->id), proa_i64(now_s(tx)));
+                        proa_text(attempt->key), proa_text(attempt->request), proa_u64(attempt->ret_user->id),
+                        proa_i64(now_s(tx)));
 }
 
 static int check_key(struct proa_sql sql, proa_str key)

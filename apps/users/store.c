@@ -43,8 +43,7 @@ static int explain(struct proa_sql sql, int rc)
         return proa_fail(sql.err, rc, "there is no such user");
     if (rc == PROA_EEXISTS) {
         proa_error_clear(sql.err);
-        return proa_error_add_field(sql.err, rc, PROA_STR("/email"), "unique",
-                                    "another user has this email");
+        return proa_error_add_field(sql.err, rc, PROA_STR("/email"), "unique", "another user has this email");
     }
     return rc;
 }
@@ -53,8 +52,7 @@ int store_find(struct proa_sql sql, uint64_t id, struct stored_user *ret_user)
 {
     PROA_TRY(check_id(sql, id));
     return explain(sql, proa_db_one(sql, &stored_user_type, ret_user,
-                                    "SELECT id, name, email, version FROM users WHERE id = $1",
-                                    proa_u64(id)));
+                                    "SELECT id, name, email, version FROM users WHERE id = $1", proa_u64(id)));
 }
 
 int store_insert(struct proa_sql sql, const struct user *user, struct stored_user *ret_user)
@@ -71,21 +69,20 @@ int store_update(struct proa_sql sql, const struct stored_user *user, struct sto
                                     "UPDATE users SET name = $3, email = $4, version = version + 1"
                                     " WHERE id = $1 AND version = $2"
                                     " RETURNING id, name, email, version",
-                                    proa_u64(user->id), proa_u64(user->version),
-                                    proa_text(user->name), proa_text(user->email)));
+                                    proa_u64(user->id), proa_u64(user->version), proa_text(user->name),
+                                    proa_text(user->email)));
 }
 
 int store_delete(struct proa_sql sql, uint64_t id, uint64_t version)
 {
     uint64_t rows;
 
-    PROA_TRY(proa_db_exec(sql, &rows, "DELETE FROM users WHERE id = $1 AND version = $2",
-                          proa_u64(id), proa_u64(version)));
+    PROA_TRY(
+        proa_db_exec(sql, &rows, "DELETE FROM users WHERE id = $1 AND version = $2", proa_u64(id), proa_u64(version)));
     return rows ? 0 : proa_fail(sql.err, PROA_ENOTFOUND, "there is no such user");
 }
 
-int store_list(struct proa_sql sql, uint64_t after, proa_str email, uint32_t limit,
-               struct stored_users *ret_users)
+int store_list(struct proa_sql sql, uint64_t after, proa_str email, uint32_t limit, struct stored_users *ret_users)
 {
     if (email.ptr)
         return proa_db_all(sql, &stored_user_type, &ret_users->rows, limit,

@@ -75,8 +75,7 @@ struct stored_users {
     PROA_ARRAY_OF(struct stored_user) rows;
 };
 /* Up to `limit` users with ids above `after`, by id; only those with this email if it is given. */
-int store_list(struct proa_sql sql, uint64_t after, proa_str email, uint32_t limit,
-               struct stored_users *ret_users);
+int store_list(struct proa_sql sql, uint64_t after, proa_str email, uint32_t limit, struct stored_users *ret_users);
 
 /* cursor.c: opaque paging cursors. */
 proa_str cursor_write(struct proa_arena *arena, uint64_t last_id);

@@ -31,8 +31,7 @@ static int start(struct proa_app *app, void *state, struct proa_error *err)
     struct proa_counter *requests;
 
     PROA_TRY(proa_counter_new(proa_app_metrics(app),
-                              &(struct proa_metric_options){.name = "requests",
-                                                            .help = "Requests seen by the service"},
+                              &(struct proa_metric_options){.name = "requests", .help = "Requests seen by the service"},
                               &requests, err));
     hello->requests = proa_counter_with(requests, NULL);
     return proa_router_use(proa_app_router(app), count_request, hello);

@@ -28,12 +28,12 @@ PROA_BEGIN_DECLS
 struct proa_app;
 
 struct proa_app_options {
-    const char *name;     /**< of the program: in --help, logs, `service.name` */
-    const char *version;  /**< NULL: "0.0.0" */
-    const char *doc;      /**< one sentence for --help */
+    const char *name;    /**< of the program: in --help, logs, `service.name` */
+    const char *version; /**< NULL: "0.0.0" */
+    const char *doc;     /**< one sentence for --help */
     const struct proa_route *routes;
     size_t routes_count;
-    void *state;          /**< proa_req_state */
+    void *state; /**< proa_req_state */
     /** The program's own configuration: a described struct, filled before `start`. NULL: none. */
     const struct proa_type *config_type;
     void *config;

@@ -45,16 +45,14 @@ PROA_MUST_USE void *proa_arena_alloc(struct proa_arena *arena, size_t bytes);
 /** Zeroed array with a checked product. */
 PROA_MUST_USE void *proa_arena_calloc(struct proa_arena *arena, size_t count, size_t size);
 /** Grows an allocation, in place when it is the newest. Old content up to old_bytes is kept. */
-PROA_MUST_USE void *proa_arena_grow(struct proa_arena *arena, void *old, size_t old_bytes,
-                                    size_t new_bytes);
+PROA_MUST_USE void *proa_arena_grow(struct proa_arena *arena, void *old, size_t old_bytes, size_t new_bytes);
 /** A copy with a NUL behind it. @returns {NULL,0} when memory is out (ret.ptr is never NULL otherwise). */
 proa_str proa_arena_str(struct proa_arena *arena, proa_str s);
 /** A C string copy, or NULL. */
 PROA_MUST_USE char *proa_arena_cstr(struct proa_arena *arena, proa_str s);
 /** Formatted text with a NUL behind it; {NULL,0} when memory is out. */
 proa_str proa_arena_printf(struct proa_arena *arena, const char *format, ...) PROA_PRINTF(2, 3);
-proa_str proa_arena_vprintf(struct proa_arena *arena, const char *format, va_list args)
-    PROA_PRINTF(2, 0);
+proa_str proa_arena_vprintf(struct proa_arena *arena, const char *format, va_list args) PROA_PRINTF(2, 0);
 /** Has `fn(arg)` run by proa_arena_done, newest first. @returns 0 or PROA_ENOMEM (fn is not registered). */
 PROA_MUST_USE int proa_arena_defer(struct proa_arena *arena, void (*fn)(void *arg), void *arg);
 

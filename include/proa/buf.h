@@ -14,9 +14,9 @@ struct proa_buf {
     char *ptr;
     size_t len;
     size_t cap;
-    size_t max;                /**< bytes, 0: no limit */
-    struct proa_arena *arena;  /**< NULL: malloc; not owned */
-    int error;                 /**< 0, PROA_ENOMEM or PROA_ETOOLARGE */
+    size_t max;               /**< bytes, 0: no limit */
+    struct proa_arena *arena; /**< NULL: malloc; not owned */
+    int error;                /**< 0, PROA_ENOMEM or PROA_ETOOLARGE */
 };
 
 void proa_buf_init(struct proa_buf *buf, struct proa_arena *arena, size_t max);

@@ -20,16 +20,16 @@ struct proa_config_part {
 };
 struct proa_config_source {
     int argc;
-    char **argv;         /**< argv[0] is skipped */
-    char *const *env;    /**< "NAME=value", ended by NULL */
-    proa_str file;       /**< YAML text, ptr NULL for none */
+    char **argv;           /**< argv[0] is skipped */
+    char *const *env;      /**< "NAME=value", ended by NULL */
+    proa_str file;         /**< YAML text, ptr NULL for none */
     const char *file_name; /**< for errors */
 };
 /** Fills the parts. All mistakes are collected; an unknown flag or file key is an error naming the nearest known one; NAME_FILE in the
  *  environment reads a secret from a file. Flags: --a.b value, --a.b=value, --flag and --no-flag for booleans. @returns 0 or
  *  PROA_EVALIDATION. */
-PROA_MUST_USE int proa_config_load(struct proa_arena *arena, const struct proa_config_source *source, const struct proa_config_part *parts,
-                                   size_t count, struct proa_error *err);
+PROA_MUST_USE int proa_config_load(struct proa_arena *arena, const struct proa_config_source *source,
+                                   const struct proa_config_part *parts, size_t count, struct proa_error *err);
 /** --help: one entry a member with flag, variable, kind, default and doc. */
 PROA_MUST_USE int proa_config_help(struct proa_buf *out, const struct proa_config_part *parts, size_t count);
 /** --print-config: YAML of all values (secrets as ***), each with its origin as a comment. */

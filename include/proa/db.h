@@ -32,17 +32,18 @@ struct proa_tx;
 struct proa_db_driver; /**< &proa_sqlite_driver, &proa_pg_driver: a program links the ones it names */
 
 struct proa_db_options {
-    const char *url;                  /**< "sqlite:FILE", "sqlite::memory:", "postgres://user:password@host:port/name?…" */
+    const char *url; /**< "sqlite:FILE", "sqlite::memory:", "postgres://user:password@host:port/name?…" */
     const struct proa_db_driver *const *drivers; /**< those the URL may choose; ended by NULL */
-    struct proa_loops *loops;         /**< where it is used; or */
-    struct proa_loop *loop;           /**< a single loop */
-    struct proa_metrics *metrics;     /**< NULL: none */
-    const struct proa_logger *logger; /**< NULL: none */
-    uint32_t shared_connections;      /**< for single statements, in the process. 0: 2 a loop, at most 8 (SQLite: readers, 4) */
-    uint32_t own_connections;         /**< for transactions and long statements, in the process. 0: 16 */
-    uint32_t waiting_max;             /**< requests that wait for a connection; more are PROA_EBUSY. 0: 1,000 */
-    uint32_t statement_ms;            /**< server-side time-out of single statements. 0: 15,000 */
-    uint32_t connect_ms;              /**< 0: 5,000 */
+    struct proa_loops *loops;                    /**< where it is used; or */
+    struct proa_loop *loop;                      /**< a single loop */
+    struct proa_metrics *metrics;                /**< NULL: none */
+    const struct proa_logger *logger;            /**< NULL: none */
+    /** for single statements, in the process. 0: 2 a loop, at most 8 (SQLite: readers, 4) */
+    uint32_t shared_connections;
+    uint32_t own_connections; /**< for transactions and long statements, in the process. 0: 16 */
+    uint32_t waiting_max;     /**< requests that wait for a connection; more are PROA_EBUSY. 0: 1,000 */
+    uint32_t statement_ms;    /**< server-side time-out of single statements. 0: 15,000 */
+    uint32_t connect_ms;      /**< 0: 5,000 */
 };
 /** Chooses the driver and starts connecting in the background; does not wait for a server (see proa_db_ping). From loop 0's thread.
  *  @returns 0, PROA_EINVAL (url; the message never shows its password), PROA_EUNSUPPORTED (no such driver here), PROA_EIO. */
@@ -58,8 +59,8 @@ struct proa_sql {
     struct proa_loop *loop;
     struct proa_arena *arena; /**< rows' text and lists */
     struct proa_error *err;
-    struct proa_tx *tx;       /**< NULL: a single statement */
-    bool is_long;             /**< takes a connection of its own and has no statement time-out */
+    struct proa_tx *tx; /**< NULL: a single statement */
+    bool is_long;       /**< takes a connection of its own and has no statement time-out */
 };
 static inline struct proa_sql proa_sql(struct proa_db *db, struct proa_loop *loop, struct proa_arena *arena,
                                        struct proa_error *err)
@@ -68,8 +69,17 @@ static inline struct proa_sql proa_sql(struct proa_db *db, struct proa_loop *loo
     return sql;
 }
 
-enum proa_value_kind { PROA_VALUE_NULL = 0, PROA_VALUE_I64, PROA_VALUE_U64, PROA_VALUE_F64, PROA_VALUE_BOOL, PROA_VALUE_TEXT,
-                       PROA_VALUE_BYTES, PROA_VALUE_JSON, PROA_VALUE_TIME };
+enum proa_value_kind {
+    PROA_VALUE_NULL = 0,
+    PROA_VALUE_I64,
+    PROA_VALUE_U64,
+    PROA_VALUE_F64,
+    PROA_VALUE_BOOL,
+    PROA_VALUE_TEXT,
+    PROA_VALUE_BYTES,
+    PROA_VALUE_JSON,
+    PROA_VALUE_TIME
+};
 /** A parameter. Text and bytes must live until the call returns. */
 struct proa_value {
     enum proa_value_kind kind;
@@ -139,35 +149,35 @@ static inline struct proa_value proa_null(void)
  * lands in optional members only. Signed 64-bit columns land in u64 members when not negative. */
 
 /** A statement whose rows are not wanted. @param ret_rows rows changed; may be NULL. */
-#define proa_db_exec(sql, ret_rows, text, ...)                                                     \
-    proa_db_exec_values(sql, ret_rows, text, PROA_VALUES(__VA_ARGS__))
+#define proa_db_exec(sql, ret_rows, text, ...) proa_db_exec_values(sql, ret_rows, text, PROA_VALUES(__VA_ARGS__))
 /** The first row; PROA_ENOTFOUND when there is none. */
-#define proa_db_one(sql, typed, ret_row, text, ...)                                                \
+#define proa_db_one(sql, typed, ret_row, text, ...)                                                                    \
     proa_db_one_type(sql, PROA_TYPED(typed, ret_row), ret_row, text, PROA_VALUES(__VA_ARGS__))
 /** All rows into a PROA_ARRAY_OF(struct …), at most `max_rows` (PROA_ETOOLARGE above). */
-#define proa_db_all(sql, typed, ret_rows, max_rows, text, ...)                                     \
-    proa_db_all_type(sql, PROA_TYPED(typed, (ret_rows)->ptr), (void **)&(ret_rows)->ptr, &(ret_rows)->len, max_rows, text, \
-                     PROA_VALUES(__VA_ARGS__))
+#define proa_db_all(sql, typed, ret_rows, max_rows, text, ...)                                                         \
+    proa_db_all_type(sql, PROA_TYPED(typed, (ret_rows)->ptr), (void **)&(ret_rows)->ptr, &(ret_rows)->len, max_rows,   \
+                     text, PROA_VALUES(__VA_ARGS__))
 
 /** The values of a call as array and count. */
-#define PROA_VALUES(...)                                                                           \
-    (const struct proa_value[]){{PROA_VALUE_NULL, {0}}, ##__VA_ARGS__} + 1,                        \
+#define PROA_VALUES(...)                                                                                               \
+    (const struct proa_value[]){{PROA_VALUE_NULL, {0}}, ##__VA_ARGS__} + 1,                                            \
         sizeof((const struct proa_value[]){{PROA_VALUE_NULL, {0}}, ##__VA_ARGS__}) / sizeof(struct proa_value) - 1
 
 PROA_MUST_USE int proa_db_exec_values(struct proa_sql sql, uint64_t *ret_rows, const char *text,
                                       const struct proa_value *values, size_t count);
 PROA_MUST_USE int proa_db_one_type(struct proa_sql sql, const struct proa_type *type, void *ret_row, const char *text,
                                    const struct proa_value *values, size_t count);
-PROA_MUST_USE int proa_db_all_type(struct proa_sql sql, const struct proa_type *type, void **ret_rows, size_t *ret_count, size_t max_rows,
-                                   const char *text, const struct proa_value *values, size_t count);
+PROA_MUST_USE int proa_db_all_type(struct proa_sql sql, const struct proa_type *type, void **ret_rows,
+                                   size_t *ret_count, size_t max_rows, const char *text,
+                                   const struct proa_value *values, size_t count);
 /** The members of a described struct as parameters, in the order of `columns` ("name, email"): into an arena array for the …_values calls. */
-#define proa_db_values(arena, typed, value, columns, ret_values, ret_count)                        \
+#define proa_db_values(arena, typed, value, columns, ret_values, ret_count)                                            \
     proa_db_values_type(arena, PROA_TYPED(typed, value), value, columns, ret_values, ret_count)
-PROA_MUST_USE int proa_db_values_type(struct proa_arena *arena, const struct proa_type *type, const void *value, const char *columns,
-                                      struct proa_value **ret_values, size_t *ret_count);
+PROA_MUST_USE int proa_db_values_type(struct proa_arena *arena, const struct proa_type *type, const void *value,
+                                      const char *columns, struct proa_value **ret_values, size_t *ret_count);
 /** One row written from a described struct, one row read back: `text` names the struct's columns as :name (each becomes a
  *  parameter): "INSERT INTO users (name, email) VALUES (:name, :email) RETURNING id, name, email". */
-#define proa_db_write(sql, typed, value, ret_typed, ret_row, text)                                 \
+#define proa_db_write(sql, typed, value, ret_typed, ret_row, text)                                                     \
     proa_db_write_type(sql, PROA_TYPED(typed, value), value, PROA_TYPED(ret_typed, ret_row), ret_row, text)
 PROA_MUST_USE int proa_db_write_type(struct proa_sql sql, const struct proa_type *type, const void *value,
                                      const struct proa_type *ret_type, void *ret_row, const char *text);
@@ -176,7 +186,7 @@ enum proa_isolation { PROA_READ_COMMITTED = 0, PROA_REPEATABLE_READ, PROA_SERIAL
 struct proa_tx_options {
     enum proa_isolation isolation; /**< SQLite is always serialisable */
     bool read_only;                /**< SQLite: does not wait for the writer */
-    uint32_t retries;              /**< of the whole function after PROA_ECONFLICT by serialisation or deadlock; 0: none */
+    uint32_t retries; /**< of the whole function after PROA_ECONFLICT by serialisation or deadlock; 0: none */
 };
 /** Runs `fn` in a transaction on a connection of its own; commits when it returns 0 or more, else rolls back (also when the fiber is
  *  cancelled, in a shield). `tx` is the sql to use inside; nested calls make savepoints. A commit whose answer was lost is PROA_EUNKNOWN.
@@ -189,7 +199,7 @@ const char *proa_db_constraint(const struct proa_error *err);
 
 /** A numbered step of the schema. Texts may hold several statements. */
 struct proa_migration {
-    uint32_t number;      /**< rising, from 1 */
+    uint32_t number; /**< rising, from 1 */
     const char *name;
     const char *sql;      /**< for both, or NULL */
     const char *postgres; /**< instead of `sql` on PostgreSQL */

@@ -23,6 +23,12 @@
 /** Runs `cleanup_fn(&variable)` when the variable's scope is left. */
 #define PROA_CLEANUP(cleanup_fn) __attribute__((cleanup(cleanup_fn)))
 
+/** For a must-use result that truly does not matter here; the reason stands beside the call. */
+static inline void proa_ignore(int result)
+{
+    (void)result;
+}
+
 /** Number of elements of an array (not of a pointer). */
 #define PROA_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -31,11 +37,11 @@
 
 /** Leaves the calling function with the code when the call failed (negative).
  *  The one macro of Proa that leaves a function. */
-#define PROA_TRY(call)                                                                             \
-    do {                                                                                           \
-        int proa_try_rc_ = (call);                                                                 \
-        if (PROA_UNLIKELY(proa_try_rc_ < 0))                                                       \
-            return proa_try_rc_;                                                                   \
+#define PROA_TRY(call)                                                                                                 \
+    do {                                                                                                               \
+        int proa_try_rc_ = (call);                                                                                     \
+        if (PROA_UNLIKELY(proa_try_rc_ < 0))                                                                           \
+            return proa_try_rc_;                                                                                       \
     } while (0)
 
 #endif

@@ -15,30 +15,30 @@ PROA_BEGIN_DECLS
 /** Codes are negative and stable. The comment gives the HTTP status a handler's return becomes. */
 enum proa_code {
     PROA_OK = 0,
-    PROA_ENOMEM = -1,        /**< memory refused (503) */
-    PROA_EINVAL = -2,        /**< the caller broke a contract or gave a malformed value (400) */
-    PROA_ENOTFOUND = -3,     /**< what was asked for does not exist (404) */
-    PROA_EEXISTS = -4,       /**< it exists already, or a unique rule is broken (409) */
-    PROA_ECONFLICT = -5,     /**< it collides with the current state (409) */
-    PROA_EPRECONDITION = -6, /**< a condition of the caller does not hold (412) */
-    PROA_ETOOLARGE = -7,     /**< over a limit of size (413) */
-    PROA_EMEDIATYPE = -8,    /**< media type not supported (415) */
-    PROA_EVALIDATION = -9,   /**< well-formed, but rules are broken (422) */
-    PROA_ESYNTAX = -10,      /**< text that cannot be parsed (400) */
-    PROA_ERANGE = -11,       /**< a number does not fit (400) */
+    PROA_ENOMEM = -1,         /**< memory refused (503) */
+    PROA_EINVAL = -2,         /**< the caller broke a contract or gave a malformed value (400) */
+    PROA_ENOTFOUND = -3,      /**< what was asked for does not exist (404) */
+    PROA_EEXISTS = -4,        /**< it exists already, or a unique rule is broken (409) */
+    PROA_ECONFLICT = -5,      /**< it collides with the current state (409) */
+    PROA_EPRECONDITION = -6,  /**< a condition of the caller does not hold (412) */
+    PROA_ETOOLARGE = -7,      /**< over a limit of size (413) */
+    PROA_EMEDIATYPE = -8,     /**< media type not supported (415) */
+    PROA_EVALIDATION = -9,    /**< well-formed, but rules are broken (422) */
+    PROA_ESYNTAX = -10,       /**< text that cannot be parsed (400) */
+    PROA_ERANGE = -11,        /**< a number does not fit (400) */
     PROA_EUNAUTHORIZED = -12, /**< who are you (401) */
-    PROA_EFORBIDDEN = -13,   /**< you may not (403) */
-    PROA_ETIMEDOUT = -14,    /**< a deadline struck (504) */
-    PROA_ECANCELED = -15,    /**< cancelled: client gone, drain, group ended (503) */
-    PROA_EBUSY = -16,        /**< a limit is reached, try later (503 with Retry-After) */
-    PROA_EUNAVAILABLE = -17, /**< a dependency cannot be reached (503 with Retry-After) */
-    PROA_EUNKNOWN = -18,     /**< a write was sent and its outcome is unknown (503, never retried) */
-    PROA_ECLOSED = -19,      /**< the other side or the object is closed (500 when returned) */
-    PROA_EIO = -20,          /**< input or output failed (500) */
-    PROA_EPROTOCOL = -21,    /**< the peer broke its protocol (502) */
-    PROA_EUNSUPPORTED = -22, /**< not supported here (501) */
-    PROA_EINTERNAL = -23,    /**< a bug or an unexpected state (500) */
-    PROA_EAGAIN = -24,       /**< nothing now, ask again (never leaves the kit) */
+    PROA_EFORBIDDEN = -13,    /**< you may not (403) */
+    PROA_ETIMEDOUT = -14,     /**< a deadline struck (504) */
+    PROA_ECANCELED = -15,     /**< cancelled: client gone, drain, group ended (503) */
+    PROA_EBUSY = -16,         /**< a limit is reached, try later (503 with Retry-After) */
+    PROA_EUNAVAILABLE = -17,  /**< a dependency cannot be reached (503 with Retry-After) */
+    PROA_EUNKNOWN = -18,      /**< a write was sent and its outcome is unknown (503, never retried) */
+    PROA_ECLOSED = -19,       /**< the other side or the object is closed (500 when returned) */
+    PROA_EIO = -20,           /**< input or output failed (500) */
+    PROA_EPROTOCOL = -21,     /**< the peer broke its protocol (502) */
+    PROA_EUNSUPPORTED = -22,  /**< not supported here (501) */
+    PROA_EINTERNAL = -23,     /**< a bug or an unexpected state (500) */
+    PROA_EAGAIN = -24,        /**< nothing now, ask again (never leaves the kit) */
     PROA_ECODE_MIN = -24,
 };
 
@@ -84,8 +84,7 @@ struct proa_error {
 int proa_fail(struct proa_error *err, int code, const char *format, ...) PROA_PRINTF(3, 4);
 
 /** Like proa_fail with the text of an errno appended and the code derived from it. */
-int proa_fail_errno(struct proa_error *err, int os_errno, const char *format, ...)
-    PROA_PRINTF(3, 4);
+int proa_fail_errno(struct proa_error *err, int os_errno, const char *format, ...) PROA_PRINTF(3, 4);
 
 /** Puts "text: " before the present message, so a reader sees the chain from outside to inside.
  *  @returns the present code. */
@@ -93,8 +92,8 @@ int proa_error_wrap(struct proa_error *err, const char *format, ...) PROA_PRINTF
 
 /** Adds a broken rule. The first one also fills code, message and pointer.
  *  Strings are copied into err->arena. @returns code. */
-int proa_error_add_field(struct proa_error *err, int code, proa_str pointer, const char *rule,
-                         const char *format, ...) PROA_PRINTF(5, 6);
+int proa_error_add_field(struct proa_error *err, int code, proa_str pointer, const char *rule, const char *format, ...)
+    PROA_PRINTF(5, 6);
 
 /** Forgets everything but the arena. */
 void proa_error_clear(struct proa_error *err);

@@ -22,15 +22,15 @@ typedef int proa_fiber_fn(void *arg);
 struct proa_group {
     struct proa_loop *loop;
     struct proa_list fibers;
-    struct proa_list siblings;    /**< in the parent fiber's list: cancellation goes down through it */
-    struct proa_fiber *parent;    /**< NULL when made outside a fiber */
-    struct proa_waiter *waiter;   /**< of proa_group_wait */
-    proa_mono_ns deadline;        /**< of the parent when the group was made */
+    struct proa_list siblings;  /**< in the parent fiber's list: cancellation goes down through it */
+    struct proa_fiber *parent;  /**< NULL when made outside a fiber */
+    struct proa_waiter *waiter; /**< of proa_group_wait */
+    proa_mono_ns deadline;      /**< of the parent when the group was made */
     uint32_t running;
-    int cancel_cause;             /**< 0, or the code its fibers are cancelled with */
+    int cancel_cause; /**< 0, or the code its fibers are cancelled with */
     int first_error;
-    bool cancel_on_error;         /**< set after init: the first error cancels the others */
-    bool is_sheltered;            /**< made in a shield: the parent's cancellation does not reach it there */
+    bool cancel_on_error; /**< set after init: the first error cancels the others */
+    bool is_sheltered;    /**< made in a shield: the parent's cancellation does not reach it there */
 };
 
 /** Made inside a fiber, the group inherits its deadline and cancellation, and must be waited for before
@@ -39,8 +39,8 @@ struct proa_group {
 void proa_group_init(struct proa_group *group, struct proa_loop *loop);
 
 struct proa_fiber_options {
-    const char *name;       /**< static; in the watchdog's, the overflow's and the debug texts */
-    proa_mono_ns deadline;  /**< absolute; 0: inherited; an inherited earlier one wins */
+    const char *name;      /**< static; in the watchdog's, the overflow's and the debug texts */
+    proa_mono_ns deadline; /**< absolute; 0: inherited; an inherited earlier one wins */
 };
 /** Starts a fiber; it runs first when the present fiber suspends or the callback returns.
  *  `options` may be NULL. From a fiber or a callback of the loop. @returns 0, PROA_EBUSY (fibers_max)
@@ -108,10 +108,10 @@ void proa_shield_leave(struct proa_shield_scope *scope);
 /** A place where a fiber waits; on its stack. It wakes once: to wait again, initialise it again, and first
  *  look whether what was waited for came after the wake. */
 struct proa_waiter {
-    struct proa_list list;      /**< free for the owner of a wait queue; initialised, self-removing on wake */
+    struct proa_list list; /**< free for the owner of a wait queue; initialised, self-removing on wake */
     struct proa_fiber *fiber;
     struct proa_loop *loop;
-    int result;                 /**< what proa_park returns */
+    int result; /**< what proa_park returns */
     uint8_t state;
 };
 void proa_waiter_init(struct proa_waiter *waiter, struct proa_loop *loop);
@@ -136,8 +136,8 @@ PROA_MUST_USE int proa_wait_fd(struct proa_loop *loop, int fd, int events, int *
 /** A lasting watch on a descriptor, for drivers: cheaper than proa_wait_fd for each event. `ready` is
  *  called on the loop outside fibers; level-triggered. Real loops only. */
 struct proa_fd_watch;
-PROA_MUST_USE int proa_fd_watch_new(struct proa_loop *loop, int fd, void (*ready)(void *arg, int events),
-                                    void *arg, struct proa_fd_watch **ret_watch);
+PROA_MUST_USE int proa_fd_watch_new(struct proa_loop *loop, int fd, void (*ready)(void *arg, int events), void *arg,
+                                    struct proa_fd_watch **ret_watch);
 /** @param events PROA_READABLE|PROA_WRITABLE, 0 for none. */
 PROA_MUST_USE int proa_fd_watch_set(struct proa_fd_watch *watch, int events);
 /** Stop before the descriptor is closed. NULL is fine. */
@@ -148,8 +148,8 @@ void proa_fd_watch_free(struct proa_fd_watch *watch);
  *  (may be NULL; called once from the loop's thread while fn runs or has just ended) is asked to make fn end early, and the call
  *  still waits for fn. @returns 0 when fn ran to its end undisturbed, else PROA_ETIMEDOUT/the cause, with
  *  *ret_ran telling whether fn ran at all (may be NULL). In a simulation fn runs inline. */
-PROA_MUST_USE int proa_blocking(struct proa_loop *loop, void (*fn)(void *arg), void *arg,
-                                void (*interrupt)(void *arg), bool *ret_ran);
+PROA_MUST_USE int proa_blocking(struct proa_loop *loop, void (*fn)(void *arg), void *arg, void (*interrupt)(void *arg),
+                                bool *ret_ran);
 
 PROA_END_DECLS
 #endif

@@ -32,17 +32,15 @@ enum proa_json_flags {
  *  @param flags enum proa_json_flags
  *  @returns 0, PROA_ESYNTAX (malformed; the message names line and column), PROA_EVALIDATION (rules broken),
  *           PROA_ENOMEM. */
-#define proa_json_read(arena, text, flags, typed, ret_value, err)                                  \
+#define proa_json_read(arena, text, flags, typed, ret_value, err)                                                      \
     proa_json_read_type(arena, text, flags, PROA_TYPED(typed, ret_value), ret_value, err)
 PROA_MUST_USE int proa_json_read_type(struct proa_arena *arena, proa_str text, unsigned flags,
-                                      const struct proa_type *type, void *ret_value,
-                                      struct proa_error *err);
+                                      const struct proa_type *type, void *ret_value, struct proa_error *err);
 
 /** Appends a struct as JSON. @returns 0 or the buffer's error; PROA_EINVAL for text that is not UTF-8, a
  *  number that is not finite, raw text that is not JSON (checked in debug builds only) or an enumeration
  *  value without a name. */
-#define proa_json_write(out, flags, typed, value)                                                  \
-    proa_json_write_type(out, flags, PROA_TYPED(typed, value), value)
+#define proa_json_write(out, flags, typed, value) proa_json_write_type(out, flags, PROA_TYPED(typed, value), value)
 PROA_MUST_USE int proa_json_write_type(struct proa_buf *out, unsigned flags, const struct proa_type *type,
                                        const void *value);
 
@@ -51,8 +49,7 @@ PROA_MUST_USE int proa_json_write_type(struct proa_buf *out, unsigned flags, con
 PROA_MUST_USE int proa_json_write_field(struct proa_buf *out, unsigned flags, const struct proa_field *field,
                                         const void *struct_ptr);
 PROA_MUST_USE int proa_json_read_field(struct proa_arena *arena, proa_str text, unsigned flags,
-                                       const struct proa_field *field, void *struct_ptr,
-                                       struct proa_error *err);
+                                       const struct proa_field *field, void *struct_ptr, struct proa_error *err);
 /** Sets a field from plain text ("10", "true", "abc", "a,b" for lists): query parameters, headers, flags,
  *  environment. Checks the field's rules; errors have `pointer` as their pointer. */
 PROA_MUST_USE int proa_field_from_text(struct proa_arena *arena, const struct proa_field *field, proa_str text,
@@ -69,14 +66,13 @@ PROA_MUST_USE int proa_validate_type(const struct proa_type *type, const void *v
 /** Applies a merge patch (RFC 7396): `patch` is JSON text; members of *value that it names are replaced, null
  *  makes an optional member absent (for others: its default, or an error). read_only members are skipped.
  *  The result is validated. *value is written only on success. */
-#define proa_json_merge(arena, patch, typed, value, err)                                           \
+#define proa_json_merge(arena, patch, typed, value, err)                                                               \
     proa_json_merge_type(arena, patch, PROA_TYPED(typed, value), value, err)
 PROA_MUST_USE int proa_json_merge_type(struct proa_arena *arena, proa_str patch, const struct proa_type *type,
                                        void *value, struct proa_error *err);
 
 /** Deep copy into an arena. */
-#define proa_copy(arena, typed, value, ret_copy)                                                   \
-    proa_copy_type(arena, PROA_TYPED(typed, value), value, ret_copy)
+#define proa_copy(arena, typed, value, ret_copy) proa_copy_type(arena, PROA_TYPED(typed, value), value, ret_copy)
 PROA_MUST_USE int proa_copy_type(struct proa_arena *arena, const struct proa_type *type, const void *value,
                                  void *ret_copy);
 /** Equality by value, member by member. */

@@ -31,11 +31,11 @@ enum proa_log_format {
 
 struct proa_log;
 struct proa_log_options {
-    int fd;                       /**< 0: standard output */
+    int fd; /**< 0: standard output */
     enum proa_log_format format;
-    const char *filter;           /**< "info,db=debug"; NULL: "info". Targets match by prefix up to a dot. */
-    uint32_t queue_bytes;         /**< lines waiting for the writer thread; 0: 1 MiB. Full: dropped and counted */
-    bool synchronous;             /**< write in the caller's thread (tests, small tools) */
+    const char *filter;              /**< "info,db=debug"; NULL: "info". Targets match by prefix up to a dot. */
+    uint32_t queue_bytes;            /**< lines waiting for the writer thread; 0: 1 MiB. Full: dropped and counted */
+    bool synchronous;                /**< write in the caller's thread (tests, small tools) */
     proa_time_ns (*wall)(void *arg); /**< NULL: the system's clock */
     void *wall_arg;
 };
@@ -101,11 +101,11 @@ static inline struct proa_kv proa_kv_bool(const char *key, bool value)
 /** What code logs with. Plain value; zero (or NULL) logs nothing. */
 struct proa_logger {
     struct proa_log *log;
-    const char *target;                /**< static: "http", "db", "app.users" */
-    const struct proa_trace_ids *ids;  /**< NULL, or of the present span */
-    const struct proa_kv *fields;      /**< inherited by every line; outlive the logger */
+    const char *target;               /**< static: "http", "db", "app.users" */
+    const struct proa_trace_ids *ids; /**< NULL, or of the present span */
+    const struct proa_kv *fields;     /**< inherited by every line; outlive the logger */
     uint32_t fields_count;
-    const struct proa_logger *parent;  /**< whose fields come first; NULL */
+    const struct proa_logger *parent; /**< whose fields come first; NULL */
 };
 
 /** Whether a line of this level would be written: cheap. */
@@ -121,13 +121,12 @@ void proa_log_failure(const struct proa_logger *logger, enum proa_log_level leve
 #ifndef __cplusplus
 /** PROA_LOG_AT(logger, PROA_LOG_INFO, "listening", proa_kv_c("address", a)); fields are evaluated only when
  *  the line is wanted. */
-#define PROA_LOG_AT(logger, level, message, ...)                                                   \
-    do {                                                                                           \
-        if (proa_log_enabled(logger, level)) {                                                     \
-            const struct proa_kv proa_kvs_[] = {{0}, ##__VA_ARGS__};                               \
-            proa_log_line(logger, level, proa_str_c(message), proa_kvs_ + 1,                       \
-                          (uint32_t)PROA_COUNT(proa_kvs_) - 1);                                    \
-        }                                                                                          \
+#define PROA_LOG_AT(logger, level, message, ...)                                                                       \
+    do {                                                                                                               \
+        if (proa_log_enabled(logger, level)) {                                                                         \
+            const struct proa_kv proa_kvs_[] = {{0}, ##__VA_ARGS__};                                                   \
+            proa_log_line(logger, level, proa_str_c(message), proa_kvs_ + 1, (uint32_t)PROA_COUNT(proa_kvs_) - 1);     \
+        }                                                                                                              \
     } while (0)
 #define PROA_DEBUG(logger, ...) PROA_LOG_AT(logger, PROA_LOG_DEBUG, __VA_ARGS__)
 #define PROA_INFO(logger, ...) PROA_LOG_AT(logger, PROA_LOG_INFO, __VA_ARGS__)

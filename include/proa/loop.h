@@ -101,8 +101,7 @@ struct proa_timer {
     uint64_t order;      /**< among timers of the same time: order of arming */
     void (*fire)(struct proa_timer *timer);
 };
-void proa_timer_init(struct proa_timer *timer, struct proa_loop *loop,
-                     void (*fire)(struct proa_timer *timer));
+void proa_timer_init(struct proa_timer *timer, struct proa_loop *loop, void (*fire)(struct proa_timer *timer));
 /** Arms, or moves, to an absolute time; PROA_NEVER disarms. @returns 0 or PROA_ENOMEM. */
 PROA_MUST_USE int proa_timer_start(struct proa_timer *timer, proa_mono_ns at);
 void proa_timer_stop(struct proa_timer *timer);
@@ -114,9 +113,8 @@ static inline bool proa_timer_armed(const struct proa_timer *timer)
 /** Calls `caught` on the loop's thread for each signal. The handler is installed for the process
  *  only while somebody watches. Real loops only. Stop before the loop is freed. */
 struct proa_signal;
-PROA_MUST_USE int proa_signal_start(struct proa_loop *loop, int signum,
-                                    void (*caught)(void *arg, int signum), void *arg,
-                                    struct proa_signal **ret_signal);
+PROA_MUST_USE int proa_signal_start(struct proa_loop *loop, int signum, void (*caught)(void *arg, int signum),
+                                    void *arg, struct proa_signal **ret_signal);
 void proa_signal_stop(struct proa_signal *signal);
 
 PROA_END_DECLS

@@ -9,11 +9,11 @@ PROA_BEGIN_DECLS
 
 /** What this process may use. Unknown or unlimited numbers are 0. */
 struct proa_host {
-    uint32_t cpus_affinity;      /**< CPUs the scheduler may put us on */
-    double cpus_quota;           /**< cgroup v1 cfs_quota or v2 cpu.max of our group and its parents; 0: none */
-    uint32_t loops;              /**< what to start: min(affinity, quota rounded up), at least 1 */
-    uint64_t memory_limit_bytes; /**< least of the cgroup limits; 0: none */
-    uint64_t open_files_limit;   /**< soft RLIMIT_NOFILE */
+    uint32_t cpus_affinity;             /**< CPUs the scheduler may put us on */
+    double cpus_quota;                  /**< cgroup v1 cfs_quota or v2 cpu.max of our group and its parents; 0: none */
+    uint32_t loops;                     /**< what to start: min(affinity, quota rounded up), at least 1 */
+    uint64_t memory_limit_bytes;        /**< least of the cgroup limits; 0: none */
+    uint64_t open_files_limit;          /**< soft RLIMIT_NOFILE */
     uint64_t address_space_limit_bytes; /**< soft RLIMIT_AS, 0: none */
 };
 /** @param root  "" or NULL for the real system; a folder with `proc` and `sys` beneath it in tests. */
@@ -25,8 +25,8 @@ enum { PROA_LOOPS_MAX = 256 };
  *  own (small stacks, all signals blocked). */
 struct proa_loops;
 /** @param count 1..PROA_LOOPS_MAX, 0: what proa_host_read says. Threads start in proa_loops_run. */
-PROA_MUST_USE int proa_loops_new(uint32_t count, const struct proa_loop_options *options,
-                                 struct proa_loops **ret_loops, struct proa_error *err);
+PROA_MUST_USE int proa_loops_new(uint32_t count, const struct proa_loop_options *options, struct proa_loops **ret_loops,
+                                 struct proa_error *err);
 /** After proa_loops_run returned or before it was called. NULL is fine. */
 void proa_loops_free(struct proa_loops *loops);
 uint32_t proa_loops_count(const struct proa_loops *loops);

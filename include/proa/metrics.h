@@ -27,16 +27,18 @@ PROA_MUST_USE int proa_metrics_new(uint32_t shards, struct proa_metrics **ret_me
 void proa_metrics_free(struct proa_metrics *metrics);
 
 struct proa_metric_options {
-    const char *name;   /**< Prometheus name with unit, without "_total": "http_requests", "…_duration_seconds". Static. */
-    const char *help;   /**< static */
-    const char *unit;   /**< "seconds", "bytes" or NULL; the name must end in it */
+    /** Prometheus name with unit, without "_total": "http_requests", "…_duration_seconds". Static. */
+    const char *name;
+    const char *help;                           /**< static */
+    const char *unit;                           /**< "seconds", "bytes" or NULL; the name must end in it */
     const char *labels[PROA_METRIC_LABELS_MAX]; /**< label names; static */
-    const double *buckets; /**< histograms: upper bounds, rising, without +Inf; NULL: 5 ms … 10 s as OTel's http.server.request.duration */
+    const double *
+        buckets; /**< histograms: upper bounds, rising, without +Inf; NULL: 5 ms … 10 s as OTel's http.server.request.duration */
     uint32_t buckets_count;
-    uint32_t series_max;   /**< 0: 2,000 */
+    uint32_t series_max; /**< 0: 2,000 */
 };
 
-struct proa_counter;   /**< a family */
+struct proa_counter; /**< a family */
 struct proa_gauge;
 struct proa_histogram;
 struct proa_counter_series; /**< one combination of label values */

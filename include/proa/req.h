@@ -98,7 +98,8 @@ void *proa_req_value(const struct proa_req *req, const void *key);
 /** Adds a field to the answer; before it is sent. Content-Length, Transfer-Encoding, Connection and Date are the server's. */
 PROA_MUST_USE int proa_reply_header(struct proa_req *req, const char *name, proa_str value);
 #define proa_reply_json(req, status, typed, value) proa_reply_json_type(req, status, PROA_TYPED(typed, value), value)
-PROA_MUST_USE int proa_reply_json_type(struct proa_req *req, int status, const struct proa_type *type, const void *value);
+PROA_MUST_USE int proa_reply_json_type(struct proa_req *req, int status, const struct proa_type *type,
+                                       const void *value);
 /** JSON text made by the handler. */
 PROA_MUST_USE int proa_reply_json_text(struct proa_req *req, int status, proa_str json);
 /** text/plain; charset=utf-8. */
@@ -134,12 +135,13 @@ struct proa_sse_options {
     /** Called once on the loop when the stream has ended for whatever reason; it must not be used afterwards. */
     void (*closed)(void *arg, struct proa_sse *sse);
     void *arg;
-    uint32_t retry_ms;      /**< sent as `retry:`; 0: not sent */
-    uint32_t keep_alive_ms; /**< a comment line when nothing was sent for so long; 0: 15,000 */
+    uint32_t retry_ms;        /**< sent as `retry:`; 0: not sent */
+    uint32_t keep_alive_ms;   /**< a comment line when nothing was sent for so long; 0: 15,000 */
     uint32_t queue_bytes_max; /**< waiting for a slow reader; over it the stream is ended. 0: 256 KiB */
 };
 /** Answers 200 text/event-stream. Counted against the limit of streams (PROA_EBUSY → 503). */
-PROA_MUST_USE int proa_reply_sse(struct proa_req *req, const struct proa_sse_options *options, struct proa_sse **ret_sse);
+PROA_MUST_USE int proa_reply_sse(struct proa_req *req, const struct proa_sse_options *options,
+                                 struct proa_sse **ret_sse);
 /** Sends an event from the stream's loop, in a fiber or not; never suspends. `event` and `id` may be empty. @returns 0 or
  *  PROA_ECLOSED. Lines of `data` are split as the format demands. */
 PROA_MUST_USE int proa_sse_send(struct proa_sse *sse, proa_str event, proa_str id, proa_str data);

@@ -22,14 +22,15 @@ struct proa_middleware {
 int proa_next(struct proa_req *req);
 /** How an answer ended; given to proa_req_on_done functions once the last byte was taken by the kernel or the exchange was given up. */
 struct proa_req_outcome {
-    int status;            /**< of the head that was sent; 0 when none was (client gone before) */
-    uint64_t bytes;        /**< of content sent */
-    bool aborted;          /**< the answer was not completed */
-    int cause;             /**< PROA_E… when aborted or failed, else 0 */
-    uint64_t duration_ns;  /**< from the head's arrival */
+    int status;           /**< of the head that was sent; 0 when none was (client gone before) */
+    uint64_t bytes;       /**< of content sent */
+    bool aborted;         /**< the answer was not completed */
+    int cause;            /**< PROA_E… when aborted or failed, else 0 */
+    uint64_t duration_ns; /**< from the head's arrival */
 };
 /** Has `fn` called on the loop when this request is over, streamed and aborted answers included. */
-PROA_MUST_USE int proa_req_on_done(struct proa_req *req, void (*fn)(void *arg, const struct proa_req_outcome *outcome), void *arg);
+PROA_MUST_USE int proa_req_on_done(struct proa_req *req, void (*fn)(void *arg, const struct proa_req_outcome *outcome),
+                                   void *arg);
 
 /** A documented answer, for OpenAPI. */
 struct proa_route_reply {
@@ -40,19 +41,19 @@ struct proa_route_reply {
 
 /** One route. Static data; zero members are defaults. */
 struct proa_route {
-    unsigned methods;  /**< enum proa_method, or several or'ed. GET answers HEAD too. */
+    unsigned methods; /**< enum proa_method, or several or'ed. GET answers HEAD too. */
     /** "/users/{id:u64}/posts/{slug}": parameters are whole segments, of type str (default, not empty), u64, i64, uuid; the last may be
      *  "{rest:path}", which takes the rest, slashes included. A segment that does not fit its type is 400 naming the parameter when no
      *  other route fits. */
     const char *path;
     proa_handler *handler;
-    const char *name;     /**< for metrics and spans; NULL: the path with types left out ("/users/{id}") */
-    void *arg;            /**< proa_req_route_arg */
+    const char *name; /**< for metrics and spans; NULL: the path with types left out ("/users/{id}") */
+    void *arg;        /**< proa_req_route_arg */
     const struct proa_middleware *middleware; /**< ended by {NULL}; innermost after the router's and the group's */
-    uint64_t body_bytes_max;  /**< 0: the server's limit */
-    uint32_t timeout_ms;      /**< 0: the server's request limit */
-    bool probe;           /**< exempt from the limit of requests in flight (health checks) */
-    bool hidden;          /**< not in OpenAPI */
+    uint64_t body_bytes_max;                  /**< 0: the server's limit */
+    uint32_t timeout_ms;                      /**< 0: the server's request limit */
+    bool probe;                               /**< exempt from the limit of requests in flight (health checks) */
+    bool hidden;                              /**< not in OpenAPI */
     /* Documentation for OpenAPI; nothing here changes behaviour. */
     const char *summary;
     const char *tag;
@@ -71,8 +72,9 @@ PROA_MUST_USE int proa_router_use(struct proa_router *router, proa_middleware_fn
 /** Adds routes (kept by reference) under a prefix ("" or "/api/v1"), with the group's middleware (ended by {NULL}, or NULL). Two routes
  *  that the same request fits with equal rank, a path that is malformed, a parameter name twice: PROA_EINVAL, err names both. Rank: literal
  *  segments before typed parameters (u64, i64, uuid), before text, before {rest:path}. */
-PROA_MUST_USE int proa_router_add(struct proa_router *router, const char *prefix, const struct proa_middleware *middleware,
-                                  const struct proa_route *routes, size_t count, struct proa_error *err);
+PROA_MUST_USE int proa_router_add(struct proa_router *router, const char *prefix,
+                                  const struct proa_middleware *middleware, const struct proa_route *routes,
+                                  size_t count, struct proa_error *err);
 /** Walks the routes for documentation; full path with prefix. @returns NULL at the end. */
 const struct proa_route *proa_router_route(const struct proa_router *router, size_t index, const char **ret_full_path,
                                            const char **ret_name);

@@ -13,7 +13,8 @@ PROA_BEGIN_DECLS
 /** Limits. 0 is the default given; counts are for the process. Each is configuration key `http.<name>` in the app frame, and has
  *  the metric `http_server_limit{limit="<name>"}` with `http_server_limit_hits_total{limit=…}`. */
 struct proa_server_limits {
-    uint32_t connections;        /**< 10,000, at most the open-files limit less 64. Then the oldest idle one is closed; if none is idle, 503 and close */
+    /** 10,000, at most the open-files limit less 64. Then the oldest idle one is closed; if none is idle, 503 and close */
+    uint32_t connections;
     uint32_t requests_in_flight; /**< 1,000, then 503 with Retry-After at once; probes are exempt */
     uint32_t streams;            /**< 10,000 answers that live without a fiber (SSE) */
     uint32_t head_bytes;         /**< 16 KiB, then 431 */
@@ -25,21 +26,21 @@ struct proa_server_limits {
     uint32_t write_stall_ms;     /**< 10 s without progress of a write, then reset */
     uint32_t idle_ms;            /**< 60 s without a request, then close */
     uint32_t request_ms;         /**< 20 s deadline of a request's fiber, then 504 */
-    uint32_t pipeline_depth;     /**< 64 requests read ahead of answers on a connection */
+    uint32_t read_ahead_bytes;   /**< 64 KiB of pipelined requests or of a body nobody takes, then reading stops */
 };
 
 struct proa_server_options {
-    struct proa_loops *loops;          /**< where connections live; or */
-    struct proa_loop *loop;            /**< a single loop (also a simulated one) */
-    const char *address;               /**< "0.0.0.0:8080"; see proa_listener_options */
-    const struct proa_router *router;  /**< outlives the server */
-    void *state;                       /**< proa_req_state */
+    struct proa_loops *loops;         /**< where connections live; or */
+    struct proa_loop *loop;           /**< a single loop (also a simulated one) */
+    const char *address;              /**< "0.0.0.0:8080"; see proa_listener_options */
+    const struct proa_router *router; /**< outlives the server */
+    void *state;                      /**< proa_req_state */
     struct proa_server_limits limits;
-    struct proa_metrics *metrics;      /**< NULL: none */
-    const struct proa_logger *logger;  /**< NULL: none */
-    const char *server_name;           /**< `Server` field; NULL: not sent */
-    bool access_log_all;               /**< else errors (5xx) and slow requests only */
-    uint32_t slow_ms;                  /**< slow request; 0: 1,000 */
+    struct proa_metrics *metrics;     /**< NULL: none */
+    const struct proa_logger *logger; /**< NULL: none */
+    const char *server_name;          /**< `Server` field; NULL: not sent */
+    bool access_log_all;              /**< else errors (5xx) and slow requests only */
+    uint32_t slow_ms;                 /**< slow request; 0: 1,000 */
 };
 
 struct proa_server;

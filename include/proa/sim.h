@@ -16,11 +16,11 @@ struct proa_sim;
 struct proa_sim_network {
     uint64_t delay_min_ns;
     uint64_t delay_max_ns;
-    uint32_t chunk_max_bytes;      /**< longer writes arrive in random pieces up to this; 0: whole */
-    uint32_t window_bytes;         /**< bytes under way per direction before writes wait; 0: 64 KiB */
-    double cut_probability;        /**< per chunk: the connection is reset instead */
-    double refuse_probability;     /**< per connect */
-    double stall_probability;      /**< per chunk: delivered only after stall_ns */
+    uint32_t chunk_max_bytes;  /**< longer writes arrive in random pieces up to this; 0: whole */
+    uint32_t window_bytes;     /**< bytes under way per direction before writes wait; 0: 64 KiB */
+    double cut_probability;    /**< per chunk: the connection is reset instead */
+    double refuse_probability; /**< per connect */
+    double stall_probability;  /**< per chunk: delivered only after stall_ns */
     uint64_t stall_ns;
 };
 

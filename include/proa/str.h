@@ -15,7 +15,10 @@ typedef struct proa_str {
 /** A slice of a string literal. */
 #define PROA_STR(literal) ((proa_str){("" literal), sizeof(literal) - 1})
 /** For static initialisers. */
-#define PROA_STR_INIT(literal) {("" literal), sizeof(literal) - 1}
+#define PROA_STR_INIT(literal)                                                                                         \
+    {                                                                                                                  \
+        ("" literal), sizeof(literal) - 1                                                                              \
+    }
 /** For printf: `printf("hello " PROA_FMT, PROA_ARG(name))`. */
 #define PROA_FMT "%.*s"
 #define PROA_ARG(s) (int)(s).len, (s).ptr

@@ -31,8 +31,7 @@ struct proa_stream_events {
 };
 
 /** Sets the callbacks and starts reading. */
-PROA_MUST_USE int proa_stream_attach(struct proa_stream *stream, const struct proa_stream_events *events,
-                                     void *arg);
+PROA_MUST_USE int proa_stream_attach(struct proa_stream *stream, const struct proa_stream_events *events, void *arg);
 /** Back-pressure: stops and restarts reading. */
 void proa_stream_pause(struct proa_stream *stream);
 void proa_stream_resume(struct proa_stream *stream);
@@ -62,8 +61,8 @@ void proa_stream_local(const struct proa_stream *stream, char *out);
 /** Name of the protocol chosen by ALPN, "" without TLS. */
 proa_str proa_stream_alpn(const struct proa_stream *stream);
 
-/** Connects. `address` is "host:port", "[v6]:port" or "unix:PATH"; names are resolved (c-ares), addresses
- *  of both families tried with 250 ms between starts (RFC 8305). May suspend. */
+/** Connects. `address` is "host:port", "[v6]:port" or "unix:PATH"; host is a numeric address or
+ *  "localhost" (127.0.0.1). May suspend. */
 PROA_MUST_USE int proa_connect(struct proa_loop *loop, const char *address, struct proa_stream **ret_stream,
                                struct proa_error *err);
 
@@ -78,7 +77,7 @@ struct proa_listener_options {
      *  and given back with proa_listener_released. NULL `loops`: only the listener's own loop. */
     struct proa_loop *const *loops;
     uint32_t loops_count;
-    bool free_unix_path;  /**< remove a stale socket file nobody listens on */
+    bool free_unix_path; /**< remove a stale socket file nobody listens on */
 };
 /** Binds, listens and accepts on `loop`; each connection goes to the loop with the fewest. Out of
  *  descriptors it pauses briefly and goes on, counting it. @returns 0, PROA_EEXISTS (address in use),
@@ -89,6 +88,8 @@ PROA_MUST_USE int proa_listener_open(struct proa_loop *loop, const struct proa_l
 void proa_listener_address(const struct proa_listener *listener, char *out);
 /** From the loop that got it: a connection given by this listener has ended. */
 void proa_listener_released(struct proa_listener *listener, struct proa_loop *loop);
+/** How often accepting failed because descriptors or memory were out. From any thread. */
+uint64_t proa_listener_accept_failures(const struct proa_listener *listener);
 /** Accepts what the kernel's queue holds now, hands it out, and closes the socket. */
 void proa_listener_drain_close(struct proa_listener *listener);
 /** Frees; closed first if open. From its loop, after all handed-out connections were released. */

@@ -35,8 +35,7 @@ PROA_MUST_USE int proa_hex_decode(unsigned char *out, size_t out_bytes, proa_str
 
 /** RFC 3986 section 2.1. Decoding "%2F" gives "/"; '+' stays '+' unless `plus_is_space` (forms).
  *  @returns PROA_ESYNTAX for a broken escape. A text without escapes is returned as it is, not copied. */
-PROA_MUST_USE int proa_percent_decode(struct proa_arena *arena, proa_str text, bool plus_is_space,
-                                      proa_str *ret_text);
+PROA_MUST_USE int proa_percent_decode(struct proa_arena *arena, proa_str text, bool plus_is_space, proa_str *ret_text);
 /** Escapes everything but unreserved characters. */
 int proa_percent_encode(struct proa_buf *out, proa_str text);
 

@@ -11,7 +11,7 @@ PROA_BEGIN_DECLS
 struct proa_trace_ids {
     uint8_t trace_id[16]; /**< all zero: none */
     uint8_t span_id[8];
-    uint8_t flags;        /**< bit 0: sampled */
+    uint8_t flags; /**< bit 0: sampled */
 };
 static inline bool proa_trace_present(const struct proa_trace_ids *ids)
 {

@@ -70,23 +70,23 @@ enum proa_presence {
     PROA_NULL,
     PROA_SET,
 };
-#define PROA_OPTIONAL(type)                                                                        \
-    struct {                                                                                       \
-        enum proa_presence presence;                                                               \
-        type value;                                                                                \
+#define PROA_OPTIONAL(type)                                                                                            \
+    struct {                                                                                                           \
+        enum proa_presence presence;                                                                                   \
+        type value;                                                                                                    \
     }
-#define PROA_ARRAY_OF(type)                                                                        \
-    struct {                                                                                       \
-        type *ptr;                                                                                 \
-        size_t len;                                                                                \
+#define PROA_ARRAY_OF(type)                                                                                            \
+    struct {                                                                                                           \
+        type *ptr;                                                                                                     \
+        size_t len;                                                                                                    \
     }
-#define PROA_MAP_OF(type)                                                                          \
-    struct {                                                                                       \
-        struct {                                                                                   \
-            proa_str key;                                                                          \
-            type value;                                                                            \
-        } *ptr;                                                                                    \
-        size_t len;                                                                                \
+#define PROA_MAP_OF(type)                                                                                              \
+    struct {                                                                                                           \
+        struct {                                                                                                       \
+            proa_str key;                                                                                              \
+            type value;                                                                                                \
+        } * ptr;                                                                                                       \
+        size_t len;                                                                                                    \
     }
 
 struct proa_duration {
@@ -132,34 +132,34 @@ struct proa_field {
     uint8_t kind;          /**< enum proa_kind */
     uint8_t container;     /**< enum proa_container */
     bool optional;
-    const struct proa_type *type;    /**< of PROA_OBJECT */
-    const struct proa_enum *names;   /**< of PROA_ENUMERATION */
+    const struct proa_type *type;  /**< of PROA_OBJECT */
+    const struct proa_enum *names; /**< of PROA_ENUMERATION */
 
-    const char *json;    /**< the name in JSON and everywhere outside when it is not the member's */
-    const char *column;  /**< the SQL column when it is not the outside name */
-    const char *doc;     /**< one sentence for people */
+    const char *json;   /**< the name in JSON and everywhere outside when it is not the member's */
+    const char *column; /**< the SQL column when it is not the outside name */
+    const char *doc;    /**< one sentence for people */
     const char *example_json;
     /** What an absent member becomes, as JSON text ("10", "\"info\"", "[]"). A member that is neither
      *  optional nor has a default is required. */
     const char *default_json;
-    bool read_only;      /**< given by the service: skipped in input, shown in output */
-    bool write_only;     /**< accepted in input, never shown in output */
-    bool secret;         /**< never in logs, --help or error texts; shown as "***" where config is shown */
-    bool immutable;      /**< CRD: may not change after creation */
+    bool read_only;  /**< given by the service: skipped in input, shown in output */
+    bool write_only; /**< accepted in input, never shown in output */
+    bool secret;     /**< never in logs, --help or error texts; shown as "***" where config is shown */
+    bool immutable;  /**< CRD: may not change after creation */
     bool deprecated;
-    bool unique_items;   /**< lists: no two equal items */
-    uint8_t format;      /**< enum proa_format; for text */
-    bool has_min;        /**< by PROA_MIN, PROA_RANGE; inclusive */
-    bool has_max;        /**< by PROA_MAX, PROA_RANGE; inclusive */
-    double min;          /**< compared exactly with the integer */
+    bool unique_items; /**< lists: no two equal items */
+    uint8_t format;    /**< enum proa_format; for text */
+    bool has_min;      /**< by PROA_MIN, PROA_RANGE; inclusive */
+    bool has_max;      /**< by PROA_MAX, PROA_RANGE; inclusive */
+    double min;        /**< compared exactly with the integer */
     double max;
-    uint32_t min_len;    /**< text: code points; bytes: bytes */
-    uint32_t max_len;    /**< 0: no limit */
+    uint32_t min_len; /**< text: code points; bytes: bytes */
+    uint32_t max_len; /**< 0: no limit */
     uint32_t min_items;
-    uint32_t max_items;  /**< 0: no limit */
-    const char *pattern; /**< see proa/pattern.h; must match somewhere, as in JSON Schema: anchor with ^ and $ */
-    const char *env;     /**< configuration: the environment variable when not derived from the name */
-    const char *flag;    /**< configuration: the flag when not derived from the name */
+    uint32_t max_items;    /**< 0: no limit */
+    const char *pattern;   /**< see proa/pattern.h; must match somewhere, as in JSON Schema: anchor with ^ and $ */
+    const char *env;       /**< configuration: the environment variable when not derived from the name */
+    const char *flag;      /**< configuration: the flag when not derived from the name */
     const char *merge_key; /**< CRD: list type map with this key */
 };
 
@@ -176,12 +176,12 @@ struct proa_cel_rule {
 };
 
 struct proa_type {
-    const char *name;  /**< of the struct; the schema's name */
-    uint32_t size;     /**< bytes of the struct */
+    const char *name; /**< of the struct; the schema's name */
+    uint32_t size;    /**< bytes of the struct */
     uint32_t fields_count;
     const struct proa_field *fields;
     const char *doc;
-    uint8_t unknown;   /**< enum proa_unknown */
+    uint8_t unknown;                   /**< enum proa_unknown */
     const struct proa_cel_rule *rules; /**< ended by {NULL} */
     /** Rules over several members; adds to err by proa_error_add_field. Called after the fields' rules, only
      *  when those hold. May be NULL. */
@@ -189,48 +189,44 @@ struct proa_type {
 };
 
 /** For a header: declares `name##_type`, a description shared by several files. */
-#define PROA_DECLARE_TYPE(name_)                                                                   \
-    union proa_type_of_##name_ {                                                                   \
-        struct proa_type type;                                                                     \
-        const struct name_ *self_;                                                                 \
-    };                                                                                             \
+#define PROA_DECLARE_TYPE(name_)                                                                                       \
+    union proa_type_of_##name_ {                                                                                       \
+        struct proa_type type;                                                                                         \
+        const struct name_ *self_;                                                                                     \
+    };                                                                                                                 \
     extern const union proa_type_of_##name_ name_##_type
 
 /** Defines the description that PROA_DECLARE_TYPE declared. Entries as above. */
 #define PROA_DEFINE_TYPE(name_, ...) PROA_DEFINE_TYPE_WITH(name_, (), __VA_ARGS__)
 /** The same with attributes of the type: PROA_DEFINE_TYPE_WITH(user, (.doc = "A user", .unknown = …), entries…). */
-#define PROA_DEFINE_TYPE_WITH(name_, attributes, ...)                                              \
-    static const struct proa_field proa_fields_of_##name_[] = {                                    \
-        PROA_M_EACH(struct name_, __VA_ARGS__)};                                                   \
-    const union proa_type_of_##name_ name_##_type = {                                              \
-        .type = {.name = #name_,                                                                   \
-                 .size = sizeof(struct name_),                                                     \
-                 .fields_count = PROA_COUNT(proa_fields_of_##name_),                               \
-                 .fields = proa_fields_of_##name_,                                                 \
-                 PROA_M_UNWRAP attributes}}
+#define PROA_DEFINE_TYPE_WITH(name_, attributes, ...)                                                                  \
+    static const struct proa_field proa_fields_of_##name_[] = {PROA_M_EACH(struct name_, __VA_ARGS__)};                \
+    const union proa_type_of_##name_ name_##_type = {.type = {.name = #name_,                                          \
+                                                              .size = sizeof(struct name_),                            \
+                                                              .fields_count = PROA_COUNT(proa_fields_of_##name_),      \
+                                                              .fields = proa_fields_of_##name_,                        \
+                                                              PROA_M_UNWRAP attributes}}
 
 /** Both in one for a type that one file uses. */
 #define PROA_DESCRIBE(name_, ...) PROA_DESCRIBE_WITH(name_, (), __VA_ARGS__)
-#define PROA_DESCRIBE_WITH(name_, attributes, ...)                                                 \
-    union proa_type_of_##name_ {                                                                   \
-        struct proa_type type;                                                                     \
-        const struct name_ *self_;                                                                 \
-    };                                                                                             \
-    static const struct proa_field proa_fields_of_##name_[] = {                                    \
-        PROA_M_EACH(struct name_, __VA_ARGS__)};                                                   \
-    __attribute__((unused)) static const union proa_type_of_##name_ name_##_type = {               \
-        .type = {.name = #name_,                                                                   \
-                 .size = sizeof(struct name_),                                                     \
-                 .fields_count = PROA_COUNT(proa_fields_of_##name_),                               \
-                 .fields = proa_fields_of_##name_,                                                 \
+#define PROA_DESCRIBE_WITH(name_, attributes, ...)                                                                     \
+    union proa_type_of_##name_ {                                                                                       \
+        struct proa_type type;                                                                                         \
+        const struct name_ *self_;                                                                                     \
+    };                                                                                                                 \
+    static const struct proa_field proa_fields_of_##name_[] = {PROA_M_EACH(struct name_, __VA_ARGS__)};                \
+    __attribute__((unused)) static const union proa_type_of_##name_ name_##_type = {                                   \
+        .type = {.name = #name_,                                                                                       \
+                 .size = sizeof(struct name_),                                                                         \
+                 .fields_count = PROA_COUNT(proa_fields_of_##name_),                                                   \
+                 .fields = proa_fields_of_##name_,                                                                     \
                  PROA_M_UNWRAP attributes}}
 
 /** Names of `enum name`: PROA_ENUM(color, (COLOR_RED, "red"), (COLOR_BLUE, "blue")). */
-#define PROA_ENUM(name_, ...)                                                                      \
-    static const struct proa_enum_value proa_values_of_##name_[] = {                               \
-        PROA_M_EACH_VALUE(__VA_ARGS__)};                                                           \
-    __attribute__((unused)) static const struct proa_enum name_##_enum = {                         \
-        #name_, proa_values_of_##name_, PROA_COUNT(proa_values_of_##name_)}
+#define PROA_ENUM(name_, ...)                                                                                          \
+    static const struct proa_enum_value proa_values_of_##name_[] = {PROA_M_EACH_VALUE(__VA_ARGS__)};                   \
+    __attribute__((unused)) static const struct proa_enum name_##_enum = {#name_, proa_values_of_##name_,              \
+                                                                          PROA_COUNT(proa_values_of_##name_)}
 
 /** Attributes of numbers, inclusive. */
 #define PROA_MIN(low) .has_min = true, .min = (low)
@@ -242,13 +238,12 @@ struct proa_type {
 #ifdef __cplusplus
 #define PROA_TYPED(typed, value) (&(typed)->type)
 #else
-#define PROA_TYPED(typed, value)                                                                   \
-    (&(typed)->type +                                                                              \
-     0 * sizeof(struct {                                                                           \
-         int unused_;                                                                              \
-         _Static_assert(__builtin_types_compatible_p(__typeof__(*(typed)->self_),                  \
-                                                     __typeof__(*(value))),                        \
-                        "the struct is not the one that this description describes");              \
+#define PROA_TYPED(typed, value)                                                                                       \
+    (&(typed)->type +                                                                                                  \
+     0 * sizeof(struct {                                                                                               \
+         int unused_;                                                                                                  \
+         _Static_assert(__builtin_types_compatible_p(__typeof__(*(typed)->self_), __typeof__(*(value))),               \
+                        "the struct is not the one that this description describes");                                  \
      }))
 #endif
 

@@ -114,32 +114,59 @@
 #define PROA_E_optional(kind_) .value PROA_E_##kind_
 #define PROA_V_optional(kind_) .value
 
-#define PROA_M_ASSERT(condition, text)                                                             \
-    (0 * sizeof(struct {                                                                           \
-         int unused_;                                                                              \
-         _Static_assert(condition, text);                                                          \
+#define PROA_M_ASSERT(condition, text)                                                                                 \
+    (0 * sizeof(struct {                                                                                               \
+         int unused_;                                                                                                  \
+         _Static_assert(condition, text);                                                                              \
      }))
 
 #define PROA_M_FIELD(T, entry) PROA_M_FIELD_(T, PROA_M_UNWRAP entry)
 #define PROA_M_FIELD_(...) PROA_M_FIELD__(__VA_ARGS__)
 #define PROA_M_FIELD__(T, member_, ...) PROA_M_FIELD___(T, member_, __VA_ARGS__, )
-#define PROA_M_FIELD___(T, member_, kind_, ...)                                                    \
-    {.member = {#member_, sizeof(#member_) - 1},                                                   \
-     .offset = offsetof(T, member_) +                                                              \
-               PROA_M_ASSERT(__builtin_types_compatible_p(                                         \
-                                 __typeof__(((T *)0)->member_ PROA_P_##kind_), PROA_T_##kind_),    \
-                             "member `" #member_ "` has not the C type of its kind"),              \
-     .value_offset = offsetof(T, member_ PROA_V_##kind_),                                          \
-     .size = sizeof(((T *)0)->member_ PROA_P_##kind_),                                             \
-     .stride = sizeof(((T *)0)->member_ PROA_E_##kind_),                                           \
-     PROA_K_##kind_,                                                                               \
-     __VA_ARGS__}
+#define PROA_M_FIELD___(T, member_, kind_, ...)                                                                        \
+    {                                                                                                                  \
+        .member = {#member_, sizeof(#member_) - 1},                                                                    \
+        .offset =                                                                                                      \
+            offsetof(T, member_) +                                                                                     \
+            PROA_M_ASSERT(__builtin_types_compatible_p(__typeof__(((T *)0)->member_ PROA_P_##kind_), PROA_T_##kind_),  \
+                          "member `" #member_ "` has not the C type of its kind"),                                     \
+        .value_offset = offsetof(T, member_ PROA_V_##kind_), .size = sizeof(((T *)0)->member_ PROA_P_##kind_),         \
+        .stride = sizeof(((T *)0)->member_ PROA_E_##kind_), PROA_K_##kind_, __VA_ARGS__                                \
+    }
 #define PROA_M_VALUE(entry) PROA_M_VALUE_ entry
-#define PROA_M_VALUE_(value, text) {value, {text, sizeof(text) - 1}}
+#define PROA_M_VALUE_(value, text)                                                                                     \
+    {                                                                                                                  \
+        value,                                                                                                         \
+        {                                                                                                              \
+            text, sizeof(text) - 1                                                                                     \
+        }                                                                                                              \
+    }
 
-#define PROA_M_PICK(_1, _2, _3, _4, _5, _6, _7, _8, _9, _10, _11, _12, _13, _14, _15, _16, _17, _18, _19, _20, _21, _22, _23, _24, _25, _26, _27, _28, _29, _30, _31, _32, _33, _34, _35, _36, _37, _38, _39, _40, _41, _42, _43, _44, _45, _46, _47, _48, _49, _50, _51, _52, _53, _54, _55, _56, _57, _58, _59, _60, _61, _62, _63, _64, chosen, ...) chosen
-#define PROA_M_EACH(T, ...) PROA_M_PICK(__VA_ARGS__, PROA_M_F64, PROA_M_F63, PROA_M_F62, PROA_M_F61, PROA_M_F60, PROA_M_F59, PROA_M_F58, PROA_M_F57, PROA_M_F56, PROA_M_F55, PROA_M_F54, PROA_M_F53, PROA_M_F52, PROA_M_F51, PROA_M_F50, PROA_M_F49, PROA_M_F48, PROA_M_F47, PROA_M_F46, PROA_M_F45, PROA_M_F44, PROA_M_F43, PROA_M_F42, PROA_M_F41, PROA_M_F40, PROA_M_F39, PROA_M_F38, PROA_M_F37, PROA_M_F36, PROA_M_F35, PROA_M_F34, PROA_M_F33, PROA_M_F32, PROA_M_F31, PROA_M_F30, PROA_M_F29, PROA_M_F28, PROA_M_F27, PROA_M_F26, PROA_M_F25, PROA_M_F24, PROA_M_F23, PROA_M_F22, PROA_M_F21, PROA_M_F20, PROA_M_F19, PROA_M_F18, PROA_M_F17, PROA_M_F16, PROA_M_F15, PROA_M_F14, PROA_M_F13, PROA_M_F12, PROA_M_F11, PROA_M_F10, PROA_M_F9, PROA_M_F8, PROA_M_F7, PROA_M_F6, PROA_M_F5, PROA_M_F4, PROA_M_F3, PROA_M_F2, PROA_M_F1, )(T, __VA_ARGS__)
-#define PROA_M_EACH_VALUE(...) PROA_M_PICK(__VA_ARGS__, PROA_M_E64, PROA_M_E63, PROA_M_E62, PROA_M_E61, PROA_M_E60, PROA_M_E59, PROA_M_E58, PROA_M_E57, PROA_M_E56, PROA_M_E55, PROA_M_E54, PROA_M_E53, PROA_M_E52, PROA_M_E51, PROA_M_E50, PROA_M_E49, PROA_M_E48, PROA_M_E47, PROA_M_E46, PROA_M_E45, PROA_M_E44, PROA_M_E43, PROA_M_E42, PROA_M_E41, PROA_M_E40, PROA_M_E39, PROA_M_E38, PROA_M_E37, PROA_M_E36, PROA_M_E35, PROA_M_E34, PROA_M_E33, PROA_M_E32, PROA_M_E31, PROA_M_E30, PROA_M_E29, PROA_M_E28, PROA_M_E27, PROA_M_E26, PROA_M_E25, PROA_M_E24, PROA_M_E23, PROA_M_E22, PROA_M_E21, PROA_M_E20, PROA_M_E19, PROA_M_E18, PROA_M_E17, PROA_M_E16, PROA_M_E15, PROA_M_E14, PROA_M_E13, PROA_M_E12, PROA_M_E11, PROA_M_E10, PROA_M_E9, PROA_M_E8, PROA_M_E7, PROA_M_E6, PROA_M_E5, PROA_M_E4, PROA_M_E3, PROA_M_E2, PROA_M_E1, )(__VA_ARGS__)
+#define PROA_M_PICK(_1, _2, _3, _4, _5, _6, _7, _8, _9, _10, _11, _12, _13, _14, _15, _16, _17, _18, _19, _20, _21,    \
+                    _22, _23, _24, _25, _26, _27, _28, _29, _30, _31, _32, _33, _34, _35, _36, _37, _38, _39, _40,     \
+                    _41, _42, _43, _44, _45, _46, _47, _48, _49, _50, _51, _52, _53, _54, _55, _56, _57, _58, _59,     \
+                    _60, _61, _62, _63, _64, chosen, ...)                                                              \
+    chosen
+#define PROA_M_EACH(T, ...)                                                                                            \
+    PROA_M_PICK(__VA_ARGS__, PROA_M_F64, PROA_M_F63, PROA_M_F62, PROA_M_F61, PROA_M_F60, PROA_M_F59, PROA_M_F58,       \
+                PROA_M_F57, PROA_M_F56, PROA_M_F55, PROA_M_F54, PROA_M_F53, PROA_M_F52, PROA_M_F51, PROA_M_F50,        \
+                PROA_M_F49, PROA_M_F48, PROA_M_F47, PROA_M_F46, PROA_M_F45, PROA_M_F44, PROA_M_F43, PROA_M_F42,        \
+                PROA_M_F41, PROA_M_F40, PROA_M_F39, PROA_M_F38, PROA_M_F37, PROA_M_F36, PROA_M_F35, PROA_M_F34,        \
+                PROA_M_F33, PROA_M_F32, PROA_M_F31, PROA_M_F30, PROA_M_F29, PROA_M_F28, PROA_M_F27, PROA_M_F26,        \
+                PROA_M_F25, PROA_M_F24, PROA_M_F23, PROA_M_F22, PROA_M_F21, PROA_M_F20, PROA_M_F19, PROA_M_F18,        \
+                PROA_M_F17, PROA_M_F16, PROA_M_F15, PROA_M_F14, PROA_M_F13, PROA_M_F12, PROA_M_F11, PROA_M_F10,        \
+                PROA_M_F9, PROA_M_F8, PROA_M_F7, PROA_M_F6, PROA_M_F5, PROA_M_F4, PROA_M_F3, PROA_M_F2, PROA_M_F1, )   \
+    (T, __VA_ARGS__)
+#define PROA_M_EACH_VALUE(...)                                                                                         \
+    PROA_M_PICK(__VA_ARGS__, PROA_M_E64, PROA_M_E63, PROA_M_E62, PROA_M_E61, PROA_M_E60, PROA_M_E59, PROA_M_E58,       \
+                PROA_M_E57, PROA_M_E56, PROA_M_E55, PROA_M_E54, PROA_M_E53, PROA_M_E52, PROA_M_E51, PROA_M_E50,        \
+                PROA_M_E49, PROA_M_E48, PROA_M_E47, PROA_M_E46, PROA_M_E45, PROA_M_E44, PROA_M_E43, PROA_M_E42,        \
+                PROA_M_E41, PROA_M_E40, PROA_M_E39, PROA_M_E38, PROA_M_E37, PROA_M_E36, PROA_M_E35, PROA_M_E34,        \
+                PROA_M_E33, PROA_M_E32, PROA_M_E31, PROA_M_E30, PROA_M_E29, PROA_M_E28, PROA_M_E27, PROA_M_E26,        \
+                PROA_M_E25, PROA_M_E24, PROA_M_E23, PROA_M_E22, PROA_M_E21, PROA_M_E20, PROA_M_E19, PROA_M_E18,        \
+                PROA_M_E17, PROA_M_E16, PROA_M_E15, PROA_M_E14, PROA_M_E13, PROA_M_E12, PROA_M_E11, PROA_M_E10,        \
+                PROA_M_E9, PROA_M_E8, PROA_M_E7, PROA_M_E6, PROA_M_E5, PROA_M_E4, PROA_M_E3, PROA_M_E2, PROA_M_E1, )   \
+    (__VA_ARGS__)
 #define PROA_M_F1(T, x) PROA_M_FIELD(T, x)
 #define PROA_M_E1(x) PROA_M_VALUE(x)
 #define PROA_M_F2(T, x, ...) PROA_M_FIELD(T, x), PROA_M_F1(T, __VA_ARGS__)

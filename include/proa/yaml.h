@@ -18,10 +18,10 @@ PROA_MUST_USE int proa_yaml_to_json(struct proa_arena *arena, proa_str text, pro
 /** Several documents (---), as an array of JSON texts; empty documents are left out. */
 PROA_MUST_USE int proa_yaml_documents(struct proa_arena *arena, proa_str text, proa_str **ret_json, size_t *ret_count,
                                       struct proa_error *err);
-#define proa_yaml_read(arena, text, flags, typed, ret_value, err)                                  \
+#define proa_yaml_read(arena, text, flags, typed, ret_value, err)                                                      \
     proa_yaml_read_type(arena, text, flags, PROA_TYPED(typed, ret_value), ret_value, err)
-PROA_MUST_USE int proa_yaml_read_type(struct proa_arena *arena, proa_str text, unsigned flags, const struct proa_type *type,
-                                      void *ret_value, struct proa_error *err);
+PROA_MUST_USE int proa_yaml_read_type(struct proa_arena *arena, proa_str text, unsigned flags,
+                                      const struct proa_type *type, void *ret_value, struct proa_error *err);
 /** JSON text as block-style YAML that reads back as the same JSON. */
 PROA_MUST_USE int proa_json_to_yaml(proa_str json, struct proa_buf *out, struct proa_error *err);
 

@@ -23,13 +23,11 @@ struct load {
 static void mistake(struct load *load, const char *where, const char *name, const struct proa_error *why)
 {
     load->failed = true;
-    proa_error_add_field(load->err, PROA_EVALIDATION, proa_str_c(name),
-                         why->fields ? why->fields->code.ptr : "invalid", "%s %s: %s", where, name,
-                         why->fields ? why->fields->detail.ptr : why->message);
+    proa_error_add_field(load->err, PROA_EVALIDATION, proa_str_c(name), why->fields ? why->fields->code.ptr : "invalid",
+                         "%s %s: %s", where, name, why->fields ? why->fields->detail.ptr : why->message);
 }
 
-static void unknown(struct load *load, const char *where, const char *prefix, proa_str name,
-                    enum config_name by)
+static void unknown(struct load *load, const char *where, const char *prefix, proa_str name, enum config_name by)
 {
     char nearest[CONFIG_NAME_MAX];
 
@@ -37,11 +35,11 @@ static void unknown(struct load *load, const char *where, const char *prefix, pr
     config_nearest(load->parts, load->count, by, name, nearest);
     if (nearest[0])
         proa_error_add_field(load->err, PROA_EVALIDATION, name, "unknown",
-                             "%s %s" PROA_FMT " is not known; did you mean %s%s?", where, prefix,
-                             PROA_ARG(name), prefix, nearest);
+                             "%s %s" PROA_FMT " is not known; did you mean %s%s?", where, prefix, PROA_ARG(name),
+                             prefix, nearest);
     else
-        proa_error_add_field(load->err, PROA_EVALIDATION, name, "unknown", "%s %s" PROA_FMT " is not known",
-                             where, prefix, PROA_ARG(name));
+        proa_error_add_field(load->err, PROA_EVALIDATION, name, "unknown", "%s %s" PROA_FMT " is not known", where,
+                             prefix, PROA_ARG(name));
 }
 
 static void from_text(struct load *load, const struct config_leaf *leaf, proa_str text, const char *where,

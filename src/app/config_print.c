@@ -64,8 +64,7 @@ static const char *origin(struct print *print, const struct config_leaf *leaf)
     snprintf(file_name, sizeof file_name, "%s_FILE", leaf->env);
     if (config_flag(print->source, leaf, &value))
         return "flag";
-    if (config_env(print->source->env, leaf->env) ||
-        (leaf->field->secret && config_env(print->source->env, file_name)))
+    if (config_env(print->source->env, leaf->env) || (leaf->field->secret && config_env(print->source->env, file_name)))
         return "environment";
     if (config_file_has(print->arena, print->json, leaf->path))
         return "file";

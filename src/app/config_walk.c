@@ -38,8 +38,7 @@ static void name_leaf(struct config_leaf *leaf)
     }
 }
 
-static int walk_type(const struct walk *walk, const struct proa_type *type, void *value, const char *prefix,
-                     int depth)
+static int walk_type(const struct walk *walk, const struct proa_type *type, void *value, const char *prefix, int depth)
 {
     for (uint32_t i = 0; i < type->fields_count; i++) {
         const struct proa_field *field = &type->fields[i];

@@ -12,7 +12,7 @@ enum {
 /* One setting: a member that is not an object. */
 struct config_leaf {
     const struct proa_field *field;
-    void *struct_ptr; /* of the struct that holds the member */
+    void *struct_ptr;           /* of the struct that holds the member */
     char path[CONFIG_NAME_MAX]; /* "http.idle_timeout" */
     char flag[CONFIG_NAME_MAX]; /* "http.idle-timeout", without the dashes */
     char env[CONFIG_NAME_MAX];  /* "HTTP_IDLE_TIMEOUT" */

@@ -48,8 +48,8 @@ struct proa_arena_cleanup {
 
 void proa_block_pool_init(struct proa_block_pool *pool, size_t block_bytes, uint32_t free_max)
 {
-    *pool = (struct proa_block_pool){.block_bytes = block_bytes ? block_bytes : BLOCK_BYTES_DEFAULT,
-                                     .free_max = free_max};
+    *pool =
+        (struct proa_block_pool){.block_bytes = block_bytes ? block_bytes : BLOCK_BYTES_DEFAULT, .free_max = free_max};
     assert(pool->block_bytes > sizeof(struct proa_arena_block));
 }
 

@@ -8,11 +8,11 @@
 #include <stdio.h>
 
 static const char *const code_names[] = {
-    "PROA_OK",           "PROA_ENOMEM",       "PROA_EINVAL",      "PROA_ENOTFOUND",    "PROA_EEXISTS",
-    "PROA_ECONFLICT",    "PROA_EPRECONDITION", "PROA_ETOOLARGE",  "PROA_EMEDIATYPE",   "PROA_EVALIDATION",
-    "PROA_ESYNTAX",      "PROA_ERANGE",       "PROA_EUNAUTHORIZED", "PROA_EFORBIDDEN", "PROA_ETIMEDOUT",
-    "PROA_ECANCELED",    "PROA_EBUSY",        "PROA_EUNAVAILABLE", "PROA_EUNKNOWN",   "PROA_ECLOSED",
-    "PROA_EIO",          "PROA_EPROTOCOL",    "PROA_EUNSUPPORTED", "PROA_EINTERNAL",  "PROA_EAGAIN",
+    "PROA_OK",        "PROA_ENOMEM",        "PROA_EINVAL",        "PROA_ENOTFOUND",  "PROA_EEXISTS",
+    "PROA_ECONFLICT", "PROA_EPRECONDITION", "PROA_ETOOLARGE",     "PROA_EMEDIATYPE", "PROA_EVALIDATION",
+    "PROA_ESYNTAX",   "PROA_ERANGE",        "PROA_EUNAUTHORIZED", "PROA_EFORBIDDEN", "PROA_ETIMEDOUT",
+    "PROA_ECANCELED", "PROA_EBUSY",         "PROA_EUNAVAILABLE",  "PROA_EUNKNOWN",   "PROA_ECLOSED",
+    "PROA_EIO",       "PROA_EPROTOCOL",     "PROA_EUNSUPPORTED",  "PROA_EINTERNAL",  "PROA_EAGAIN",
 };
 
 const char *proa_code_name(int code)
@@ -85,8 +85,7 @@ static void append_message(struct proa_error *err, const char *text)
 {
     size_t len = strlen(err->message);
 
-    if (snprintf(err->message + len, sizeof err->message - len, ": %s", text) >=
-        (int)(sizeof err->message - len))
+    if (snprintf(err->message + len, sizeof err->message - len, ": %s", text) >= (int)(sizeof err->message - len))
         end_at_character(err->message);
 }
 
@@ -167,8 +166,7 @@ int proa_error_wrap(struct proa_error *err, const char *format, ...)
     return err->code;
 }
 
-int proa_error_add_field(struct proa_error *err, int code, proa_str pointer, const char *rule,
-                         const char *format, ...)
+int proa_error_add_field(struct proa_error *err, int code, proa_str pointer, const char *rule, const char *format, ...)
 {
     struct proa_error_field *field;
     va_list args;

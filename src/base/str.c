@@ -52,8 +52,7 @@ bool proa_str_starts_with(proa_str s, proa_str prefix)
 
 bool proa_str_ends_with(proa_str s, proa_str suffix)
 {
-    return s.len >= suffix.len &&
-           (suffix.len == 0 || memcmp(s.ptr + s.len - suffix.len, suffix.ptr, suffix.len) == 0);
+    return s.len >= suffix.len && (suffix.len == 0 || memcmp(s.ptr + s.len - suffix.len, suffix.ptr, suffix.len) == 0);
 }
 
 ptrdiff_t proa_str_find_char(proa_str s, char c)

@@ -294,8 +294,7 @@ static bool take_number(proa_str *s, uint64_t *ret_value, bool *fits)
     size_t len = 0;
 
     while (len < s->len && s->ptr[len] >= '0' && s->ptr[len] <= '9') {
-        *fits = *fits && proa_mul_u64(value, 10, &value) &&
-                proa_add_u64(value, (uint64_t)(s->ptr[len] - '0'), &value);
+        *fits = *fits && proa_mul_u64(value, 10, &value) && proa_add_u64(value, (uint64_t)(s->ptr[len] - '0'), &value);
         len++;
     }
     if (len == 0)
@@ -358,12 +357,18 @@ int proa_duration_parse(proa_str text, uint64_t *ret_ns)
 int proa_bytes_parse(proa_str text, uint64_t *ret_bytes)
 {
     static const struct unit units[] = {
-        {PROA_STR_INIT("Ki"), UINT64_C(1) << 10}, {PROA_STR_INIT("Mi"), UINT64_C(1) << 20},
-        {PROA_STR_INIT("Gi"), UINT64_C(1) << 30}, {PROA_STR_INIT("Ti"), UINT64_C(1) << 40},
-        {PROA_STR_INIT("k"), 1000},               {PROA_STR_INIT("M"), 1000000},
-        {PROA_STR_INIT("G"), 1000000000},         {PROA_STR_INIT("T"), UINT64_C(1000000000000)},
-        {PROA_STR_INIT("Pi"), UINT64_C(1) << 50}, {PROA_STR_INIT("Ei"), UINT64_C(1) << 60},
-        {PROA_STR_INIT("P"), UINT64_C(1000000000000000)}, {PROA_STR_INIT("E"), UINT64_C(1000000000000000000)},
+        {PROA_STR_INIT("Ki"), UINT64_C(1) << 10},
+        {PROA_STR_INIT("Mi"), UINT64_C(1) << 20},
+        {PROA_STR_INIT("Gi"), UINT64_C(1) << 30},
+        {PROA_STR_INIT("Ti"), UINT64_C(1) << 40},
+        {PROA_STR_INIT("k"), 1000},
+        {PROA_STR_INIT("M"), 1000000},
+        {PROA_STR_INIT("G"), 1000000000},
+        {PROA_STR_INIT("T"), UINT64_C(1000000000000)},
+        {PROA_STR_INIT("Pi"), UINT64_C(1) << 50},
+        {PROA_STR_INIT("Ei"), UINT64_C(1) << 60},
+        {PROA_STR_INIT("P"), UINT64_C(1000000000000000)},
+        {PROA_STR_INIT("E"), UINT64_C(1000000000000000000)},
     };
     const struct unit *unit;
     uint64_t number;

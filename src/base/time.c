@@ -76,8 +76,8 @@ static int time_from_civil(const struct civil *c, int64_t offset_s, proa_time_ns
     if (c->month < 1 || c->month > 12 || c->day < 1 || c->day > month_days(c->year, c->month) || c->hour > 23 ||
         c->minute > 59 || c->second > 59)
         return PROA_ESYNTAX;
-    seconds = days_from_civil(c->year, c->month, c->day) * DAY_S + c->hour * 3600 + c->minute * 60 + c->second -
-              offset_s;
+    seconds =
+        days_from_civil(c->year, c->month, c->day) * DAY_S + c->hour * 3600 + c->minute * 60 + c->second - offset_s;
     if (seconds < 0 && ns > 0) {
         /* Towards zero, so that the product of the earliest second fits. */
         seconds++;

@@ -8,8 +8,8 @@
 enum { METHODS = 7, SEGMENTS_MAX = 64 };
 
 struct node {
-    proa_str literal;       /* of this node's segment; points into a route's full path */
-    proa_str param;         /* name of the first route that came through here */
+    proa_str literal; /* of this node's segment; points into a route's full path */
+    proa_str param;   /* name of the first route that came through here */
     enum segment_kind kind;
     struct node **literals; /* sorted by proa_str_cmp */
     uint32_t literals_count;
@@ -174,8 +174,10 @@ static int child_of(struct node *node, const struct segment *segment, const char
                                   : segment->kind == SEGMENT_I64 ? SEGMENT_U64
                                                                  : SEGMENT_LITERAL;
         if (rival && node->kinds[rival])
-            return proa_fail(err, PROA_EINVAL, "route %s: {" PROA_FMT ":%s} stands where another route has {" PROA_FMT
-                             ":%s}; a number may fit both", path, PROA_ARG(segment->text), kind_names[segment->kind],
+            return proa_fail(err, PROA_EINVAL,
+                             "route %s: {" PROA_FMT ":%s} stands where another route has {" PROA_FMT
+                             ":%s}; a number may fit both",
+                             path, PROA_ARG(segment->text), kind_names[segment->kind],
                              PROA_ARG(node->kinds[rival]->param), kind_names[rival]);
         if (!node->kinds[segment->kind])
             node->kinds[segment->kind] = node_new(segment);

@@ -29,8 +29,7 @@ void work_finished(struct proa_work *work)
     proa_unpark(&work->waiter, 0);
 }
 
-int proa_blocking(struct proa_loop *loop, void (*fn)(void *arg), void *arg, void (*interrupt)(void *arg),
-                  bool *ret_ran)
+int proa_blocking(struct proa_loop *loop, void (*fn)(void *arg), void *arg, void (*interrupt)(void *arg), bool *ret_ran)
 {
     struct proa_work work = {.loop = loop, .fn = fn, .arg = arg};
     int rc;

@@ -28,8 +28,8 @@ static void watch_ready(uv_poll_t *poll, int status, int events)
     watch->ready(watch->arg, seen);
 }
 
-int proa_fd_watch_new(struct proa_loop *loop, int fd, void (*ready)(void *arg, int events),
-                      void *arg, struct proa_fd_watch **ret_watch)
+int proa_fd_watch_new(struct proa_loop *loop, int fd, void (*ready)(void *arg, int events), void *arg,
+                      struct proa_fd_watch **ret_watch)
 {
     struct proa_fd_watch *watch;
     int rc;
@@ -56,8 +56,7 @@ int proa_fd_watch_new(struct proa_loop *loop, int fd, void (*ready)(void *arg, i
 
 int proa_fd_watch_set(struct proa_fd_watch *watch, int events)
 {
-    int wanted =
-        (events & PROA_READABLE ? UV_READABLE : 0) | (events & PROA_WRITABLE ? UV_WRITABLE : 0);
+    int wanted = (events & PROA_READABLE ? UV_READABLE : 0) | (events & PROA_WRITABLE ? UV_WRITABLE : 0);
     int rc;
 
     loop_assert_here(watch->loop);

@@ -113,8 +113,8 @@ static struct proa_fiber *stack_take(struct proa_loop *loop)
     return PROA_CONTAINER(node, struct proa_fiber, node);
 }
 
-static int fiber_take(struct proa_group *group, const struct proa_fiber_options *options,
-                      proa_fiber_fn *fn, void *arg, struct proa_fiber **ret_fiber)
+static int fiber_take(struct proa_group *group, const struct proa_fiber_options *options, proa_fiber_fn *fn, void *arg,
+                      struct proa_fiber **ret_fiber)
 {
     struct proa_loop *loop = group->loop;
     /* Who starts it; a callback does so in the name of the group's maker. */
@@ -234,8 +234,7 @@ void proa_group_init(struct proa_group *group, struct proa_loop *loop)
     }
 }
 
-int proa_group_start(struct proa_group *group, const struct proa_fiber_options *options,
-                     proa_fiber_fn *fn, void *arg)
+int proa_group_start(struct proa_group *group, const struct proa_fiber_options *options, proa_fiber_fn *fn, void *arg)
 {
     struct proa_fiber *fiber;
 
@@ -244,8 +243,7 @@ int proa_group_start(struct proa_group *group, const struct proa_fiber_options *
     return 0;
 }
 
-int proa_group_run_now(struct proa_group *group, const struct proa_fiber_options *options,
-                       proa_fiber_fn *fn, void *arg)
+int proa_group_run_now(struct proa_group *group, const struct proa_fiber_options *options, proa_fiber_fn *fn, void *arg)
 {
     struct proa_fiber *fiber;
 
@@ -255,8 +253,8 @@ int proa_group_run_now(struct proa_group *group, const struct proa_fiber_options
     return 0;
 }
 
-int proa_loop_start_fiber(struct proa_loop *loop, const struct proa_fiber_options *options,
-                          proa_fiber_fn *fn, void *arg)
+int proa_loop_start_fiber(struct proa_loop *loop, const struct proa_fiber_options *options, proa_fiber_fn *fn,
+                          void *arg)
 {
     struct proa_fiber *parent = loop->current;
     int rc;

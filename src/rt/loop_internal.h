@@ -32,29 +32,29 @@ struct proa_timer_heap {
 
 struct proa_loop {
     const struct proa_backend_ops *ops;
-    void *backend;             /* of the implementation */
-    const void *net_ops;       /* of `net`, for loops that are not libuv's; NULL otherwise */
-    void *read_buffer;         /* of `net`: shared by all streams of the loop; heap, freed with the loop */
+    void *backend;       /* of the implementation */
+    const void *net_ops; /* of `net`, for loops that are not libuv's; NULL otherwise */
+    void *read_buffer;   /* of `net`: shared by all streams of the loop; heap, freed with the loop */
     const char *name;
     uint32_t index;
-    pthread_t thread;          /* that runs it; for assertions */
+    pthread_t thread; /* that runs it; for assertions */
     bool has_thread;
     bool stopping;
-    uint32_t held;             /* streams, listeners, watches: what keeps the loop running */
-    proa_mono_ns now;          /* see loop_now */
+    uint32_t held;    /* streams, listeners, watches: what keeps the loop running */
+    proa_mono_ns now; /* see loop_now */
     bool now_is_fresh;
 
     struct proa_timer_heap timers;
-    struct proa_list ready;    /* fibers that go on in this turn */
-    struct proa_list yielded;  /* those that go on in the next, after a poll */
+    struct proa_list ready;   /* fibers that go on in this turn */
+    struct proa_list yielded; /* those that go on in the next, after a poll */
     struct proa_flush *flushes;
     struct proa_flush **flushes_end;
     _Atomic(struct proa_task *) posted; /* newest first; shared by all threads */
 
     struct proa_fiber *current;
     struct proa_switch_main main_stack;
-    struct proa_list fibers;       /* all that live */
-    struct proa_list free_fibers;  /* stacks kept */
+    struct proa_list fibers;      /* all that live */
+    struct proa_list free_fibers; /* stacks kept */
     uint32_t free_fibers_count;
     uint32_t fibers_count;
     uint32_t fibers_peak;
@@ -72,7 +72,7 @@ struct proa_loop {
 enum waiter_state { WAITER_NEW, WAITER_PARKED, WAITER_WOKEN };
 
 struct proa_fiber {
-    struct proa_list node;        /* ready or free */
+    struct proa_list node; /* ready or free */
     struct proa_list all_node;
     struct proa_list group_node;
     struct proa_list child_groups;
@@ -83,16 +83,16 @@ struct proa_fiber {
     void *arg;
     const char *name;
     proa_mono_ns deadline;
-    struct proa_timer timer;      /* of the deadline; armed only while suspended */
-    struct proa_waiter *waiter;   /* where it waits, NULL when it does not */
+    struct proa_timer timer;    /* of the deadline; armed only while suspended */
+    struct proa_waiter *waiter; /* where it waits, NULL when it does not */
     int cancel_cause;
     bool shielded;
-    bool uninterruptible;         /* waits for something that will surely come */
+    bool uninterruptible; /* waits for something that will surely come */
     bool ended;
     void *user;
-    char *stack;                  /* lowest usable byte */
+    char *stack; /* lowest usable byte */
     size_t stack_bytes;
-    size_t guard_bytes;           /* below the stack */
+    size_t guard_bytes; /* below the stack */
 };
 
 /** Initialises everything but the backend. */

@@ -24,8 +24,8 @@ static void signal_closed(uv_handle_t *handle)
     free(handle->data);
 }
 
-int proa_signal_start(struct proa_loop *loop, int signum, void (*caught)(void *arg, int signum),
-                      void *arg, struct proa_signal **ret_signal)
+int proa_signal_start(struct proa_loop *loop, int signum, void (*caught)(void *arg, int signum), void *arg,
+                      struct proa_signal **ret_signal)
 {
     struct proa_signal *signal;
     int rc;

@@ -27,8 +27,7 @@ void *stack_guard_thread_enter(void)
 {
     stack_t stack = {.ss_size = ALTERNATIVE_BYTES};
 
-    stack.ss_sp =
-        mmap(NULL, ALTERNATIVE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    stack.ss_sp = mmap(NULL, ALTERNATIVE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (stack.ss_sp == MAP_FAILED)
         return NULL;
     sigaltstack(&stack, NULL);
@@ -65,8 +64,7 @@ static void fault(int signum, siginfo_t *info, void *context)
     } else if (before->sa_flags & SA_SIGINFO && before->sa_sigaction) {
         before->sa_sigaction(signum, info, context);
         return;
-    } else if (!(before->sa_flags & SA_SIGINFO) && before->sa_handler != SIG_DFL &&
-               before->sa_handler != SIG_IGN) {
+    } else if (!(before->sa_flags & SA_SIGINFO) && before->sa_handler != SIG_DFL && before->sa_handler != SIG_IGN) {
         before->sa_handler(signum);
         return;
     }

@@ -13,7 +13,7 @@ struct proa_switch_main {
 };
 
 struct proa_switch_context {
-    void *point;  /* where the suspended side goes on */
+    void *point; /* where the suspended side goes on */
     struct proa_switch_main *main;
     void (*entry)(void *arg);
     void *arg;

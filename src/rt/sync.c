@@ -133,8 +133,7 @@ static struct queue_waiter *first_of(const struct proa_list *waiters)
 {
     if (proa_list_empty(waiters))
         return NULL;
-    return PROA_CONTAINER(PROA_CONTAINER(waiters->next, struct proa_waiter, list),
-                          struct queue_waiter, waiter);
+    return PROA_CONTAINER(PROA_CONTAINER(waiters->next, struct proa_waiter, list), struct queue_waiter, waiter);
 }
 
 static void append(struct proa_queue *queue, void *item)

@@ -42,8 +42,7 @@ static void look(struct proa_watchdog *dog, uint32_t index)
         /* The next turn's beginning, when there is one, is nearer to the end than this moment. */
         proa_mono_ns end = since > seen->since ? since : now;
 
-        dog->options.stalled(dog->options.arg, proa_loop_name(loop), seen->name,
-                             ms_between(seen->since, end), true);
+        dog->options.stalled(dog->options.arg, proa_loop_name(loop), seen->name, ms_between(seen->since, end), true);
         *seen = (struct seen){0};
     }
     if (seen->since || !since || ms_between(since, now) < dog->options.stall_ms)

@@ -57,9 +57,9 @@ static void test_takes_no_memory_before_the_first_allocation(void **state)
 
 static void test_huge_sizes_are_refused(void **state)
 {
-    static const size_t sizes[] = {SIZE_MAX,         SIZE_MAX - 7,    SIZE_MAX - 15,   SIZE_MAX - 16,  SIZE_MAX - 31,
-                                   SIZE_MAX - 32,    SIZE_MAX - 47,   SIZE_MAX - 63,   SIZE_MAX - 128, SIZE_MAX / 2 + 1,
-                                   SIZE_MAX / 2 - 15};
+    static const size_t sizes[] = {SIZE_MAX,       SIZE_MAX - 7,     SIZE_MAX - 15,    SIZE_MAX - 16,
+                                   SIZE_MAX - 31,  SIZE_MAX - 32,    SIZE_MAX - 47,    SIZE_MAX - 63,
+                                   SIZE_MAX - 128, SIZE_MAX / 2 + 1, SIZE_MAX / 2 - 15};
     struct proa_arena arena;
     char *small;
 

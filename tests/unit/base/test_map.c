@@ -138,8 +138,8 @@ static void test_the_entry_just_given_may_be_removed(void **state)
     for (int i = 0; i < 100; i++) {
         char text[16];
 
-        assert_int_equal(proa_map_put(map, proa_str_n(text, (size_t)snprintf(text, sizeof text, "%d", i)), &values[i], NULL),
-                         0);
+        assert_int_equal(
+            proa_map_put(map, proa_str_n(text, (size_t)snprintf(text, sizeof text, "%d", i)), &values[i], NULL), 0);
     }
     while (proa_map_next(map, &it, &key, &value)) {
         assert_ptr_equal(value, &values[seen]);
@@ -161,8 +161,9 @@ static void test_many_entries(void **state)
 
     (void)state;
     for (int i = 0; i < COUNT; i++)
-        assert_int_equal(proa_map_put(map, proa_str_n(text, (size_t)snprintf(text, sizeof text, "k%d", i)),
-                                      &values[i % 1000], NULL), 0);
+        assert_int_equal(
+            proa_map_put(map, proa_str_n(text, (size_t)snprintf(text, sizeof text, "k%d", i)), &values[i % 1000], NULL),
+            0);
     assert_int_equal(proa_map_count(map), COUNT);
     for (int i = 0; i < COUNT; i++)
         assert_ptr_equal(proa_map_get(map, proa_str_n(text, (size_t)snprintf(text, sizeof text, "k%d", i))),

@@ -134,7 +134,8 @@ static void test_hash_depends_on_text_and_length_only(void **state)
     for (size_t shift = 0; shift < 16; shift++) {
         memset(text, 'z', sizeof text);
         memcpy(text + shift, "some key of twenty-", 19);
-        assert_true(proa_str_hash(proa_str_n(text + shift, 19), 3) == proa_str_hash(PROA_STR("some key of twenty-"), 3));
+        assert_true(proa_str_hash(proa_str_n(text + shift, 19), 3) ==
+                    proa_str_hash(PROA_STR("some key of twenty-"), 3));
     }
     assert_true(proa_str_hash(none, 5) == proa_str_hash(PROA_STR(""), 5));
 }
@@ -208,8 +209,8 @@ static void test_integers_as_text(void **state)
 
 static void test_doubles_from_text(void **state)
 {
-    static const char *const broken[] = {"",    "-",    "+1",  ".5",   "1.",  "01",  "1e",  "1e+", "0x1p3", "inf",
-                                         "nan", "1,5",  " 1",  "1 ",   "1.e3", "--1", "-.5", "1e5.0"};
+    static const char *const broken[] = {"",    "-",   "+1",  ".5", "1.", "01",   "1e",  "1e+", "0x1p3",
+                                         "inf", "nan", "1,5", " 1", "1 ", "1.e3", "--1", "-.5", "1e5.0"};
     double value = 7;
     char *digits;
 

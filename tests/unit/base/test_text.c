@@ -21,7 +21,8 @@ static void test_utf8_every_code_point_comes_back(void **state)
             continue;
         }
         assert_int_equal(len, code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4);
-        if (proa_utf8_next(proa_str_n(out, len), &back) != len || back != code || !proa_utf8_valid(proa_str_n(out, len)))
+        if (proa_utf8_next(proa_str_n(out, len), &back) != len || back != code ||
+            !proa_utf8_valid(proa_str_n(out, len)))
             fail_msg("U+%04X", code);
         for (size_t shorter = 0; shorter < len; shorter++)
             if (proa_utf8_next(proa_str_n(out, shorter), &back) != 0)
@@ -138,8 +139,9 @@ static void test_base64_known_texts(void **state)
 
 static void test_base64_is_strict_and_leaves_the_buffer_alone(void **state)
 {
-    static const char *const broken[] = {"Z",    "Zg",   "Zg=",  "Zg===", "=",     "====", "Z===",  "Zh==",     "Zm9=",
-                                         "Zg= ", "Zm 9", "Zm9\n", "Zm-v", "Zm_v",  "=Zg=", "Zg==Zg==", "Zm9vY", "Zm9v Zm9"};
+    static const char *const broken[] = {"Z",    "Zg",   "Zg=",  "Zg===",    "=",     "====",
+                                         "Z===", "Zh==", "Zm9=", "Zg= ",     "Zm 9",  "Zm9\n",
+                                         "Zm-v", "Zm_v", "=Zg=", "Zg==Zg==", "Zm9vY", "Zm9v Zm9"};
     static const char *const broken_url[] = {"Z", "Zg==", "Zm8=", "Zh", "Zm9", "Zm+v", "Zm/v", "Zm9v\n"};
     struct proa_buf buf = {0};
 

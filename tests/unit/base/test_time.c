@@ -189,10 +189,8 @@ static void test_http_dates(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_known_times_as_text),
-        cmocka_unit_test(test_known_texts_as_time),
-        cmocka_unit_test(test_broken_texts),
-        cmocka_unit_test(test_like_gmtime_and_back),
+        cmocka_unit_test(test_known_times_as_text), cmocka_unit_test(test_known_texts_as_time),
+        cmocka_unit_test(test_broken_texts),        cmocka_unit_test(test_like_gmtime_and_back),
         cmocka_unit_test(test_http_dates),
     };
 

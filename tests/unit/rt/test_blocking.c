@@ -172,8 +172,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_runs_in_another_thread, setup, teardown),
         cmocka_unit_test_setup_teardown(test_deadline_interrupts_and_waits, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_cancel_drops_what_waits_and_interrupts_what_runs, setup,
-                                        teardown),
+        cmocka_unit_test_setup_teardown(test_cancel_drops_what_waits_and_interrupts_what_runs, setup, teardown),
         cmocka_unit_test_setup_teardown(test_end_and_cancel_race, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -111,8 +111,7 @@ static void test_empty_group_is_waited_for_at_once(void **state)
 static int slow_to_end(void *arg)
 {
     int rc = proa_sleep(loop, PROA_SECONDS(100));
-    struct proa_shield_scope shield PROA_CLEANUP(proa_shield_leave) =
-        proa_shield_enter(loop, PROA_SECONDS(5));
+    struct proa_shield_scope shield PROA_CLEANUP(proa_shield_leave) = proa_shield_enter(loop, PROA_SECONDS(5));
 
     assert_int_equal(rc, PROA_ECLOSED);
     assert_int_equal(proa_sleep(loop, PROA_MS(300)), 0);
@@ -467,8 +466,7 @@ static int shield_helper(void *arg)
 static int shielded_fiber(void *arg)
 {
     {
-        struct proa_shield_scope shield PROA_CLEANUP(proa_shield_leave) =
-            proa_shield_enter(loop, PROA_MS(50));
+        struct proa_shield_scope shield PROA_CLEANUP(proa_shield_leave) = proa_shield_enter(loop, PROA_MS(50));
         struct proa_group group;
 
         /* Cancelled at 10 ms, and past its own deadline at 15: neither reaches it or its helper. */
@@ -519,8 +517,7 @@ static void test_shield_against_the_whole_loops_cancellation(void **state)
 /* Within a shield a group's own cancellation still works. */
 static int shield_own_cancel_body(void *arg)
 {
-    struct proa_shield_scope shield PROA_CLEANUP(proa_shield_leave) =
-        proa_shield_enter(loop, PROA_SECONDS(50));
+    struct proa_shield_scope shield PROA_CLEANUP(proa_shield_leave) = proa_shield_enter(loop, PROA_SECONDS(50));
     struct proa_group group;
     int result = 0;
 

@@ -119,8 +119,7 @@ static int errors(void *arg)
     assert_int_equal(proa_file_read(loop, arg, in_folder("none"), 10, &content, &err), PROA_ENOTFOUND);
     assert_non_null(strstr(err.message, "none"));
     assert_true(proa_file_read(loop, arg, folder, 10, &content, &err) < 0);
-    assert_int_equal(proa_file_write(loop, in_folder("no/where"), proa_str_c("x"), 0600, &err),
-                     PROA_ENOTFOUND);
+    assert_int_equal(proa_file_write(loop, in_folder("no/where"), proa_str_c("x"), 0600, &err), PROA_ENOTFOUND);
     assert_int_equal(proa_file_open(loop, in_folder("none"), O_RDONLY, 0, &file, &err), PROA_ENOTFOUND);
     mkdir(in_folder("dir"), 0700);
     assert_true(proa_file_write(loop, in_folder("dir"), proa_str_c("x"), 0600, &err) < 0);

@@ -5,6 +5,7 @@
 #include <proa/loops.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -207,8 +208,8 @@ static void stalled(void *arg, const char *loop, const char *fiber, uint32_t hel
         told->held_ms = held_ms;
     } else {
         told->begun++;
-        strncpy(told->loop, loop, sizeof told->loop - 1);
-        strncpy(told->fiber, fiber, sizeof told->fiber - 1);
+        snprintf(told->loop, sizeof told->loop, "%s", loop);
+        snprintf(told->fiber, sizeof told->fiber, "%s", fiber);
     }
     pthread_mutex_unlock(&told->mutex);
 }

@@ -204,8 +204,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_timer_may_stop_and_move_others_of_its_time, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_timer_that_arms_itself_for_now_lets_others_run, setup, teardown),
         cmocka_unit_test_setup_teardown(test_flush_runs_once_for_all_that_is_ready, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_a_flush_that_asks_for_itself_does_not_hold_the_loop, setup,
-                                        teardown),
+        cmocka_unit_test_setup_teardown(test_a_flush_that_asks_for_itself_does_not_hold_the_loop, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -72,8 +72,7 @@ static double measure_parks(proa_mono_ns deadline)
     proa_mono_ns began;
 
     a.other = &b;
-    if (proa_loop_start_fiber(loop, &options, play, &a) < 0 ||
-        proa_loop_start_fiber(loop, &options, play, &b) < 0)
+    if (proa_loop_start_fiber(loop, &options, play, &a) < 0 || proa_loop_start_fiber(loop, &options, play, &b) < 0)
         abort();
     began = proa_loop_now_exact(loop);
     proa_loop_run(loop);

@@ -242,6 +242,31 @@ static int value_schema(struct schema *s, const struct proa_field *field, bool n
     return 0;
 }
 
+/* -- CEL rules -------------------------------------------------------------------------------------------------- */
+
+static void rule(struct schema *s, const char *text, const char *message)
+{
+    proa_json_object(s->w);
+    text_member(s, "rule", text);
+    if (message)
+        text_member(s, "message", message);
+    proa_json_object_end(s->w);
+}
+
+/* CEL: of the member's being immutable, and of the type that is written inline here. */
+static void validations(struct schema *s, const struct proa_cel_rule *rules, bool immutable)
+{
+    if (!is_kubernetes(s) || (!immutable && !(rules && rules->rule)))
+        return;
+    proa_json_key(s->w, PROA_STR("x-kubernetes-validations"));
+    proa_json_array(s->w);
+    if (immutable)
+        rule(s, "self == oldSelf", "may not change after creation");
+    for (; rules && rules->rule; rules++)
+        rule(s, rules->rule, rules->message);
+    proa_json_array_end(s->w);
+}
+
 /* -- Lists and maps --------------------------------------------------------------------------------------------- */
 
 static void list_type(struct schema *s, const struct proa_field *field)
@@ -281,29 +306,6 @@ static int container_schema(struct schema *s, const struct proa_field *field)
 }
 
 /* -- Members and types ------------------------------------------------------------------------------------------ */
-
-static void rule(struct schema *s, const char *text, const char *message)
-{
-    proa_json_object(s->w);
-    text_member(s, "rule", text);
-    if (message)
-        text_member(s, "message", message);
-    proa_json_object_end(s->w);
-}
-
-/* CEL: of the member's being immutable, and of the type that is written inline here. */
-static void validations(struct schema *s, const struct proa_cel_rule *rules, bool immutable)
-{
-    if (!is_kubernetes(s) || (!immutable && !(rules && rules->rule)))
-        return;
-    proa_json_key(s->w, PROA_STR("x-kubernetes-validations"));
-    proa_json_array(s->w);
-    if (immutable)
-        rule(s, "self == oldSelf", "may not change after creation");
-    for (; rules && rules->rule; rules++)
-        rule(s, rules->rule, rules->message);
-    proa_json_array_end(s->w);
-}
 
 static void annotations(struct schema *s, const struct proa_field *field)
 {

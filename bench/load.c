@@ -7,7 +7,7 @@
  *  load idle  --port P [--connections N] REQUEST
  *             Opens N connections one after the other with one request each, prints, and holds them until stdin ends.
  *  load start --port P REQUEST PROGRAM [ARGUMENT...]
- *             Milliseconds from exec of the program to the end of its first 200.
+ *             Milliseconds from just before exec of the program to the end of its first 200.
  *  load show  --port P REQUEST
  *             Prints the answer as it came.
  */
@@ -15,6 +15,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -342,21 +343,16 @@ static bool wait_for_200(const struct options *options, uint64_t began)
 
 static int measure_start(const struct options *options)
 {
-    volatile uint64_t began = 0; /* the child of vfork writes it, just before exec */
-    uint64_t took;
+    uint64_t began, took;
     bool is_answered;
     int status;
     pid_t pid;
 
     prctl(PR_SET_TIMERSLACK, 1UL);
-    pid = vfork();
-    if (pid == 0) {
-        began = now_ns();
-        execv(options->program[0], options->program);
-        _exit(127);
-    }
-    if (pid < 0)
-        die("vfork");
+    began = now_ns();
+    errno = posix_spawn(&pid, options->program[0], NULL, NULL, options->program, environ);
+    if (errno != 0)
+        die(options->program[0]);
     is_answered = wait_for_200(options, began);
     took = now_ns() - began;
     kill(pid, SIGINT);

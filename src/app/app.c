@@ -83,10 +83,10 @@ static int show_limit(struct proa_app *app, const char *name, double value, stru
     struct proa_gauge *gauge;
     proa_str label = proa_str_c(name);
 
-    PROA_TRY(proa_gauge_new(app->metrics,
-                            &(struct proa_metric_options){
-                                .name = "http_server_limit", .help = "Configured limits", .labels = {"limit"}},
-                            &gauge, err));
+    PROA_TRY(proa_gauge_new(
+        app->metrics,
+        &(struct proa_metric_options){.name = "http_server_limit", .help = "Configured limits", .labels = {"limit"}},
+        &gauge, err));
     proa_gauge_set(proa_gauge_with(gauge, &label), value);
     return 0;
 }

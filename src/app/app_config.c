@@ -9,9 +9,9 @@ enum { LARGEST_MS = 24 * 3600 * 1000, LARGEST_COUNT = 10000000 };
 #define A_SIZE PROA_RANGE(1, LARGEST_BYTES)
 
 PROA_DESCRIBE(
-    app_http_config,
-    (address, str, .default_json = "\"0.0.0.0\"", .doc = "Numeric address to listen on, or unix:PATH"),
-    (port, u16, .default_json = "8080", .env = "PORT", .flag = "port", .doc = "TCP port to listen on, 0 for a free one"),
+    app_http_config, (address, str, .default_json = "\"0.0.0.0\"", .doc = "Numeric address to listen on, or unix:PATH"),
+    (port, u16, .default_json = "8080", .env = "PORT", .flag = "port",
+     .doc = "TCP port to listen on, 0 for a free one"),
     (connections, u32, A_COUNT, .default_json = "10000",
      .doc = "Open connections, at most the open-files limit less 64; then an idle one is closed, or a new one refused"),
     (requests_in_flight, u32, A_COUNT, .default_json = "1000", .doc = "Requests at work; more are answered 503"),

@@ -64,7 +64,7 @@ struct proa_app {
     struct proa_group start_group;
     struct proa_group checks_group;
     struct proa_group tasks_group;
-    bool is_in_start;             /* `start` runs: tasks and checks may be added */
+    bool is_in_start;              /* `start` runs: tasks and checks may be added */
     struct proa_error start_error; /* what it says */
     int start_result;
     struct proa_event stop_asked;

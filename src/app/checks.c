@@ -54,8 +54,8 @@ static int run_check(void *arg)
 int checks_start(struct proa_app *app)
 {
     for (struct app_check *check = app->checks; check; check = check->next)
-        PROA_TRY(proa_group_start(&app->checks_group, &(struct proa_fiber_options){.name = "readiness check"}, run_check,
-                                  check));
+        PROA_TRY(proa_group_start(&app->checks_group, &(struct proa_fiber_options){.name = "readiness check"},
+                                  run_check, check));
     return 0;
 }
 
@@ -72,11 +72,11 @@ static struct proa_gauge_series *gauge_of(struct proa_app *app, const char *name
     struct proa_gauge *gauge;
     proa_str label = proa_str_c(name);
 
-    if (!app->metrics || proa_gauge_new(app->metrics,
-                                        &(struct proa_metric_options){.name = "readiness_check",
-                                                                      .help = "Whether a dependency is there",
-                                                                      .labels = {"name"}},
-                                        &gauge, NULL) < 0)
+    if (!app->metrics ||
+        proa_gauge_new(app->metrics,
+                       &(struct proa_metric_options){
+                           .name = "readiness_check", .help = "Whether a dependency is there", .labels = {"name"}},
+                       &gauge, NULL) < 0)
         return NULL;
     return proa_gauge_with(gauge, &label);
 }

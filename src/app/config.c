@@ -24,22 +24,31 @@ static void find_missing(struct config_reading *reading)
 }
 
 /* Text lives as long as the arena and has a NUL behind it, wherever it came from. */
-static int own_text(struct proa_arena *arena, const struct config_table *table, struct proa_error *err)
+static bool own_text(struct proa_arena *arena, const struct config_leaf *leaf)
 {
-    for (size_t i = 0; i < table->count; i++) {
-        const struct proa_field *field = table->leaves[i].field;
-        char *member = (char *)table->leaves[i].struct_ptr + field->offset;
-        proa_str *text = (proa_str *)(void *)((char *)table->leaves[i].struct_ptr + field->value_offset);
+    const struct proa_field *field = leaf->field;
+    char *member = (char *)leaf->struct_ptr + field->offset;
+    proa_str *text = (proa_str *)(void *)((char *)leaf->struct_ptr + field->value_offset);
+    size_t count = 1;
 
-        if (field->kind != PROA_TEXT || field->container != PROA_SINGLE)
-            continue;
-        if (field->optional && *(enum proa_presence *)(void *)member != PROA_SET)
-            continue;
-        *text = proa_arena_str(arena, *text);
-        if (!text->ptr)
-            return proa_fail(err, PROA_ENOMEM, "memory is out");
+    if (field->kind != PROA_TEXT || field->container == PROA_DICTIONARY)
+        return true;
+    if (field->optional && *(enum proa_presence *)(void *)member != PROA_SET)
+        return true;
+    if (field->container == PROA_LIST) {
+        struct {
+            PROA_ARRAY_OF(proa_str) list;
+        } *items = (void *)text;
+
+        text = items->list.ptr;
+        count = items->list.len;
     }
-    return 0;
+    for (size_t i = 0; i < count; i++) {
+        text[i] = proa_arena_str(arena, text[i]);
+        if (!text[i].ptr)
+            return false;
+    }
+    return true;
 }
 
 int proa_config_load(struct proa_arena *arena, const struct proa_config_source *source,
@@ -57,5 +66,8 @@ int proa_config_load(struct proa_arena *arena, const struct proa_config_source *
         return PROA_EVALIDATION;
     for (size_t i = 0; i < count; i++)
         PROA_TRY(proa_validate_type(parts[i].type, parts[i].value, err));
-    return own_text(arena, &table, err);
+    for (size_t i = 0; i < table.count; i++)
+        if (!own_text(arena, &table.leaves[i]))
+            return proa_fail(err, PROA_ENOMEM, "memory is out");
+    return 0;
 }

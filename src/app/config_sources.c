@@ -81,7 +81,8 @@ static int read_object(struct config_reading *reading, proa_str json, const char
 static int read_member(struct config_reading *reading, proa_str key, proa_str json, const char *prefix, int depth)
 {
     const char *where = proa_arena_printf(reading->arena, "%s: ", reading->source->file_name).ptr;
-    const char *path = proa_arena_printf(reading->arena, "%s%s" PROA_FMT, prefix, *prefix ? "." : "", PROA_ARG(key)).ptr;
+    const char *path =
+        proa_arena_printf(reading->arena, "%s%s" PROA_FMT, prefix, *prefix ? "." : "", PROA_ARG(key)).ptr;
     struct proa_error why = {.arena = reading->arena};
     struct config_leaf *leaf;
 

@@ -4,6 +4,7 @@
 #include <proa/stream.h>
 #include <signal.h>
 
+int proa_server_set_router(struct proa_server *server, const struct proa_router *router); /* TODO: server.h */
 /* Probes may still be asked when nothing else is to be waited for. */
 enum { BRIEF_DRAIN_MS = 500 };
 

@@ -63,7 +63,8 @@ static int list_checks(struct proa_req *req, const struct proa_app *app, const c
         return PROA_ENOMEM;
     proa_buf_printf(body, "[%c]serving %s\n", why_not ? '-' : '+', why_not ? why_not : "ok");
     /* While the program starts, the list still grows. */
-    for (const struct app_check *check = atomic_load(&app->has_started) ? app->checks : NULL; check; check = check->next)
+    for (const struct app_check *check = atomic_load(&app->has_started) ? app->checks : NULL; check;
+         check = check->next)
         proa_buf_printf(body, "[%c]%s %s\n", check->passes ? '+' : '-', check->def.name,
                         check->passes ? "ok" : "failed: the reason is in the log");
     return proa_reply_buffer(req, why_not || !checks_pass(app) ? 503 : 200, "text/plain; charset=utf-8");

@@ -1,0 +1,135 @@
+/* Formats of text: each holds what its standard says, no more. */
+#include "data_internal.h"
+
+#include <arpa/inet.h>
+
+static bool is_alpha(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+/* Labels of letters, digits and inner hyphens, 1..63 bytes each (RFC 1123 section 2.1). */
+static bool is_hostname(proa_str s)
+{
+    proa_str rest = s, label;
+
+    if (s.len == 0 || s.len > 253)
+        return false;
+    while (proa_str_split(&rest, '.', &label)) {
+        if (label.len == 0 || label.len > 63 || label.ptr[0] == '-' || label.ptr[label.len - 1] == '-')
+            return false;
+        for (size_t i = 0; i < label.len; i++)
+            if (!is_alpha(label.ptr[i]) && !is_digit(label.ptr[i]) && label.ptr[i] != '-')
+                return false;
+    }
+    return true;
+}
+
+/* The form of HTML's input type=email: a willful, practical narrowing of RFC 5322. */
+static bool is_email(proa_str s)
+{
+    static const char extra[] = ".!#$%&'*+/=?^_`{|}~-";
+    ptrdiff_t at = proa_str_find_char(s, '@');
+
+    if (at <= 0 || s.len > 254)
+        return false;
+    for (ptrdiff_t i = 0; i < at; i++)
+        if (!is_alpha(s.ptr[i]) && !is_digit(s.ptr[i]) && !(s.ptr[i] && strchr(extra, s.ptr[i])))
+            return false;
+    return is_hostname(proa_str_slice(s, (size_t)at + 1, s.len));
+}
+
+static bool is_uuid(proa_str s)
+{
+    if (s.len != 36)
+        return false;
+    for (size_t i = 0; i < s.len; i++) {
+        bool hyphen = i == 8 || i == 13 || i == 18 || i == 23;
+        char c = s.ptr[i];
+
+        if (hyphen ? c != '-' : !(is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F')))
+            return false;
+    }
+    return true;
+}
+
+/* scheme ":" and characters of RFC 3986, with whole escapes. */
+static bool is_uri(proa_str s)
+{
+    static const char allowed[] = "-._~:/?#[]@!$&'()*+,;=";
+    ptrdiff_t colon = proa_str_find_char(s, ':');
+
+    if (colon <= 0 || !is_alpha(s.ptr[0]) || (size_t)colon + 1 >= s.len)
+        return false;
+    for (ptrdiff_t i = 1; i < colon; i++)
+        if (!is_alpha(s.ptr[i]) && !is_digit(s.ptr[i]) && !(s.ptr[i] && strchr("+-.", s.ptr[i])))
+            return false;
+    for (size_t i = (size_t)colon; i < s.len; i++) {
+        unsigned char byte;
+
+        if (s.ptr[i] == '%') {
+            if (i + 2 >= s.len || proa_hex_decode(&byte, 1, proa_str_slice(s, i + 1, i + 3)) < 0)
+                return false;
+            i += 2;
+        } else if (!is_alpha(s.ptr[i]) && !is_digit(s.ptr[i]) && !(s.ptr[i] && strchr(allowed, s.ptr[i]))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool is_date(proa_str s)
+{
+    char text[32];
+    proa_time_ns time;
+
+    if (s.len != 10)
+        return false;
+    memcpy(text, s.ptr, 10);
+    memcpy(text + 10, "T00:00:00Z", 10);
+    return proa_time_parse(proa_str_n(text, 20), &time) != PROA_ESYNTAX;
+}
+
+static bool is_address(int family, proa_str s)
+{
+    char text[64];
+    unsigned char room[16];
+
+    if (s.len >= sizeof text || proa_str_find_char(s, '\0') >= 0)
+        return false;
+    memcpy(text, s.ptr, s.len);
+    text[s.len] = '\0';
+    return inet_pton(family, text, room) == 1;
+}
+
+bool format_holds(enum proa_format format, proa_str text)
+{
+    proa_time_ns time;
+
+    switch (format) {
+    case PROA_FORMAT_EMAIL: return is_email(text);
+    case PROA_FORMAT_UUID: return is_uuid(text);
+    case PROA_FORMAT_URI: return is_uri(text);
+    case PROA_FORMAT_DATE_TIME:
+        return (text.len > 10 && text.ptr[10] != ' ') && proa_time_parse(text, &time) != PROA_ESYNTAX;
+    case PROA_FORMAT_DATE: return is_date(text);
+    case PROA_FORMAT_HOSTNAME: return is_hostname(text);
+    case PROA_FORMAT_IPV4: return is_address(AF_INET, text);
+    case PROA_FORMAT_IPV6: return is_address(AF_INET6, text);
+    case PROA_FORMAT_NONE: break;
+    }
+    return true;
+}
+
+const char *format_name(enum proa_format format)
+{
+    static const char *const names[] = {"text", "email",    "uuid", "uri", "date-time",
+                                        "date", "hostname", "ipv4", "ipv6"};
+
+    return names[format];
+}

@@ -3,6 +3,8 @@ MESON_ARGS ?=
 PREFIX ?= /usr/local
 DESTDIR ?=
 SOAK_SECONDS ?= 3600
+# The distribution's, for which setup installs what the tests import.
+PYTHON ?= /usr/bin/python3
 comma := ,
 .DEFAULT_GOAL := help
 .PHONY: help setup build run test test-units test-integration lint format figures soak fuzz tsan clang valgrind hardening \
@@ -38,7 +40,7 @@ test-units: setup
 	@tools/run-tests build/test
 
 test-integration: test-units
-	@if [ -d tests/integration ]; then PROA_BUILD=$(CURDIR)/build/test python3 -m pytest -q tests/integration; \
+	@if [ -d tests/integration ]; then PROA_BUILD=$(CURDIR)/build/test $(PYTHON) -m pytest -q tests/integration; \
 	else echo "tests/integration: none yet"; fi
 
 tsan: setup ## the tests that use threads, under the thread sanitizer

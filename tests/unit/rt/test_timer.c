@@ -1,5 +1,7 @@
 /* Timers and flush hooks, in virtual time. */
-#include "virtual_loop.h"
+#include "sim_run.h"
+
+#include "rt/loop_internal.h"
 
 enum { TIMERS = 500 };
 
@@ -25,7 +27,7 @@ static void note(struct proa_timer *timer)
 
 static int setup(void **state)
 {
-    loop = virtual_loop_new(NULL);
+    loop = sim_loop_new(NULL);
     fired_count = 0;
     last_at = 0;
     for (unsigned i = 0; i < TIMERS; i++) {

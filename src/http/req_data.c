@@ -86,18 +86,19 @@ static int bind(struct binding *binding, const struct proa_field *field, proa_st
     return rc < 0 && binding->req->error.fields_count == before ? rc : 0;
 }
 
-static int binding_end(struct binding *binding, const char *where, bool names_are_fields, void *ret_value)
+static int binding_end(struct binding *binding, const char *where, void *ret_value)
 {
     struct proa_error *err = &binding->req->error;
 
     for (uint32_t i = 0; i < binding->type->fields_count; i++) {
         const struct proa_field *field = &binding->type->fields[i];
+        /* A list that is not there is empty: there is no other way to say so. */
+        bool required = !field->optional && !field->default_json && field->container == PROA_SINGLE;
 
-        if (field->required && !binding->seen[i])
+        if (required && !binding->seen[i])
             proa_error_add_field(err, PROA_EINVAL, pointer_of(binding->req, where, proa_field_name(field)), "required",
                                  PROA_FMT " is missing", PROA_ARG(proa_field_name(field)));
     }
-    (void)names_are_fields;
     if (err->fields_count == 0 && binding->type->check)
         proa_ignore(binding->type->check(binding->value, err));
     if (err->fields_count > 0) {
@@ -136,7 +137,7 @@ static int query_values(struct binding *binding, const struct proa_field *field,
     }
     if (joined.error)
         return joined.error;
-    if (count > 1 && !proa_field_is_list(field)) {
+    if (count > 1 && field->container != PROA_LIST) {
         proa_error_add_field(&req->error, PROA_EINVAL, pointer, "repeated", PROA_FMT " is given more than once",
                              PROA_ARG(name));
         return 0;
@@ -183,7 +184,7 @@ int proa_req_query_type(struct proa_req *req, const struct proa_type *type, void
         if (rc < 0)
             return query_broken(req, rc);
     }
-    return binding_end(&binding, "query", true, ret_value);
+    return binding_end(&binding, "query", ret_value);
 }
 
 /* `if_match` as "if-match". */
@@ -210,5 +211,5 @@ int proa_req_headers_type(struct proa_req *req, const struct proa_type *type, vo
         if (value.ptr)
             PROA_TRY(bind(&binding, &type->fields[i], value, pointer_of(req, "header", name)));
     }
-    return binding_end(&binding, "header", false, ret_value);
+    return binding_end(&binding, "header", ret_value);
 }

@@ -129,7 +129,6 @@ void reply_failure(struct proa_req *req, int status, const struct proa_error *er
 /** Tells everybody who asked how it ended. Once. */
 void req_tell_done(struct proa_req *req, bool aborted, proa_mono_ns now);
 
-
 /* conn_reply.c. All of them can be called after the client has gone. */
 /** Sends the head and the whole body. `content_type` NULL: not sent. */
 int conn_reply(struct proa_req *req, const char *content_type, proa_str body);

@@ -75,8 +75,8 @@ struct server_loop {
     struct proa_list waits[WAIT_CLASSES];
     struct proa_timer tick;
     struct proa_flush flush;
-    struct proa_list work;    /* connections to go on with outside of fibers */
-    struct conn *current;     /* whose input is being read; its answers gather in `out` */
+    struct proa_list work; /* connections to go on with outside of fibers */
+    struct conn *current;  /* whose input is being read; its answers gather in `out` */
     struct proa_buf out;
     struct proa_buf scratch; /* one message that is sent at once */
     proa_mono_ns now;        /* the last exact reading */

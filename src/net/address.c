@@ -12,6 +12,8 @@ static int parse_unix(const char *path, struct sockaddr_storage *storage, unsign
 {
     struct sockaddr_un *un = (struct sockaddr_un *)storage;
 
+    if (!*path)
+        return proa_fail(err, PROA_EINVAL, "a Unix socket needs a path: unix:PATH");
     if (strlen(path) >= sizeof un->sun_path)
         return proa_fail(err, PROA_EINVAL, "the path of a Unix socket has at most %zu bytes", sizeof un->sun_path - 1);
     un->sun_family = AF_UNIX;
@@ -68,8 +70,14 @@ void address_text(const void *sockaddr, unsigned len, char *out)
     } else if (storage->ss_family == AF_INET6) {
         const struct sockaddr_in6 *v6 = sockaddr;
 
-        inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof host);
-        snprintf(out, PROA_ADDRESS_MAX, "[%s]:%u", host, ntohs(v6->sin6_port));
+        /* An IPv4 peer of a dual-stack socket is shown as what it is. */
+        if (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr)) {
+            inet_ntop(AF_INET, &v6->sin6_addr.s6_addr[12], host, sizeof host);
+            snprintf(out, PROA_ADDRESS_MAX, "%s:%u", host, ntohs(v6->sin6_port));
+        } else {
+            inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof host);
+            snprintf(out, PROA_ADDRESS_MAX, "[%s]:%u", host, ntohs(v6->sin6_port));
+        }
     } else if (storage->ss_family == AF_UNIX && len > offsetof(struct sockaddr_un, sun_path)) {
         snprintf(out, PROA_ADDRESS_MAX, "unix:%.*s", (int)sizeof(((struct sockaddr_un *)0)->sun_path),
                  ((const struct sockaddr_un *)sockaddr)->sun_path);

@@ -62,7 +62,7 @@ def test_config_file(tmp_path, start):
     file.write_text("http:\n  port: 1\n  access_log: true\n  head_bytes: 4Ki\nlog:\n  format: text\n")
     done = run("hello", "--print-config", "--config", str(file), "--port=0", env={"HTTP_FIELDS": "50"})
     assert done.returncode == 0, done.stderr
-    for line in ("  port: 0  # flag --port", "  access_log: true  # file", '  head_bytes: "4Ki"  # file',
+    for line in ("  port: 0  # flag --port", "  access_log: true  # file", "  head_bytes: 4096  # file",
                  "  fields: 50  # environment HTTP_FIELDS", "  idle_ms: 60000  # default", '  format: "text"  # file'):
         assert line in done.stdout.splitlines(), done.stdout
     bad = tmp_path / "bad.yaml"
@@ -89,7 +89,7 @@ def test_printed_configuration_reads_back(tmp_path):
     file.write_text(printed)
     again = run("hello", "--print-config", env={"CONFIG_FILE": str(file)})
     assert again.returncode == 0, again.stderr
-    assert '  body_bytes: "3Mi"  # file' in again.stdout.splitlines()
+    assert "  body_bytes: 3145728  # file" in again.stdout.splitlines()
 
 
 def test_default_port_and_address():

@@ -87,7 +87,7 @@ static void test_print(void **state)
                                  "shade: \"light\"  # environment SHADE\n"
                                  "ratio: null  # default\n"
                                  "hosts: [\"x\",\"y\"]  # flag --hosts\n"
-                                 "size: \"2Mi\"  # file\n");
+                                 "size: 2097152  # file\n");
     proa_buf_done(&out);
     proa_arena_done(&arena);
 }

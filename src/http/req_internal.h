@@ -67,6 +67,7 @@ struct proa_req {
     /* What was asked; slices point into the arena. */
     enum proa_method method;
     enum builtin builtin;
+    const struct proa_router *router;
     const struct route *route; /* NULL when `builtin` says why */
     proa_str method_text, path, query, host;
     struct req_field *fields;
@@ -128,7 +129,6 @@ void req_run(struct proa_req *req);
 void reply_failure(struct proa_req *req, int status, const struct proa_error *err);
 /** Tells everybody who asked how it ended. Once. */
 void req_tell_done(struct proa_req *req, bool aborted, proa_mono_ns now);
-
 
 /* conn_reply.c. All of them can be called after the client has gone. */
 /** Sends the head and the whole body. `content_type` NULL: not sent. */

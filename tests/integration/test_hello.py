@@ -80,7 +80,7 @@ def test_count_is_exact_across_loops(start):
         thread.join()
     # The first scrape was counted after it was written, and the last one before.
     assert hello.metric("requests_total") - before in (clients * requests + 1, clients * requests + 0)
-    assert hello.metric("http_server_request_duration_seconds_count", http_route="/api/users/{id}") == clients * requests
+    assert hello.metric("http_requests_total", route="/api/users/{id}") == clients * requests
 
 
 def test_probes(hello):

@@ -200,7 +200,7 @@ def test_reset_in_the_middle(shared):
             client.send(text)
             client.close()
     is_alive(shared)
-    wait_until(lambda: shared.metric("http_server_active_requests") <= 1, what="aborted requests to end")
+    wait_until(lambda: shared.metric("http_server_requests_in_flight") <= 1, what="aborted requests to end")
 
 
 def test_random_garbage(shared):
@@ -348,7 +348,7 @@ def test_requests_in_flight(start, tmp_path):
         client = Client(users.port)
         client.send(POST + "Content-Length: 100\r\n\r\n{")
         held.append(client)
-    wait_until(lambda: users.metric("http_server_active_requests") >= 3, what="three requests to be at work")
+    wait_until(lambda: users.metric("http_server_requests_in_flight") >= 3, what="three requests to be at work")
     answer = ask(users.port, "GET", "/users")
     expect_problem(answer, 503)
     assert int(answer.header("Retry-After")) >= 1
@@ -447,4 +447,4 @@ def test_many_connections_at_once(start):
         thread.join()
     assert failures == []
     # Connections are spread evenly over the loops and all given back.
-    wait_until(lambda: hello.metric("http_server_open_connections") <= 1, what="connections to be given back")
+    wait_until(lambda: hello.metric("http_server_connections") <= 1, what="connections to be given back")

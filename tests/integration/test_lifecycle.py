@@ -167,7 +167,7 @@ def test_in_flight_requests_finish(start, tmp_path):
     with Client(users.port) as client:
         client.send(b"POST /users HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body))
         client.send(body[:10])
-        wait_until(lambda: users.metric("http_server_active_requests") >= 1, what="the request to be at work")
+        wait_until(lambda: users.metric("http_server_requests_in_flight") >= 1, what="the request to be at work")
         users.send_signal(signal.SIGTERM)
         users.wait_for_line('"stopping"')
         wait_until(lambda: not can_connect(users.port), what="the listener to close")
@@ -190,7 +190,7 @@ def test_drain_deadline_cuts_what_is_stuck(start, tmp_path):
                   env={"DATABASE_URL": f"sqlite:{tmp_path}/u.db"}).wait_ready()
     with Client(users.port) as client:
         client.send(b"POST /users HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
-        wait_until(lambda: users.metric("http_server_active_requests") >= 1, what="the request to be at work")
+        wait_until(lambda: users.metric("http_server_requests_in_flight") >= 1, what="the request to be at work")
         begin = time.monotonic()
         users.send_signal(signal.SIGTERM)
         assert users.wait(20) == 1

@@ -97,6 +97,8 @@ static int set_up_metrics(struct proa_app *app, struct proa_error *err)
 
     if (rc < 0)
         return proa_fail(err, rc, "memory is out");
+    PROA_TRY(proa_metrics_add_process(app->metrics, err));
+    PROA_TRY(proa_metrics_add_loops(app->metrics, app->loops, err));
     PROA_TRY(show_limit(app, "drain_delay_ms", app->config.http.drain_delay_ms, err));
     PROA_TRY(show_limit(app, "drain_ms", app->config.http.drain_ms, err));
     return proa_counter_new(app->metrics,

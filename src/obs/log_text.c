@@ -154,9 +154,9 @@ void log_text_escaped(struct log_text *text, proa_str value, enum log_quote quot
 
 bool log_text_is_plain(proa_str value)
 {
-    if (value.len == 0)
-        return false;
-    for (size_t i = 0; i < value.len && i < LOG_VALUE_MAX; i++) {
+    if (value.len == 0 || value.len > LOG_VALUE_MAX - CUT_MARKER_MAX)
+        return false; /* a marker would have spaces */
+    for (size_t i = 0; i < value.len; i++) {
         unsigned char c = (unsigned char)value.ptr[i];
 
         if (c <= 0x20 || c == '"' || c == '\\' || c == '=' || c == 0x7f)

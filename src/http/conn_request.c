@@ -192,7 +192,6 @@ static void answer_error(struct proa_req *req, unsigned status, int code, const 
 
 static void find_route(struct proa_req *req)
 {
-    const struct proa_server *server = req->home->server;
     struct route_match match __attribute__((uninitialized));
     int rc;
 
@@ -202,10 +201,10 @@ static void find_route(struct proa_req *req)
     }
     if (req->method == PROA_OPTIONS && proa_str_eq(req->path, PROA_STR("*"))) {
         req->builtin = BUILTIN_METHOD;
-        req->allow = server->methods;
+        req->allow = req->home->methods;
         return;
     }
-    rc = router_find(server->options.router, req->method, req->path, &req->arena, &match);
+    rc = router_find(req->router, req->method, req->path, &req->arena, &match);
     if (rc < 0) {
         req->builtin = BUILTIN_BAD_PATH;
     } else if (match.route) {

@@ -193,10 +193,10 @@ static struct series *series_new(struct server_loop *part, const struct proa_req
 void server_count_request(struct server_loop *part, const struct proa_req *req, uint64_t duration_ns)
 {
     unsigned method = method_slot(req->method);
-    uint32_t slot = req->route ? req->route->index : router_routes(part->server->options.router);
+    uint32_t slot = req->route ? req->route->index + 1 : 0;
     struct series *series;
 
-    if (!part->series)
+    if (slot >= part->series_count)
         return;
     for (series = part->series[slot]; series; series = series->next)
         if (series->status == req->status && series->method == method)
@@ -213,11 +213,25 @@ void server_count_request(struct server_loop *part, const struct proa_req *req, 
                            req->traced && (req->ids.flags & 1) ? &req->ids : NULL);
 }
 
+int server_series_reserve(struct server_loop *part, uint32_t routes)
+{
+    struct series **series;
+
+    if (!part->server->options.metrics || routes + 1 <= part->series_count)
+        return 0;
+    series = realloc(part->series, (routes + 1) * sizeof(struct series *));
+    if (!series)
+        return PROA_ENOMEM;
+    for (uint32_t i = part->series_count; i <= routes; i++)
+        series[i] = NULL;
+    part->series = series;
+    part->series_count = routes + 1;
+    return 0;
+}
+
 void server_series_free(struct server_loop *part)
 {
-    uint32_t slots = router_routes(part->server->options.router) + 1;
-
-    for (uint32_t i = 0; part->series && i < slots; i++)
+    for (uint32_t i = 0; i < part->series_count; i++)
         while (part->series[i]) {
             struct series *series = part->series[i];
 
@@ -226,4 +240,5 @@ void server_series_free(struct server_loop *part)
         }
     free(part->series);
     part->series = NULL;
+    part->series_count = 0;
 }

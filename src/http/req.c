@@ -259,7 +259,7 @@ static const struct proa_middleware *chain_at(const struct proa_middleware *chai
 int proa_next(struct proa_req *req)
 {
     uint32_t count, index = req->stage++;
-    const struct proa_middleware *uses = router_middleware(req->home->server->options.router, &count);
+    const struct proa_middleware *uses = router_middleware(req->router, &count);
     const struct proa_middleware *next = NULL;
 
     if (index < count) {

@@ -67,6 +67,7 @@ struct proa_req {
     /* What was asked; slices point into the arena. */
     enum proa_method method;
     enum builtin builtin;
+    const struct proa_router *router;
     const struct route *route; /* NULL when `builtin` says why */
     proa_str method_text, path, query, host;
     struct req_field *fields;

@@ -79,12 +79,9 @@ static int part_init(struct proa_server *server, uint32_t index, struct proa_loo
     part->h1_limits = (struct h1_limits){.head_bytes = server->options.limits.head_bytes,
                                          .fields = server->options.limits.fields,
                                          .target_bytes = server->options.limits.target_bytes};
-    if (server->options.metrics) {
-        part->series = calloc(router_routes(server->options.router) + 1, sizeof(struct series *));
-        if (!part->series)
-            return PROA_ENOMEM;
-    }
-    return 0;
+    part->router = server->options.router;
+    part->methods = router_methods(part->router);
+    return server_series_reserve(part, router_routes(part->router));
 }
 
 static int listen_on(struct proa_server *server, struct proa_error *err)
@@ -126,7 +123,6 @@ int proa_server_start(const struct proa_server_options *options, struct proa_ser
     limits_fill(&server->options.limits);
     if (server->options.slow_ms == 0)
         server->options.slow_ms = 1000;
-    server->methods = router_methods(options->router);
     server->parts_count = count;
     for (uint32_t i = 0; i < count && rc == 0; i++)
         rc = part_init(server, i, options->loops ? proa_loops_at(options->loops, i) : options->loop);
@@ -172,13 +168,48 @@ static void control(struct proa_task *task)
     atomic_fetch_sub_explicit(&server->shared.controls, 1, memory_order_release);
 }
 
-static void tell_parts(struct proa_server *server)
+static void tell_parts(struct proa_server *server, void (*run)(struct proa_task *task))
 {
     atomic_fetch_add_explicit(&server->shared.controls, server->parts_count, memory_order_relaxed);
     for (uint32_t i = 0; i < server->parts_count; i++) {
-        server->parts[i].control.run = control;
+        server->parts[i].control.run = run;
         proa_loop_post(server->parts[i].loop, &server->parts[i].control);
     }
+}
+
+static void change_router(struct proa_task *task)
+{
+    struct server_loop *part = PROA_CONTAINER(task, struct server_loop, control);
+    struct proa_server *server = part->server;
+
+    if (server_series_reserve(part, router_routes(server->next_router)) < 0) {
+        atomic_store_explicit(&server->is_router_refused, true, memory_order_relaxed);
+    } else {
+        part->router = server->next_router;
+        part->methods = router_methods(part->router);
+    }
+    if (atomic_fetch_sub_explicit(&server->shared.controls, 1, memory_order_acq_rel) == 1)
+        proa_loop_post(server->parts[0].loop, &server->router_changed);
+}
+
+static void router_changed(struct proa_task *task)
+{
+    proa_unpark(&PROA_CONTAINER(task, struct proa_server, router_changed)->router_waiter, 0);
+}
+
+int proa_server_set_router(struct proa_server *server, const struct proa_router *router)
+{
+    /* Not long: a task on each loop, none of which suspends. The tasks must have run before this returns. */
+    struct proa_loop *loop = server->parts[0].loop;
+    struct proa_shield_scope shield PROA_CLEANUP(proa_shield_leave) = proa_shield_enter(loop, PROA_SECONDS(3600));
+
+    server->next_router = router;
+    server->router_changed.run = router_changed;
+    atomic_store_explicit(&server->is_router_refused, false, memory_order_relaxed);
+    proa_waiter_init(&server->router_waiter, loop);
+    tell_parts(server, change_router);
+    PROA_TRY(proa_park(&server->router_waiter));
+    return atomic_load_explicit(&server->is_router_refused, memory_order_relaxed) ? PROA_ENOMEM : 0;
 }
 
 static bool all_ended(const struct proa_server *server)
@@ -217,7 +248,7 @@ int proa_server_drain(struct proa_server *server, uint32_t delay_ms, uint32_t dr
     if (server->listener)
         proa_listener_drain_close(server->listener);
     set_phase(server, SERVER_DRAINING);
-    tell_parts(server);
+    tell_parts(server, control);
     cut_at = proa_loop_now_exact(loop) + PROA_MS(drain_ms);
     if (rc == 0)
         rc = wait_ended(server, cut_at);
@@ -232,7 +263,7 @@ int proa_server_drain(struct proa_server *server, uint32_t delay_ms, uint32_t dr
                proa_sleep(loop, PROA_MS(DRAIN_LOOK_MS)) == 0)
             ;
         set_phase(server, SERVER_CUTTING);
-        tell_parts(server);
+        tell_parts(server, control);
         proa_ignore(wait_ended(server, proa_loop_now_exact(loop) + PROA_MS(CUT_GRACE_MS)));
     }
     return PROA_ETIMEDOUT;
@@ -292,6 +323,7 @@ struct proa_req *req_new(struct server_loop *part)
     req->error.fields_count = 0;
     req->params_count = 0;
     req->home = part;
+    req->router = part->router;
     req->reply_left = -1;
     proa_arena_init(&req->arena, proa_loop_blocks(part->loop), 0);
     req->error.arena = &req->arena;

@@ -88,7 +88,10 @@ struct server_loop {
     uint32_t parsers_count;
     struct proa_req *free_reqs;
     uint32_t free_reqs_count;
-    struct series **series;   /* by route, the last for none */
+    const struct proa_router *router; /* the present one; requests keep that which they began with */
+    unsigned methods;                 /* of all its routes */
+    struct series **series;           /* 0: no route, else by route index + 1 */
+    uint32_t series_count;
     struct proa_task control; /* drain, from loop 0 */
     struct proa_task reap;    /* from any loop: close idle connections */
     _Atomic uint32_t reap_count;
@@ -116,7 +119,11 @@ struct proa_server {
     struct proa_listener *listener;
     struct proa_loop **loops; /* as the listener wants them */
     char address[128];
-    unsigned methods; /* of all routes */
+    /* While proa_server_set_router is under way: */
+    const struct proa_router *next_router;
+    struct proa_waiter router_waiter;
+    struct proa_task router_changed;
+    _Atomic bool is_router_refused;
     struct server_shared shared;
     struct proa_counter *requests_metric;
     struct proa_histogram *duration_metric;
@@ -133,6 +140,8 @@ void limits_fill(struct proa_server_limits *limits);
 const char *limit_name(enum limit limit);
 uint64_t limit_value(const struct proa_server_limits *limits, enum limit limit);
 void limit_hit(struct server_loop *part, enum limit limit);
+/** Room for the series of so many routes; what is there stays. */
+int server_series_reserve(struct server_loop *part, uint32_t routes);
 /** Makes the metrics of a server. */
 int server_metrics_init(struct proa_server *server, struct proa_error *err);
 /** Counts a finished request. */

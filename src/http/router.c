@@ -226,7 +226,7 @@ static int insert(struct proa_router *router, struct route *route, struct proa_e
 
     proa_ignore(proa_str_split(&rest, '/', &part)); /* what stands before the first slash: nothing */
     while (proa_str_split(&rest, '/', &part)) {
-        struct segment segment;
+        struct segment segment = {0};
 
         if (++segments > SEGMENTS_MAX)
             return proa_fail(err, PROA_EINVAL, "route %s: more than %d segments", route->full_path, SEGMENTS_MAX);

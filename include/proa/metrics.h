@@ -16,6 +16,7 @@ PROA_BEGIN_DECLS
 
 enum {
     PROA_METRIC_LABELS_MAX = 8,
+    PROA_METRIC_VALUE_MAX = 256,       /**< bytes of a label value; longer ones are cut at a character */
     PROA_METRIC_SERIES_DEFAULT = 2000, /**< series a metric may have; more share the series `overflow="true"` */
     PROA_METRIC_BUCKETS_MAX = 32,
 };
@@ -27,7 +28,8 @@ PROA_MUST_USE int proa_metrics_new(uint32_t shards, struct proa_metrics **ret_me
 void proa_metrics_free(struct proa_metrics *metrics);
 
 struct proa_metric_options {
-    /** Prometheus name with unit, without "_total": "http_requests", "…_duration_seconds". Static. */
+    /** Prometheus name with unit, without "_total": "http_requests", "…_duration_seconds". Static. No two families may
+     *  give the same sample name ("x" as a histogram and "x_count"). */
     const char *name;
     const char *help;                           /**< static */
     const char *unit;                           /**< "seconds", "bytes" or NULL; the name must end in it */
@@ -63,16 +65,32 @@ struct proa_histogram_series *proa_histogram_with(struct proa_histogram *histogr
 /** `shard`: proa_loop_index of the writing loop, or PROA_SHARD_OTHER from other threads. */
 #define PROA_SHARD_OTHER UINT32_MAX
 void proa_counter_add(struct proa_counter_series *series, uint32_t shard, uint64_t n);
-/** Sums of all shards. */
+/** For a total that somebody else keeps (the process's CPU time), at a scrape. Not together with adding. */
+void proa_counter_set(struct proa_counter_series *series, double total);
+/** Sum of what all shards added. */
 uint64_t proa_counter_value(const struct proa_counter_series *series);
 /** Gauges are sums of what the shards added (in-flight counts) … */
 void proa_gauge_add(struct proa_gauge_series *series, uint32_t shard, int64_t n);
 /** … or a value set by one owner. */
 void proa_gauge_set(struct proa_gauge_series *series, double value);
-/** `exemplar` may be NULL; kept (last one per bucket and scrape) when sampled. */
+double proa_gauge_value(const struct proa_gauge_series *series);
+/** `exemplar` may be NULL; kept (the last one of each bucket) when sampled. A value that is NaN is not counted. */
 void proa_histogram_observe(struct proa_histogram_series *series, uint32_t shard, double value,
                             const struct proa_trace_ids *exemplar);
 uint64_t proa_histogram_count(const struct proa_histogram_series *series, double *ret_sum);
+
+/** For the time stamps of exemplars; NULL: the system's clock. Before the first scrape. */
+void proa_metrics_set_clock(struct proa_metrics *metrics, proa_time_ns (*wall)(void *arg), void *arg);
+
+/** The process as Prometheus' clients show it: process_cpu_seconds_total, process_resident_memory_bytes,
+ *  process_virtual_memory_bytes, process_virtual_memory_max_bytes, process_start_time_seconds, process_open_fds,
+ *  process_max_fds, process_threads. Once a registry. */
+PROA_MUST_USE int proa_metrics_add_process(struct proa_metrics *metrics, struct proa_error *err);
+struct proa_loops;
+/** Each loop's fibers, stacks, timers, turns, blocking calls and lag, as proa_… with the label `loop`. Before the loops
+ *  run; they must live as long as the registry is written, and the registry as long as they run. Once a set of loops. */
+PROA_MUST_USE int proa_metrics_add_loops(struct proa_metrics *metrics, struct proa_loops *loops,
+                                         struct proa_error *err);
 
 /** Called at each scrape before writing, to set gauges from facts (process_*, pools). Not under the lock. */
 PROA_MUST_USE int proa_metrics_on_scrape(struct proa_metrics *metrics, void (*fn)(void *arg), void *arg);
@@ -83,7 +101,7 @@ enum proa_metrics_format {
 };
 /** Chooses by an Accept header (RFC 9110 section 12.5.1); *ret_content_type is static. */
 enum proa_metrics_format proa_metrics_negotiate(proa_str accept, const char **ret_content_type);
-/** Writes all families. From any thread. */
+/** Writes all families, in the order of their making. From any thread. */
 PROA_MUST_USE int proa_metrics_write(struct proa_metrics *metrics, enum proa_metrics_format format,
                                      struct proa_buf *out);
 

@@ -42,12 +42,16 @@ PROA_MUST_USE int db_rows_bytes(struct db_rows *rows, size_t column, proa_str by
 PROA_MUST_USE int db_rows_end_row(struct db_rows *rows);
 /** true when no further row is wanted (proa_db_one has its row): the driver may stop early. */
 bool db_rows_full(const struct db_rows *rows);
+/** After how many rows the driver may stop; known before the first, for drivers that read rows in another thread. */
+size_t db_rows_wanted(const struct db_rows *rows);
 
 /** A transaction on a connection of its own. The driver embeds it in its own struct. */
 struct proa_tx {
     struct proa_db *db;
-    uint32_t depth; /**< of savepoints; kept by db.c */
-    bool is_broken; /**< the connection is gone: only end is called any more */
+    uint32_t depth; /**< of savepoints; kept by tx.c */
+    bool is_failed; /**< a statement failed: until a rollback, also to a savepoint, db.c lets none through */
+    bool is_broken; /**< set by the driver: the connection is gone; only end is called any more */
+    bool may_retry; /**< set by the driver: a statement failed by serialisation or deadlock */
 };
 
 /** The database as its driver sees it; db.c owns it. */
@@ -67,8 +71,13 @@ enum db_connection_kind { DB_SHARED = 0, DB_OWN };
 void db_metrics_connections(struct proa_db *db, enum db_connection_kind kind, int idle, int used);
 /** Adds to db.client.connection.pending_requests. */
 void db_metrics_pending(struct proa_db *db, enum db_connection_kind kind, int more);
+/** A request gave up waiting for a connection by its deadline (counter). */
+void db_metrics_wait_timed_out(struct proa_db *db, enum db_connection_kind kind);
 /** A connection was lost or could not be made (counter). */
 void db_metrics_connect_failed(struct proa_db *db);
+
+/** Has proa_db_constraint say this name; after proa_fail, which forgets it. err may be NULL. */
+void db_set_constraint(struct proa_error *err, proa_str name);
 
 struct proa_db_driver {
     const char *system; /**< "postgresql", "sqlite" */
@@ -86,8 +95,10 @@ struct proa_db_driver {
     /** Takes a connection and begins. May suspend. */
     int (*begin)(struct proa_sql sql, const struct proa_tx_options *options, struct proa_tx **ret_tx);
     /** Commits or rolls back, gives the connection back and frees the transaction, whatever is returned. May suspend; a
-     *  rollback is called in a shield. A commit whose answer was lost is PROA_EUNKNOWN. */
-    int (*end)(struct proa_sql sql, struct proa_tx *tx, bool commit);
+     *  rollback is called in a shield. A commit whose answer was lost is PROA_EUNKNOWN. A transaction that cannot be
+     *  committed is rolled back, by a shield of the driver's own. *ret_may_retry is set to true when the commit failed
+     *  by serialisation, and left alone else. */
+    int (*end)(struct proa_sql sql, struct proa_tx *tx, bool commit, bool *ret_may_retry);
     /** In a transaction: waits until no other process migrates, until the transaction's end. May suspend. */
     int (*lock_migrations)(struct proa_sql sql);
 };

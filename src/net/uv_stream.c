@@ -1,35 +1,45 @@
-/* Streams on libuv: TCP and Unix sockets. */
+/* Streams on sockets: TCP and Unix.
+ *
+ * libuv says when a descriptor is ready (a poll handle, which is also a third smaller than its TCP handle);
+ * reading and writing are done here, because libuv's writes would raise SIGPIPE in a process that has not
+ * asked for it to be ignored, and a library must not decide that for the process.
+ *
+ * What is polled follows what is wanted lazily: a wish is fulfilled at once, reading that is no longer wanted is
+ * polled for until something comes that nobody reads. So a client that reads, writes and reads again costs no epoll_ctl, and
+ * an idle connection stays as it is.
+ */
 #include "stream_internal.h"
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 #include <uv.h>
 
-enum { SLICES_MAX = 16 };
+enum {
+    SLICES_A_CALL = 64,
+    QUEUE_BLOCK_BYTES = 4096, /* so that many small sends to a slow peer share blocks */
+};
+
+/* Bytes that the socket did not take at once. */
+struct out_block {
+    struct out_block *next;
+    size_t begin, end, cap;
+    char data[];
+};
 
 struct uv_stream {
     struct proa_stream base;
-    size_t queued; /* bytes in write requests under way */
-    bool shut;
-    union {
-        uv_handle_t handle;
-        uv_stream_t stream;
-        uv_tcp_t tcp;
-        uv_pipe_t pipe;
-    } uv;
-};
-
-/* A copy of bytes that the socket did not take at once. */
-struct write_request {
-    uv_write_t req;
-    struct uv_stream *stream;
-    size_t bytes;
-    char data[];
+    uv_poll_t poll;
+    struct out_block *out, *out_last;
+    size_t queued;
+    int fd;
+    uint8_t polled; /* UV_READABLE, UV_WRITABLE */
+    bool has_more;  /* the last read filled its buffer */
+    bool was_reset;
+    bool closing;
 };
 
 static struct uv_stream *of(const struct proa_stream *stream)
@@ -37,131 +47,259 @@ static struct uv_stream *of(const struct proa_stream *stream)
     return (struct uv_stream *)(uintptr_t)stream;
 }
 
-static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+static void on_ready(uv_poll_t *poll, int status, int events);
+
+static int poll_for(struct uv_stream *stream, int events)
 {
-    struct uv_stream *stream = handle->data;
+    int rc = 0;
 
-    (void)suggested;
-    stream_buffer(&stream->base, &buf->base, &buf->len);
-}
-
-static void on_read(uv_stream_t *handle, ssize_t got, const uv_buf_t *buf)
-{
-    struct uv_stream *stream = handle->data;
-
-    if (got > 0)
-        stream_data(&stream->base, proa_str_n(buf->base, (size_t)got));
-    else if (got == UV_EOF)
-        stream_end(&stream->base, 0);
-    else if (got < 0)
-        stream_end(&stream->base, got == UV_ENOBUFS ? PROA_ENOMEM : proa_code_from_errno((int)got));
-}
-
-static int read_start(struct proa_stream *stream)
-{
-    int rc = uv_read_start(&of(stream)->uv.stream, on_alloc, on_read);
-
-    return rc < 0 && rc != UV_EALREADY ? proa_code_from_errno(rc) : 0;
-}
-
-static void read_stop(struct proa_stream *stream)
-{
-    uv_read_stop(&of(stream)->uv.stream);
-}
-
-static void on_written(uv_write_t *req, int status)
-{
-    struct write_request *request = req->data;
-    struct uv_stream *stream = request->stream;
-
-    stream->queued -= request->bytes;
-    free(request);
-    if (uv_is_closing(&stream->uv.handle))
-        return;
-    if (status < 0 || stream->queued == 0)
-        stream_drained(&stream->base, status < 0 ? proa_code_from_errno(status) : 0);
-}
-
-static int queue_rest(struct uv_stream *stream, const uv_buf_t *bufs, size_t count, size_t done, size_t total)
-{
-    struct write_request *request = malloc(sizeof *request + total - done);
-    size_t at = 0;
-    uv_buf_t buf;
-
-    if (!request)
-        return PROA_ENOMEM;
-    for (size_t i = 0; i < count; i++) {
-        size_t skip = done < bufs[i].len ? done : bufs[i].len;
-
-        memcpy(request->data + at, bufs[i].base + skip, bufs[i].len - skip);
-        at += bufs[i].len - skip;
-        done -= skip;
-    }
-    request->req.data = request;
-    request->stream = stream;
-    request->bytes = at;
-    buf = uv_buf_init(request->data, (unsigned)at);
-    if (uv_write(&request->req, &stream->uv.stream, &buf, 1, on_written) < 0) {
-        free(request);
-        return PROA_EIO;
-    }
-    stream->queued += at;
+    if (stream->polled == events)
+        return 0;
+    if (events)
+        rc = uv_poll_start(&stream->poll, events, on_ready);
+    else
+        uv_poll_stop(&stream->poll);
+    if (rc < 0)
+        return proa_code_from_errno(rc);
+    stream->polled = (uint8_t)events;
     return 0;
+}
+
+/* Reading. */
+static int read_start(struct proa_stream *base)
+{
+    return poll_for(of(base), of(base)->polled | UV_READABLE);
+}
+
+static void read_stop(struct proa_stream *base)
+{
+    (void)base; /* found out by on_ready */
+}
+
+static ptrdiff_t receive(struct uv_stream *stream, char *out, size_t bytes)
+{
+    ssize_t got;
+
+    do
+        got = recv(stream->fd, out, bytes, 0);
+    while (got < 0 && errno == EINTR);
+    stream->has_more = got > 0 && (size_t)got == bytes;
+    if (got == 0 && stream->was_reset)
+        return PROA_ECLOSED; /* the kernel told the reset to the sender, and tells it once */
+    return got < 0 ? proa_code_from_errno(-errno) : got;
+}
+
+static ptrdiff_t read_now(struct proa_stream *base, char *out, size_t bytes)
+{
+    return of(base)->has_more ? receive(of(base), out, bytes) : PROA_EAGAIN;
+}
+
+static void on_readable(struct uv_stream *stream)
+{
+    char *buffer;
+    size_t bytes;
+    ptrdiff_t got;
+
+    stream_buffer(&stream->base, &buffer, &bytes);
+    if (bytes == 0) {
+        stream_end(&stream->base, PROA_ENOMEM);
+        return;
+    }
+    got = receive(stream, buffer, bytes);
+    if (got > 0)
+        stream_data(&stream->base, proa_str_n(buffer, (size_t)got));
+    else if (got != PROA_EAGAIN)
+        stream_end(&stream->base, (int)got);
+}
+
+/* Writing. */
+
+/* @returns bytes taken, 0 when the socket is full, or an error. */
+static ptrdiff_t transmit(struct uv_stream *stream, struct iovec *slices, size_t count)
+{
+    struct msghdr message = {.msg_iov = slices, .msg_iovlen = count};
+    ssize_t put;
+
+    do
+        put = sendmsg(stream->fd, &message, MSG_NOSIGNAL);
+    while (put < 0 && errno == EINTR);
+    if (put < 0 && (errno == EAGAIN || errno == ENOBUFS))
+        return 0;
+    if (put < 0 && errno == ECONNRESET)
+        stream->was_reset = true;
+    return put < 0 ? proa_code_from_errno(-errno) : put;
+}
+
+static void drop_queue(struct uv_stream *stream)
+{
+    while (stream->out) {
+        struct out_block *next = stream->out->next;
+
+        free(stream->out);
+        stream->out = next;
+    }
+    stream->out_last = NULL;
+    stream->queued = 0;
+}
+
+static int queue(struct uv_stream *stream, proa_str bytes)
+{
+    struct out_block *last = stream->out_last;
+    size_t room = last ? last->cap - last->end : 0;
+    size_t now = room < bytes.len ? room : bytes.len;
+    size_t rest = bytes.len - now;
+
+    if (rest > 0) {
+        size_t cap = rest > QUEUE_BLOCK_BYTES - sizeof *last ? rest : QUEUE_BLOCK_BYTES - sizeof *last;
+        struct out_block *block = malloc(sizeof *block + cap);
+
+        if (!block)
+            return PROA_ENOMEM;
+        *block = (struct out_block){.end = rest, .cap = cap};
+        memcpy(block->data, bytes.ptr + now, rest);
+        if (last)
+            last->next = block;
+        else
+            stream->out = block;
+        stream->out_last = block;
+    }
+    if (now > 0) {
+        memcpy(last->data + last->end, bytes.ptr, now);
+        last->end += now;
+    }
+    stream->queued += bytes.len;
+    return 0;
+}
+
+/* Queues the slices without their first `done` bytes. */
+static int queue_rest(struct uv_stream *stream, const proa_str *slices, size_t count, size_t done)
+{
+    for (size_t i = 0; i < count; i++) {
+        size_t skip = done < slices[i].len ? done : slices[i].len;
+
+        done -= skip;
+        if (skip < slices[i].len)
+            PROA_TRY(queue(stream, proa_str_n(slices[i].ptr + skip, slices[i].len - skip)));
+    }
+    return stream->queued > 0 ? poll_for(stream, stream->polled | UV_WRITABLE) : 0;
+}
+
+static int send_now(struct uv_stream *stream, const proa_str *slices, size_t count)
+{
+    struct iovec vector[SLICES_A_CALL] __attribute__((uninitialized));
+    size_t total = 0;
+    ptrdiff_t put;
+
+    for (size_t i = 0; i < count; i++) {
+        vector[i] = (struct iovec){(void *)(uintptr_t)slices[i].ptr, slices[i].len};
+        total += slices[i].len;
+    }
+    if (total == 0)
+        return 0;
+    put = transmit(stream, vector, count);
+    if (put < 0)
+        return (int)put;
+    return (size_t)put < total ? queue_rest(stream, slices, count, (size_t)put) : 0;
 }
 
 static int send_slices(struct proa_stream *base, const proa_str *slices, size_t count)
 {
     struct uv_stream *stream = of(base);
-    uv_buf_t bufs[SLICES_MAX];
-    size_t total = 0;
-    int done = 0, rc;
+    int rc = 0;
 
-    assert(count <= SLICES_MAX);
-    for (size_t i = 0; i < count; i++) {
-        bufs[i] = uv_buf_init((char *)(uintptr_t)slices[i].ptr, (unsigned)slices[i].len);
-        total += slices[i].len;
+    while (count > 0 && rc == 0) {
+        size_t now = count < SLICES_A_CALL ? count : SLICES_A_CALL;
+
+        rc = stream->queued > 0 ? queue_rest(stream, slices, now, 0) : send_now(stream, slices, now);
+        slices += now;
+        count -= now;
     }
-    if (total == 0)
-        return 0;
-    if (stream->queued == 0) {
-        done = uv_try_write(&stream->uv.stream, bufs, (unsigned)count);
-        if (done == UV_EAGAIN)
-            done = 0;
-        if (done < 0)
-            return base->broken = proa_code_from_errno(done);
-        if ((size_t)done == total)
-            return 0;
-    }
-    rc = queue_rest(stream, bufs, count, (size_t)done, total);
     if (rc < 0)
-        base->broken = rc;
+        drop_queue(stream);
     return rc;
 }
 
-static size_t queued(const struct proa_stream *stream)
+static size_t queued(const struct proa_stream *base)
 {
-    return of(stream)->queued;
+    return of(base)->queued;
 }
 
-static void on_shutdown(uv_shutdown_t *req, int status)
+static void taken(struct uv_stream *stream, size_t bytes)
 {
-    (void)status;
-    free(req);
+    stream->queued -= bytes;
+    while (bytes > 0) {
+        struct out_block *block = stream->out;
+        size_t now = block->end - block->begin < bytes ? block->end - block->begin : bytes;
+
+        block->begin += now;
+        bytes -= now;
+        if (block->begin < block->end)
+            break;
+        stream->out = block->next;
+        if (!stream->out)
+            stream->out_last = NULL;
+        free(block);
+    }
+}
+
+static void on_writable(struct uv_stream *stream)
+{
+    struct iovec vector[SLICES_A_CALL] __attribute__((uninitialized));
+    size_t count = 0;
+    ptrdiff_t put;
+
+    for (struct out_block *block = stream->out; block && count < SLICES_A_CALL; block = block->next)
+        vector[count++] = (struct iovec){block->data + block->begin, block->end - block->begin};
+    put = transmit(stream, vector, count);
+    if (put < 0) {
+        drop_queue(stream);
+        stream_drained(&stream->base, (int)put);
+        return;
+    }
+    taken(stream, (size_t)put);
+    if (stream->queued > 0)
+        return;
+    if (stream->base.shut)
+        shutdown(stream->fd, SHUT_WR);
+    stream_drained(&stream->base, 0);
 }
 
 static void shut_down(struct proa_stream *base)
 {
-    struct uv_stream *stream = of(base);
-    uv_shutdown_t *req = stream->shut ? NULL : malloc(sizeof *req);
-
-    stream->shut = true;
-    if (req && uv_shutdown(req, &stream->uv.stream, on_shutdown) < 0)
-        free(req);
+    if (of(base)->queued == 0)
+        shutdown(of(base)->fd, SHUT_WR); /* else on_writable, once the queue is empty */
 }
 
+static void on_ready(uv_poll_t *poll, int status, int events)
+{
+    struct uv_stream *stream = PROA_CONTAINER(poll, struct uv_stream, poll);
+    bool was_reading = stream->base.reading;
+    int wanted, superfluous;
+
+    (void)loop_now(stream->base.loop); /* the loop waits no more, for the watchdog */
+    if (status < 0) {
+        /* An error of the socket: libuv has stopped polling; reading or writing says which it is. */
+        stream->polled = 0;
+        events = UV_READABLE | UV_WRITABLE;
+    }
+    if (events & UV_WRITABLE && stream->queued > 0)
+        on_writable(stream);
+    if (events & UV_READABLE && !stream->closing && stream->base.reading)
+        on_readable(stream);
+    if (stream->closing)
+        return;
+    wanted = (stream->base.reading ? UV_READABLE : 0) | (stream->queued > 0 ? UV_WRITABLE : 0);
+    /* A socket stays writable, so that wish goes at once; reading that has stopped just now may be wanted
+     * again before anything comes. */
+    superfluous = stream->polled & ~wanted & (UV_WRITABLE | (was_reading ? 0 : UV_READABLE));
+    if (superfluous || wanted & ~stream->polled)
+        (void)poll_for(stream, wanted);
+}
+
+/* Ending. */
 static void on_closed(uv_handle_t *handle)
 {
-    struct uv_stream *stream = handle->data;
+    struct uv_stream *stream = PROA_CONTAINER(handle, struct uv_stream, poll);
 
     loop_release(stream->base.loop);
     free(stream);
@@ -170,30 +308,34 @@ static void on_closed(uv_handle_t *handle)
 static void close_stream(struct proa_stream *base, bool reset)
 {
     struct uv_stream *stream = of(base);
+    struct linger at_once = {.l_onoff = 1, .l_linger = 0};
 
-    if (reset && stream->uv.handle.type == UV_TCP && !stream->shut &&
-        uv_tcp_close_reset(&stream->uv.tcp, on_closed) == 0)
-        return;
-    uv_close(&stream->uv.handle, on_closed);
+    assert(!stream->closing);
+    stream->closing = true;
+    drop_queue(stream);
+    uv_close((uv_handle_t *)&stream->poll, on_closed);
+    if (reset)
+        setsockopt(stream->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    close(stream->fd);
 }
 
 static void address(const struct proa_stream *base, bool peer, char *out)
 {
     struct sockaddr_storage storage = {0};
     socklen_t len = sizeof storage;
-    uv_os_fd_t fd;
+    int fd = of(base)->fd;
 
-    if (uv_fileno(&of(base)->uv.handle, &fd) < 0 || (peer ? getpeername(fd, (struct sockaddr *)&storage, &len)
-                                                          : getsockname(fd, (struct sockaddr *)&storage, &len)) < 0) {
+    if ((peer ? getpeername(fd, (struct sockaddr *)&storage, &len)
+              : getsockname(fd, (struct sockaddr *)&storage, &len)) < 0)
         out[0] = '\0';
-        return;
-    }
-    address_text(&storage, len, out);
+    else
+        address_text(&storage, len, out);
 }
 
 static const struct proa_stream_ops uv_stream_ops = {
     .read_start = read_start,
     .read_stop = read_stop,
+    .read_now = read_now,
     .send = send_slices,
     .queued = queued,
     .shutdown = shut_down,
@@ -201,32 +343,25 @@ static const struct proa_stream_ops uv_stream_ops = {
     .address = address,
 };
 
-int stream_from_fd(struct proa_loop *loop, int fd, bool is_unix, struct proa_stream **ret_stream)
+int stream_from_fd(struct proa_loop *loop, int fd, struct proa_stream **ret_stream)
 {
     struct uv_stream *stream = calloc(1, sizeof *stream);
-    int rc, on = 1;
+    int rc;
 
     if (!stream) {
         close(fd);
         return PROA_ENOMEM;
     }
-    stream->base.ops = &uv_stream_ops;
-    stream->base.loop = loop;
-    if (is_unix) {
-        uv_pipe_init(loop_uv(loop), &stream->uv.pipe, 0);
-        rc = uv_pipe_open(&stream->uv.pipe, fd);
-    } else {
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-        uv_tcp_init(loop_uv(loop), &stream->uv.tcp);
-        rc = uv_tcp_open(&stream->uv.tcp, fd);
-    }
-    stream->uv.handle.data = stream;
-    loop_hold(loop);
+    rc = uv_poll_init(loop_uv(loop), &stream->poll, fd);
     if (rc < 0) {
         close(fd);
-        uv_close(&stream->uv.handle, on_closed);
+        free(stream);
         return proa_code_from_errno(rc);
     }
+    stream->base.ops = &uv_stream_ops;
+    stream->base.loop = loop;
+    stream->fd = fd;
+    loop_hold(loop);
     *ret_stream = &stream->base;
     return 0;
 }

@@ -1,5 +1,7 @@
 /* Fibers, groups, deadlines, cancellation and shields, in virtual time. */
-#include "virtual_loop.h"
+#include "sim_run.h"
+
+#include "rt/loop_internal.h"
 
 #include <string.h>
 
@@ -59,7 +61,7 @@ static int group_body(void *arg)
 
 static void test_group_waits_for_all_and_gives_the_first_error(void **state)
 {
-    assert_int_equal(virtual_run(&loop, group_body, NULL), 0);
+    assert_int_equal(sim_run(&loop, group_body, NULL), 0);
     assert_string_equal(trace.text, "sfne");
 }
 
@@ -90,7 +92,7 @@ static int cancel_on_error_body(void *arg)
 
 static void test_first_error_cancels_the_others_when_asked_to(void **state)
 {
-    assert_int_equal(virtual_run(&loop, cancel_on_error_body, NULL), 0);
+    assert_int_equal(sim_run(&loop, cancel_on_error_body, NULL), 0);
 }
 
 static int empty_group_body(void *arg)
@@ -104,7 +106,7 @@ static int empty_group_body(void *arg)
 
 static void test_empty_group_is_waited_for_at_once(void **state)
 {
-    assert_int_equal(virtual_run(&loop, empty_group_body, NULL), 0);
+    assert_int_equal(sim_run(&loop, empty_group_body, NULL), 0);
 }
 
 /* A wait that is cancelled cancels its group and still waits, also for clean-up that takes time. */
@@ -144,7 +146,7 @@ static int cancelled_wait_body(void *arg)
 
 static void test_cancelled_group_wait_still_waits(void **state)
 {
-    assert_int_equal(virtual_run(&loop, cancelled_wait_body, NULL), 0);
+    assert_int_equal(sim_run(&loop, cancelled_wait_body, NULL), 0);
     assert_string_equal(trace.text, "cp");
 }
 
@@ -164,7 +166,7 @@ static int late_start_body(void *arg)
 
 static void test_start_in_a_cancelled_group(void **state)
 {
-    assert_int_equal(virtual_run(&loop, late_start_body, NULL), 0);
+    assert_int_equal(sim_run(&loop, late_start_body, NULL), 0);
 }
 
 /* Any fiber may wait for a group made in a callback. */
@@ -178,7 +180,7 @@ static int wait_outside(void *arg)
 
 static void test_group_made_outside_fibers(void **state)
 {
-    loop = virtual_loop_new(NULL);
+    loop = sim_loop_new(NULL);
     proa_group_init(&outside, loop);
     assert_int_equal(proa_group_start(&outside, NULL, nap_5, NULL), 0);
     assert_int_equal(proa_group_run_now(&outside, NULL, fails_at_once, NULL), 0);
@@ -211,7 +213,7 @@ static void test_run_now_nests_in_a_callback(void **state)
 {
     struct proa_timer timer;
 
-    loop = virtual_loop_new(NULL);
+    loop = sim_loop_new(NULL);
     proa_group_init(&outside, loop);
     at_ms(&timer, 3, run_now_fired);
     assert_int_equal(proa_loop_run(loop), 0);
@@ -229,7 +231,7 @@ static void test_fibers_are_bounded_and_stacks_reused(void **state)
     struct proa_loop_options options = {.fibers_max = 3, .stacks_kept = 1};
     uint32_t peak;
 
-    loop = virtual_loop_new(&options);
+    loop = sim_loop_new(&options);
     for (int round = 0; round < 3; round++) {
         for (int i = 0; i < 3; i++)
             assert_int_equal(proa_loop_start_fiber(loop, NULL, one, NULL), 0);
@@ -275,7 +277,7 @@ static int cancel_body(void *arg)
 
 static void test_cancellation_is_sticky_and_the_first_cause_stays(void **state)
 {
-    assert_int_equal(virtual_run(&loop, cancel_body, NULL), 0);
+    assert_int_equal(sim_run(&loop, cancel_body, NULL), 0);
     assert_string_equal(trace.text, "x");
 }
 
@@ -319,7 +321,7 @@ static void race(void (*fire)(struct proa_timer *timer), proa_mono_ns deadline_m
     struct proa_fiber_options options = {.name = "parker"};
     struct proa_timer timer;
 
-    loop = virtual_loop_new(NULL);
+    loop = sim_loop_new(NULL);
     if (deadline_ms)
         options.deadline = proa_loop_now(loop) + PROA_MS(deadline_ms);
     at_ms(&timer, 5, fire);
@@ -363,7 +365,7 @@ static int early_unpark_body(void *arg)
 
 static void test_unpark_may_come_before_park(void **state)
 {
-    assert_int_equal(virtual_run(&loop, early_unpark_body, NULL), 0);
+    assert_int_equal(sim_run(&loop, early_unpark_body, NULL), 0);
 }
 
 /* Deadlines. */
@@ -411,7 +413,7 @@ static int inherit_body(void *arg)
 
 static void test_deadlines_are_inherited(void **state)
 {
-    assert_int_equal(virtual_run(&loop, inherit_body, NULL), 0);
+    assert_int_equal(sim_run(&loop, inherit_body, NULL), 0);
 }
 
 static int strike_body(void *arg)
@@ -433,7 +435,7 @@ static int strike_body(void *arg)
 
 static void test_deadline_strikes_exactly_and_ends_with_its_scope(void **state)
 {
-    assert_int_equal(virtual_run(&loop, strike_body, NULL), 0);
+    assert_int_equal(sim_run(&loop, strike_body, NULL), 0);
 }
 
 /* A fiber that never suspends arms nothing. */
@@ -447,7 +449,7 @@ static void test_deadline_costs_no_timer_without_suspension(void **state)
 {
     struct proa_fiber_options options = {.deadline = PROA_SECONDS(100000)};
 
-    loop = virtual_loop_new(NULL);
+    loop = sim_loop_new(NULL);
     proa_group_init(&outside, loop);
     assert_int_equal(proa_group_run_now(&outside, &options, quick, NULL), 0);
     assert_int_equal(loop->timers.order, 0);
@@ -502,7 +504,7 @@ static int shield_body(void *arg)
 
 static void test_shield_covers_the_fiber_and_its_groups(void **state)
 {
-    assert_int_equal(virtual_run(&loop, shield_body, NULL), 0);
+    assert_int_equal(sim_run(&loop, shield_body, NULL), 0);
     assert_string_equal(trace.text, "hs");
 }
 
@@ -510,7 +512,7 @@ static void test_shield_against_the_whole_loops_cancellation(void **state)
 {
     bool whole = true;
 
-    assert_int_equal(virtual_run(&loop, shield_body, &whole), 0);
+    assert_int_equal(sim_run(&loop, shield_body, &whole), 0);
     assert_string_equal(trace.text, "hs");
 }
 
@@ -532,7 +534,7 @@ static int shield_own_cancel_body(void *arg)
 
 static void test_group_in_a_shield_can_be_cancelled(void **state)
 {
-    assert_int_equal(virtual_run(&loop, shield_own_cancel_body, NULL), 0);
+    assert_int_equal(sim_run(&loop, shield_own_cancel_body, NULL), 0);
 }
 
 /* The rest. */
@@ -564,7 +566,7 @@ static int context_body(void *arg)
 
 static void test_name_and_context(void **state)
 {
-    assert_int_equal(virtual_run(&loop, context_body, NULL), 0);
+    assert_int_equal(sim_run(&loop, context_body, NULL), 0);
 }
 
 static int yielder(void *arg)
@@ -578,7 +580,7 @@ static int yielder(void *arg)
 
 static void test_yield_takes_turns(void **state)
 {
-    loop = virtual_loop_new(NULL);
+    loop = sim_loop_new(NULL);
     assert_int_equal(proa_loop_start_fiber(loop, NULL, yielder, "a"), 0);
     assert_int_equal(proa_loop_start_fiber(loop, NULL, yielder, "b"), 0);
     assert_int_equal(proa_loop_run(loop), 0);
@@ -597,7 +599,7 @@ static int forever(void *arg)
 
 static void test_deadlock_is_told_and_can_be_ended(void **state)
 {
-    loop = virtual_loop_new(NULL);
+    loop = sim_loop_new(NULL);
     assert_int_equal(proa_loop_start_fiber(loop, NULL, forever, NULL), 0);
     assert_int_equal(proa_loop_run(loop), PROA_ECONFLICT);
     assert_int_equal(proa_loop_fibers(loop, NULL), 1);
@@ -633,7 +635,7 @@ static void test_many_random_lives(void **state)
 {
     struct proa_timer timer;
 
-    loop = virtual_loop_new(NULL);
+    loop = sim_loop_new(NULL);
     at_ms(&timer, 10, cancel_all);
     for (int i = 0; i < 400; i++)
         assert_int_equal(proa_loop_start_fiber(loop, NULL, random_life, &timer), 0);

@@ -1,5 +1,5 @@
 /* Semaphore, queue and event: order, hand-over, and what a cancellation in the same turn changes. */
-#include "virtual_loop.h"
+#include "sim_run.h"
 
 #include <proa/sync.h>
 
@@ -67,7 +67,7 @@ static int sem_order_body(void *arg)
 
 static void test_permits_go_in_the_order_of_asking(void **state)
 {
-    assert_int_equal(virtual_run(&loop, sem_order_body, NULL), 0);
+    assert_int_equal(sim_run(&loop, sem_order_body, NULL), 0);
 }
 
 /* Release and cancel of the first waiter in one turn, both ways round: no permit is lost or doubled. */
@@ -105,8 +105,8 @@ static void test_release_and_cancel_in_one_turn(void **state)
 {
     bool yes = true;
 
-    assert_int_equal(virtual_run(&loop, sem_race_body, NULL), 0);
-    assert_int_equal(virtual_run(&loop, sem_race_body, &yes), 0);
+    assert_int_equal(sim_run(&loop, sem_race_body, NULL), 0);
+    assert_int_equal(sim_run(&loop, sem_race_body, &yes), 0);
 }
 
 static int cancelled_body(void *arg)
@@ -134,7 +134,7 @@ static int cancelled_body(void *arg)
 
 static void test_a_cancelled_fiber_gets_nothing(void **state)
 {
-    assert_int_equal(virtual_run(&loop, cancelled_body, NULL), 0);
+    assert_int_equal(sim_run(&loop, cancelled_body, NULL), 0);
 }
 
 /* The queue. */
@@ -201,7 +201,7 @@ static int queue_order_body(void *arg)
 
 static void test_queue_keeps_order_and_bound(void **state)
 {
-    assert_int_equal(virtual_run(&loop, queue_order_body, NULL), 0);
+    assert_int_equal(sim_run(&loop, queue_order_body, NULL), 0);
 }
 
 /* An item is given and its taker cancelled in one turn: the taker has it. The other way round the next
@@ -239,8 +239,8 @@ static void test_hand_over_and_cancel_in_one_turn(void **state)
 {
     bool yes = true;
 
-    assert_int_equal(virtual_run(&loop, queue_race_body, NULL), 0);
-    assert_int_equal(virtual_run(&loop, queue_race_body, &yes), 0);
+    assert_int_equal(sim_run(&loop, queue_race_body, NULL), 0);
+    assert_int_equal(sim_run(&loop, queue_race_body, &yes), 0);
 }
 
 static int queue_close_body(void *arg)
@@ -268,7 +268,7 @@ static int queue_close_body(void *arg)
 
 static void test_closed_queue_gives_the_rest(void **state)
 {
-    assert_int_equal(virtual_run(&loop, queue_close_body, NULL), 0);
+    assert_int_equal(sim_run(&loop, queue_close_body, NULL), 0);
 }
 
 /* A putter that gives up leaves its place to the next, and its item is not in the queue. */
@@ -298,7 +298,7 @@ static int putter_gives_up_body(void *arg)
 
 static void test_putter_that_gives_up(void **state)
 {
-    assert_int_equal(virtual_run(&loop, putter_gives_up_body, NULL), 0);
+    assert_int_equal(sim_run(&loop, putter_gives_up_body, NULL), 0);
 }
 
 /* The event. */
@@ -346,7 +346,7 @@ static int event_body(void *arg)
 
 static void test_event(void **state)
 {
-    assert_int_equal(virtual_run(&loop, event_body, NULL), 0);
+    assert_int_equal(sim_run(&loop, event_body, NULL), 0);
 }
 
 int main(void)

@@ -104,14 +104,13 @@ static void wake_posted(struct proa_task *task)
     wake(PROA_CONTAINER(task, struct pool_waiter, task));
 }
 
-void sqlite_release(struct proa_sql sql, struct sqlite_conn *conn)
+/* To who waits longest, or to the free ones. `here`: the loop whose thread this is, or NULL. */
+static void give_back(struct sqlite_conn *conn, const struct proa_loop *here)
 {
     struct sqlite_pool *pool = conn->pool;
     struct pool_waiter *next = NULL;
     struct proa_list *node;
 
-    if (conn->result.cap > SQLITE_RESULT_BYTES_KEPT)
-        proa_buf_done(&conn->result);
     pthread_mutex_lock(&pool->own->mutex);
     node = proa_list_pop_front(&pool->waiting);
     if (node) {
@@ -126,10 +125,52 @@ void sqlite_release(struct proa_sql sql, struct sqlite_conn *conn)
     if (!next)
         return;
     /* From here it cannot leave before it was woken, so it may be looked at without the mutex. */
-    if (next->loop == sql.loop)
+    if (next->loop == here)
         wake(next);
     else
         proa_loop_post(next->loop, &next->task);
+}
+
+void sqlite_release(struct proa_sql sql, struct sqlite_conn *conn)
+{
+    if (conn->result.cap > SQLITE_RESULT_BYTES_KEPT)
+        proa_buf_done(&conn->result);
+    give_back(conn, sql.loop);
+}
+
+static struct sqlite_conn *take_idle(struct sqlite_pool *pool)
+{
+    struct proa_list *node;
+
+    pthread_mutex_lock(&pool->own->mutex);
+    node = proa_list_pop_front(&pool->free);
+    if (node)
+        db_metrics_connections(pool->own->db, pool->kind, -1, 1);
+    pthread_mutex_unlock(&pool->own->mutex);
+    return node ? PROA_CONTAINER(node, struct sqlite_conn, node) : NULL;
+}
+
+static void close_idle(struct sqlite_pool *pool)
+{
+    struct proa_list taken;
+    struct proa_list *node;
+    struct sqlite_conn *conn;
+
+    proa_list_init(&taken);
+    while ((conn = take_idle(pool))) {
+        sqlite_conn_close(conn);
+        proa_list_push_back(&taken, &conn->node);
+    }
+    while ((node = proa_list_pop_front(&taken)))
+        give_back(PROA_CONTAINER(node, struct sqlite_conn, node), NULL);
+}
+
+void sqlite_close_idle(struct sqlite_db *own)
+{
+    close_idle(&own->readers);
+    close_idle(&own->long_readers);
+    close_idle(&own->tx_readers);
+    close_idle(&own->writer);
 }
 
 /* Gone from the queue? Otherwise a connection was granted and the wake is on its way. */

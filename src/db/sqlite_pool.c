@@ -213,11 +213,28 @@ static int wait_in_queue(struct proa_sql sql, struct sqlite_pool *pool, struct p
     return proa_fail(sql.err, rc, "no connection to the database was free in time");
 }
 
+/* Takes a free connection or a place in the queue. *ret_waits is the truth only here: once in the queue, another thread
+ * may grant a connection at any time. */
+static int take_or_queue(struct sqlite_pool *pool, struct pool_waiter *waiter, bool *ret_waits)
+{
+    waiter->granted = take_free(pool);
+    *ret_waits = !waiter->granted;
+    if (waiter->granted)
+        return 0;
+    if (pool->made == 0)
+        return PROA_ENOMEM; /* nobody would ever give one back */
+    if (pool->waiting_count >= pool->own->db->options.waiting_max)
+        return PROA_EBUSY;
+    proa_list_push_back(&pool->waiting, &waiter->node);
+    pool->waiting_count++;
+    return 0;
+}
+
 int sqlite_acquire(struct proa_sql sql, struct sqlite_pool *pool, struct sqlite_conn **ret_conn)
 {
     struct sqlite_db *own = pool->own;
     struct pool_waiter waiter = {.loop = sql.loop, .task = {.run = wake_posted}};
-    bool is_full, is_out;
+    bool waits;
     int rc;
 
     rc = proa_fiber_check(sql.loop);
@@ -225,20 +242,12 @@ int sqlite_acquire(struct proa_sql sql, struct sqlite_pool *pool, struct sqlite_
         return proa_fail(sql.err, rc, "given up before the statement was sent");
     proa_waiter_init(&waiter.waiter, sql.loop);
     pthread_mutex_lock(&own->mutex);
-    waiter.granted = take_free(pool);
-    is_full = !waiter.granted && pool->waiting_count >= own->db->options.waiting_max;
-    /* With none made, nobody would ever give one back. */
-    is_out = !waiter.granted && pool->made == 0;
-    if (!waiter.granted && !is_full && !is_out) {
-        proa_list_push_back(&pool->waiting, &waiter.node);
-        pool->waiting_count++;
-    }
+    rc = take_or_queue(pool, &waiter, &waits);
     pthread_mutex_unlock(&own->mutex);
-    if (is_out)
-        return proa_fail(sql.err, PROA_ENOMEM, "no memory for a connection");
-    if (is_full)
-        return proa_fail(sql.err, PROA_EBUSY, "too many requests wait for the database");
-    if (!waiter.granted) {
+    if (rc < 0)
+        return proa_fail(sql.err, rc,
+                         rc == PROA_EBUSY ? "too many requests wait for the database" : "no memory for a connection");
+    if (waits) {
         db_metrics_pending(own->db, pool->kind, 1);
         rc = wait_in_queue(sql, pool, &waiter);
         db_metrics_pending(own->db, pool->kind, -1);

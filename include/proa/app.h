@@ -38,9 +38,11 @@ struct proa_app_options {
     const struct proa_type *config_type;
     void *config;
     /** Opens dependencies, registers readiness checks and more routes. In a fiber of loop 0; may suspend. A negative result ends the
-     *  program with exit code 1 and the error's text. */
+     *  program with exit code 1 and the error's text. The probes answer meanwhile (/startupz and /health with 503), as other routes do
+     *  with 503. A signal cancels it. */
     int (*start)(struct proa_app *app, void *state, struct proa_error *err);
-    /** After the drain, before the loops end. In a fiber of loop 0; may suspend. */
+    /** After the drain, before the loops end; also when `start` failed or was not reached, so it must bear a half-built state. In a fiber
+     *  of loop 0; may suspend. */
     void (*stop)(struct proa_app *app, void *state);
     uint32_t default_port; /**< 0: 8080 */
 };
@@ -65,6 +67,7 @@ struct proa_check {
     uint32_t timeout_ms;  /**< 0: 2,000 */
     uint32_t interval_ms; /**< 0: 5,000 (1,000 while failing) */
 };
+/** From `start`; PROA_EINVAL elsewhere. */
 PROA_MUST_USE int proa_app_add_check(struct proa_app *app, const struct proa_check *check);
 
 /** A background fiber of the program, on loop 0. It is cancelled when the drain has ended and waited for before `stop`. An error it returns

@@ -26,8 +26,9 @@ struct proa_config_source {
     const char *file_name; /**< for errors */
 };
 /** Fills the parts. All mistakes are collected; an unknown flag or file key is an error naming the nearest known one; NAME_FILE in the
- *  environment reads a secret from a file. Flags: --a.b value, --a.b=value, --flag and --no-flag for booleans. @returns 0 or
- *  PROA_EVALIDATION. */
+ *  environment reads a secret from a file. Flags: --a.b value, --a.b=value, --flag and --no-flag for booleans. An empty variable
+ *  counts as not set. Text of the parts lives in the arena and has a NUL behind it. @returns 0, PROA_EVALIDATION, PROA_ENOMEM, or
+ *  PROA_EINVAL when two members have a name in common (the program's mistake). */
 PROA_MUST_USE int proa_config_load(struct proa_arena *arena, const struct proa_config_source *source,
                                    const struct proa_config_part *parts, size_t count, struct proa_error *err);
 /** --help: one entry a member with flag, variable, kind, default and doc. */

@@ -83,7 +83,8 @@ bool proa_equal_type(const struct proa_type *type, const void *a, const void *b)
 struct proa_json_writer {
     struct proa_buf *out;
     uint64_t has_items; /**< one bit a level */
-    uint32_t depth;
+    uint64_t is_object; /**< one bit a level */
+    uint32_t depth;     /**< at most 63 */
     bool after_key;
 };
 void proa_json_writer_init(struct proa_json_writer *w, struct proa_buf *out);

@@ -37,6 +37,9 @@ struct proa_loop *proa_loops_at(const struct proa_loops *loops, uint32_t index);
 PROA_MUST_USE int proa_loops_run(struct proa_loops *loops, struct proa_error *err);
 /** From any thread, at any time before proa_loops_free. Loops whose fibers post to each other's end so. */
 void proa_loops_stop(struct proa_loops *loops);
+/** For how long the loop that is longest away from its poll has been away, in milliseconds: large when a handler holds its loop up.
+ *  From any thread. */
+uint32_t proa_loops_held_ms(const struct proa_loops *loops);
 
 /** A thread that looks at the loops a few times a second and says when one has not come back to its
  *  poll for longer than `stall_ms`, and which fiber or callback holds it. */

@@ -24,6 +24,9 @@
  *      timestamp           proa_time_ns, RFC 3339     duration        struct proa_duration, "1m30s"
  *      quantity            struct proa_quantity, "64Mi" or a number of bytes
  *
+ *  Text holds no U+0000, which databases and C libraries cannot carry. Raw JSON is kept compact, its numbers as doubles
+ *  where they are not integers. Descriptions stand at file scope.
+ *
  *  array and map take any kind but array, map and optional; optional takes any but optional.
  */
 #ifndef PROA_TYPE_H
@@ -122,6 +125,12 @@ struct proa_enum {
 
 struct proa_type;
 
+/** The one thing of a description that changes: where a member's compiled pattern is kept. The first check compiles it and
+ *  publishes it (any thread; an atomic pointer), after which it never changes and stays for the life of the process. */
+struct proa_pattern_once {
+    const void *compiled;
+};
+
 /** One member. The first part is filled by the macros, the second by the description's attributes. */
 struct proa_field {
     proa_str member;       /**< the C member's name */
@@ -134,6 +143,8 @@ struct proa_field {
     bool optional;
     const struct proa_type *type;  /**< of PROA_OBJECT */
     const struct proa_enum *names; /**< of PROA_ENUMERATION */
+    /** Where the compiled pattern is kept; NULL (descriptions not written by the macros): compiled at every check. */
+    struct proa_pattern_once *pattern_once;
 
     const char *json;   /**< the name in JSON and everywhere outside when it is not the member's */
     const char *column; /**< the SQL column when it is not the outside name */
@@ -151,7 +162,7 @@ struct proa_field {
     uint8_t format;    /**< enum proa_format; for text */
     bool has_min;      /**< by PROA_MIN, PROA_RANGE; inclusive */
     bool has_max;      /**< by PROA_MAX, PROA_RANGE; inclusive */
-    double min;        /**< compared exactly with the integer */
+    double min;        /**< compared exactly with the integer; seconds of a duration, bytes of a quantity */
     double max;
     uint32_t min_len; /**< text: code points; bytes: bytes */
     uint32_t max_len; /**< 0: no limit */

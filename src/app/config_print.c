@@ -1,15 +1,15 @@
 /* What people see of configuration: --help and --print-config. */
-#include "config_walk.h"
+#include "config_table.h"
 
 #include <proa/json.h>
-#include <stdio.h>
 
 static const char *kind_text(const struct proa_field *field)
 {
-    if (field->container != PROA_SINGLE)
-        return "list";
+    if (field->container == PROA_DICTIONARY)
+        return "object";
+    if (field->container == PROA_LIST)
+        return "a,b,…";
     switch (field->kind) {
-    case PROA_BOOLEAN: return "";
     case PROA_F64: return "number";
     case PROA_TEXT: return "text";
     case PROA_ENUMERATION: return "name";
@@ -20,104 +20,137 @@ static const char *kind_text(const struct proa_field *field)
     }
 }
 
-static int visit_help(void *arg, const struct config_leaf *leaf)
+/* Text without its quotes. */
+static void help_default(struct proa_buf *out, proa_str json)
 {
-    struct proa_buf *out = arg;
-    const struct proa_field *field = leaf->field;
-    const char *kind = kind_text(field);
+    bool is_text = json.len > 2 && json.ptr[0] == '"';
 
-    proa_buf_printf(out, "  --%s%s%s%s\n", leaf->flag, *kind ? " <" : "", kind, *kind ? ">" : "");
-    proa_buf_add_c(out, "        ");
+    if (is_text)
+        json = proa_str_slice(json, 1, json.len - 1);
+    proa_buf_printf(out, " Default: " PROA_FMT ".", PROA_ARG(json));
+}
+
+static void help_leaf(struct proa_buf *out, const struct config_leaf *leaf)
+{
+    const struct proa_field *field = leaf->field;
+
+    if (config_is_switch(leaf))
+        proa_buf_printf(out, "  --%s, --no-%s", leaf->flag, leaf->flag);
+    else
+        proa_buf_printf(out, "  --%s <%s>", leaf->flag, kind_text(field));
+    proa_buf_printf(out, "   [%s", leaf->env);
+    if (field->secret)
+        proa_buf_printf(out, ", or %s_FILE with a path", leaf->env);
+    proa_buf_add_c(out, "]\n");
+    if (!field->doc && !field->default_json && field->optional && field->kind != PROA_ENUMERATION)
+        return;
+    proa_buf_add_c(out, "      ");
     if (field->doc)
-        proa_buf_printf(out, "%s. ", field->doc);
-    if (field->kind == PROA_ENUMERATION) {
-        proa_buf_add_c(out, "One of");
-        for (uint32_t i = 0; i < field->names->count; i++)
-            proa_buf_printf(out, "%s " PROA_FMT, i ? "," : "", PROA_ARG(field->names->values[i].name));
-        proa_buf_add_c(out, ". ");
-    }
+        proa_buf_printf(out, " %s.", field->doc);
+    for (uint32_t i = 0; field->kind == PROA_ENUMERATION && i < field->names->count; i++)
+        proa_buf_printf(out, "%s" PROA_FMT "%s", i ? ", " : " One of ", PROA_ARG(field->names->values[i].name),
+                        i + 1 == field->names->count ? "." : "");
     if (field->default_json)
-        proa_buf_printf(out, "Default %s. ", field->default_json);
-    proa_buf_printf(out, "[%s]\n", leaf->env);
-    return 0;
+        help_default(out, proa_str_c(field->default_json));
+    else if (!field->optional)
+        proa_buf_add_c(out, " Required.");
+    proa_buf_add_char(out, '\n');
 }
 
 int proa_config_help(struct proa_buf *out, const struct proa_config_part *parts, size_t count)
 {
-    PROA_TRY(config_walk(parts, count, visit_help, out));
+    struct proa_arena arena PROA_CLEANUP(proa_arena_done);
+    struct config_table table;
+
+    proa_arena_init(&arena, NULL, 0);
+    PROA_TRY(config_table_make(&arena, parts, count, &table, NULL));
+    for (size_t i = 0; i < table.count; i++)
+        help_leaf(out, &table.leaves[i]);
     return out->error;
 }
 
-struct print {
-    struct proa_buf *out;
-    struct proa_arena *arena;
-    const struct proa_config_source *source;
-    proa_str json;
-    char branch[CONFIG_NAME_MAX]; /* the objects that are open */
-};
+static const char *const origin_names[] = {
+    [CONFIG_DEFAULT] = "default", [CONFIG_FILE] = "file", [CONFIG_ENVIRONMENT] = "environment", [CONFIG_FLAG] = "flag"};
 
-static const char *origin(struct print *print, const struct config_leaf *leaf)
+/* Opens the objects on the way to `path` that the leaf before did not open. @returns the leaf's depth. */
+static size_t open_objects(struct proa_buf *out, const char *before, const char *path)
 {
-    char file_name[CONFIG_NAME_MAX + 8];
-    proa_str value;
+    size_t depth = 0, name = 0;
+    bool is_common = true;
 
-    snprintf(file_name, sizeof file_name, "%s_FILE", leaf->env);
-    if (config_flag(print->source, leaf, &value))
-        return "flag";
-    if (config_env(print->source->env, leaf->env) || (leaf->field->secret && config_env(print->source->env, file_name)))
-        return "environment";
-    if (config_file_has(print->arena, print->json, leaf->path))
-        return "file";
-    return "default";
-}
-
-/* Opens the objects on the way to a leaf that are not open yet. @returns the leaf's depth. */
-static size_t open_branches(struct print *print, proa_str path)
-{
-    size_t depth = 0;
-    char so_far[CONFIG_NAME_MAX];
-
-    for (size_t i = 0; i < path.len; i++) {
-        if (path.ptr[i] != '.')
+    for (size_t i = 0; path[i]; i++) {
+        is_common = is_common && before[i] == path[i]; /* `before` is not read behind its end */
+        if (path[i] != '.')
             continue;
-        snprintf(so_far, sizeof so_far, PROA_FMT ".", (int)i, path.ptr);
-        if (!proa_str_starts_with(proa_str_c(print->branch), proa_str_c(so_far))) {
-            size_t from = i;
-
-            while (from > 0 && path.ptr[from - 1] != '.')
-                from--;
-            proa_buf_printf(print->out, "%*s" PROA_FMT ":\n", (int)depth * 2, "", (int)(i - from), path.ptr + from);
-            snprintf(print->branch, sizeof print->branch, "%s", so_far);
-        }
+        if (!is_common)
+            proa_buf_printf(out, "%*s%.*s:\n", (int)depth * 2, "", (int)(i - name), path + name);
         depth++;
+        name = i + 1;
     }
-    if (depth == 0)
-        print->branch[0] = '\0';
     return depth;
 }
 
-static int visit_print(void *arg, const struct config_leaf *leaf)
+static int print_leaf(struct proa_buf *out, const char *before, const struct config_leaf *leaf)
 {
-    struct print *print = arg;
-    size_t depth = open_branches(print, proa_str_c(leaf->path));
+    size_t depth = open_objects(out, before, leaf->path);
 
-    proa_buf_printf(print->out, "%*s" PROA_FMT ": ", (int)depth * 2, "", PROA_ARG(proa_field_name(leaf->field)));
+    proa_buf_printf(out, "%*s" PROA_FMT ": ", (int)depth * 2, "", PROA_ARG(proa_field_name(leaf->field)));
     if (leaf->field->secret)
-        proa_buf_add_c(print->out, "\"***\"");
+        proa_buf_add_c(out, "\"***\"");
     else
-        PROA_TRY(proa_json_write_field(print->out, 0, leaf->field, leaf->struct_ptr));
-    proa_buf_printf(print->out, "  # %s\n", origin(print, leaf));
-    return 0;
+        PROA_TRY(proa_json_write_field(out, 0, leaf->field, leaf->struct_ptr));
+    proa_buf_printf(out, "  # %s", origin_names[leaf->origin]);
+    if (leaf->given && leaf->origin >= CONFIG_ENVIRONMENT)
+        proa_buf_printf(out, " %s%s", leaf->origin == CONFIG_FLAG ? "--" : "", leaf->given);
+    return proa_buf_add_char(out, '\n');
+}
+
+/* How many bytes of two paths are objects in common. */
+static size_t common_objects(const char *a, const char *b)
+{
+    size_t common = 0;
+
+    for (size_t i = 0; a[i] && a[i] == b[i]; i++)
+        if (a[i] == '.')
+            common = i + 1;
+    return common;
+}
+
+/* Brings the members of an object that several parts share together, so that each object is opened once. */
+static void group(struct config_table *table)
+{
+    for (size_t i = 1; i < table->count; i++) {
+        struct config_leaf leaf = table->leaves[i];
+        size_t best = 0, place = i;
+
+        for (size_t j = 0; j < i; j++) {
+            size_t common = common_objects(table->leaves[j].path, leaf.path);
+
+            if (common > 0 && common >= best) {
+                best = common;
+                place = j + 1;
+            }
+        }
+        memmove(&table->leaves[place + 1], &table->leaves[place], (i - place) * sizeof leaf);
+        table->leaves[place] = leaf;
+    }
 }
 
 int proa_config_print(struct proa_buf *out, const struct proa_config_source *source,
                       const struct proa_config_part *parts, size_t count)
 {
     struct proa_arena arena PROA_CLEANUP(proa_arena_done);
-    struct print print = {.out = out, .arena = &arena, .source = source};
+    struct config_table table;
+    struct config_reading reading = {.arena = &arena, .source = source, .table = &table, .only_origins = true};
+    const char *before = "";
 
     proa_arena_init(&arena, NULL, 0);
-    PROA_TRY(config_file_json(&arena, source, &print.json, NULL));
-    PROA_TRY(config_walk(parts, count, visit_print, &print));
+    PROA_TRY(config_table_make(&arena, parts, count, &table, NULL));
+    PROA_TRY(config_read_sources(&reading));
+    group(&table);
+    for (size_t i = 0; i < table.count; i++) {
+        PROA_TRY(print_leaf(out, before, &table.leaves[i]));
+        before = table.leaves[i].path;
+    }
     return out->error;
 }

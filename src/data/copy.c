@@ -1,6 +1,7 @@
 /* Deep copies of described structs. */
 #include "data_internal.h"
 
+#include <proa/checked.h>
 #include <string.h>
 
 static int copy_struct(struct proa_arena *arena, const struct proa_type *type, char *value);
@@ -20,12 +21,13 @@ static int copy_value(struct proa_arena *arena, const struct proa_field *field, 
 
 static int copy_slice(struct proa_arena *arena, const struct proa_field *field, struct slice_header *slice)
 {
-    void *items = proa_arena_calloc(arena, slice->len, field->stride);
+    size_t bytes;
+    void *items;
 
-    if (!items)
+    if (!proa_mul_size(slice->len, field->stride, &bytes) || !(items = proa_arena_alloc(arena, bytes)))
         return PROA_ENOMEM;
     if (slice->len)
-        memcpy(items, slice->ptr, slice->len * field->stride);
+        memcpy(items, slice->ptr, bytes);
     slice->ptr = items;
     for (size_t i = 0; i < slice->len; i++) {
         char *element = element_at(field, slice, i);
@@ -47,7 +49,7 @@ static int copy_struct(struct proa_arena *arena, const struct proa_type *type, c
     for (uint32_t i = 0; i < type->fields_count; i++) {
         const struct proa_field *field = &type->fields[i];
 
-        if (field->optional && *(enum proa_presence *)(void *)(value + field->offset) != PROA_SET)
+        if (!is_set(field, value))
             continue;
         if (field->container != PROA_SINGLE)
             PROA_TRY(copy_slice(arena, field, (void *)(value + field->value_offset)));

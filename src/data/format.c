@@ -58,29 +58,106 @@ static bool is_uuid(proa_str s)
     return true;
 }
 
-/* scheme ":" and characters of RFC 3986, with whole escapes. */
-static bool is_uri(proa_str s)
+static bool is_unreserved_or_sub(char c)
 {
-    static const char allowed[] = "-._~:/?#[]@!$&'()*+,;=";
-    ptrdiff_t colon = proa_str_find_char(s, ':');
+    return is_alpha(c) || is_digit(c) || (c && strchr("-._~!$&'()*+,;=", c));
+}
 
-    if (colon <= 0 || !is_alpha(s.ptr[0]) || (size_t)colon + 1 >= s.len)
-        return false;
-    for (ptrdiff_t i = 1; i < colon; i++)
-        if (!is_alpha(s.ptr[i]) && !is_digit(s.ptr[i]) && !(s.ptr[i] && strchr("+-.", s.ptr[i])))
-            return false;
-    for (size_t i = (size_t)colon; i < s.len; i++) {
+/* Characters of a URI's part: unreserved, sub-delims, whole escapes and `more`. */
+static bool is_uri_text(proa_str s, const char *more)
+{
+    for (size_t i = 0; i < s.len; i++) {
         unsigned char byte;
 
         if (s.ptr[i] == '%') {
-            if (i + 2 >= s.len || proa_hex_decode(&byte, 1, proa_str_slice(s, i + 1, i + 3)) < 0)
+            if (proa_hex_decode(&byte, 1, proa_str_slice(s, i + 1, i + 3)) < 0)
                 return false;
             i += 2;
-        } else if (!is_alpha(s.ptr[i]) && !is_digit(s.ptr[i]) && !(s.ptr[i] && strchr(allowed, s.ptr[i]))) {
+        } else if (!is_unreserved_or_sub(s.ptr[i]) && !(s.ptr[i] && strchr(more, s.ptr[i]))) {
             return false;
         }
     }
     return true;
+}
+
+static bool is_address(int family, proa_str s);
+
+/* "v" 1*HEXDIG "." 1*( unreserved / sub-delims / ":" ) */
+static bool is_ip_future(proa_str s)
+{
+    ptrdiff_t dot = proa_str_find_char(s, '.');
+
+    if (s.len < 4 || (s.ptr[0] | 0x20) != 'v' || dot < 2 || (size_t)dot + 1 == s.len)
+        return false;
+    for (ptrdiff_t i = 1; i < dot; i++)
+        if (!is_digit(s.ptr[i]) && !((s.ptr[i] | 0x20) >= 'a' && (s.ptr[i] | 0x20) <= 'f'))
+            return false;
+    return proa_str_find_char(s, '%') < 0 && is_uri_text(proa_str_slice(s, (size_t)dot + 1, s.len), ":");
+}
+
+/* [ userinfo "@" ] host [ ":" port ] (section 3.2). */
+static bool is_authority(proa_str s)
+{
+    ptrdiff_t at = proa_str_find_char(s, '@'), colon;
+
+    if (at >= 0) {
+        if (!is_uri_text(proa_str_slice(s, 0, (size_t)at), ":"))
+            return false;
+        s = proa_str_slice(s, (size_t)at + 1, s.len);
+    }
+    if (proa_str_starts_with(s, PROA_STR("["))) {
+        ptrdiff_t close = proa_str_find_char(s, ']');
+        proa_str address = proa_str_slice(s, 1, close < 0 ? 0 : (size_t)close);
+
+        if (close < 0 || !(is_address(AF_INET6, address) || is_ip_future(address)))
+            return false;
+        s = proa_str_slice(s, (size_t)close + 1, s.len);
+        if (s.len > 0 && s.ptr[0] != ':')
+            return false;
+    }
+    colon = proa_str_find_char(s, ':');
+    if (colon < 0)
+        return is_uri_text(s, "");
+    for (size_t i = (size_t)colon + 1; i < s.len; i++)
+        if (!is_digit(s.ptr[i]))
+            return false;
+    return is_uri_text(proa_str_slice(s, 0, (size_t)colon), "");
+}
+
+/* Cuts off what stands behind the first `c`. */
+static bool cut_tail(proa_str *s, char c, proa_str *ret_tail)
+{
+    ptrdiff_t at = proa_str_find_char(*s, c);
+
+    if (at < 0)
+        return false;
+    *ret_tail = proa_str_slice(*s, (size_t)at + 1, s->len);
+    *s = proa_str_slice(*s, 0, (size_t)at);
+    return true;
+}
+
+/* scheme ":" hier-part [ "?" query ] [ "#" fragment ] (section 3). */
+static bool is_uri(proa_str s)
+{
+    proa_str rest, tail;
+
+    if (s.len == 0 || !is_alpha(s.ptr[0]) || !cut_tail(&s, ':', &rest))
+        return false;
+    for (size_t i = 1; i < s.len; i++)
+        if (!is_alpha(s.ptr[i]) && !is_digit(s.ptr[i]) && !(s.ptr[i] && strchr("+-.", s.ptr[i])))
+            return false;
+    if (cut_tail(&rest, '#', &tail) && !is_uri_text(tail, ":@/?"))
+        return false;
+    if (cut_tail(&rest, '?', &tail) && !is_uri_text(tail, ":@/?"))
+        return false;
+    if (proa_str_starts_with(rest, PROA_STR("//"))) {
+        proa_str authority = proa_str_slice(rest, 2, rest.len);
+
+        rest = cut_tail(&authority, '/', &tail) ? tail : proa_str_n("", 0);
+        if (!is_authority(authority))
+            return false;
+    }
+    return is_uri_text(rest, ":@/");
 }
 
 static bool is_date(proa_str s)

@@ -1,88 +1,37 @@
-/* JSON into structs: parsed by yyjson with the arena as its memory, then taken apart by the description. One pass collects all
- * broken rules in the order of the document. */
+/* JSON into structs: parsed by yyjson, then taken apart by the description. One pass collects all broken rules in the order
+ * of the document. The recursion is bounded by the depth of 64 and its frames are small: it runs on fibers' stacks. */
 #include "data_internal.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <yyjson.h>
 
-/* yyjson's memory is the arena's. */
-static void *arena_malloc(void *ctx, size_t size)
-{
-    return proa_arena_alloc(ctx, size);
-}
-
-static void *arena_realloc(void *ctx, void *ptr, size_t old_size, size_t size)
-{
-    return proa_arena_grow(ctx, ptr, old_size, size);
-}
-
-static void arena_free(void *ctx, void *ptr)
-{
-    (void)ctx;
-    (void)ptr;
-}
-
-int json_parse(struct proa_arena *arena, proa_str text, struct yyjson_val **ret_root, struct proa_error *err)
-{
-    const yyjson_alc memory = {arena_malloc, arena_realloc, arena_free, arena};
-    yyjson_read_err why = {0};
-    yyjson_doc *doc = yyjson_read_opts((char *)(uintptr_t)(text.len ? text.ptr : ""), text.len,
-                                       YYJSON_READ_BIGNUM_AS_RAW, &memory, &why);
-    size_t line = 1, column = 1;
-
-    if (doc) {
-        *ret_root = yyjson_doc_get_root(doc);
-        return 0;
-    }
-    if (why.code == YYJSON_READ_ERROR_MEMORY_ALLOCATION)
-        return proa_fail(err, PROA_ENOMEM, "memory is out");
-    for (size_t i = 0; i < why.pos && i < text.len; i++) {
-        column++;
-        if (text.ptr[i] == '\n') {
-            line++;
-            column = 1;
-        }
-    }
-    return proa_fail(err, PROA_ESYNTAX, "not valid JSON at line %zu, column %zu: %s", line, column,
-                     text.len ? why.msg : "it is empty");
-}
-
-static const char *kind_word(const struct proa_field *field)
-{
-    switch (field->kind) {
-    case PROA_BOOLEAN: return "true or false";
-    case PROA_F64: return "a number";
-    case PROA_OBJECT: return "an object";
-    case PROA_TEXT: return "text";
-    case PROA_BYTES: return "base64 text";
-    case PROA_TIMESTAMP: return "a date-time";
-    case PROA_DURATION: return "a duration";
-    case PROA_QUANTITY: return "a quantity";
-    case PROA_ENUMERATION: return "a name";
-    default: return "an integer";
-    }
-}
+enum {
+    SMALL_OBJECT_KEYS = 16, /* keys of so many members are compared with each other, more are sorted */
+};
 
 static void wrong_kind(struct rules *rules, const struct proa_field *field, const struct value_path *path)
 {
     rule_broken(rules, path, "type", "must be %s", kind_word(field));
 }
 
+/* -- Single values ---------------------------------------------------------------------------------------------- */
+
 static void read_integer(struct rules *rules, const struct proa_field *field, yyjson_val *value, void *out,
                          const struct value_path *path)
 {
-    int64_t least, s = 0;
-    uint64_t most, u = 0;
-    bool fits;
+    bool negative = false;
+    int64_t s;
+    uint64_t u;
 
-    integer_limits(field->kind, &least, &most);
-    if (yyjson_is_raw(value)) {
-        rule_broken(rules, path, "range", "must be an integer of %" PRId64 " to %" PRIu64, least, most);
-        return;
-    }
-    if (yyjson_is_real(value)) {
+    if (yyjson_is_uint(value)) {
+        u = yyjson_get_uint(value);
+        s = (int64_t)u;
+    } else if (yyjson_is_sint(value)) {
+        s = yyjson_get_sint(value);
+        u = (uint64_t)s;
+        negative = s < 0;
+    } else if (yyjson_is_real(value)) {
         double number = yyjson_get_real(value);
 
         /* 1.0 and 1e3 are integers to JSON Schema; beyond 2^53 a double does not say which one was meant. */
@@ -91,29 +40,23 @@ static void read_integer(struct rules *rules, const struct proa_field *field, yy
             return;
         }
         if (fabs(number) > 9007199254740992.0) {
-            rule_broken(rules, path, "range", "must be an integer of %" PRId64 " to %" PRIu64, least, most);
+            integer_out_of_range(rules, field, path);
             return;
         }
         s = (int64_t)number;
         u = (uint64_t)s;
-        fits = s >= least && (s < 0 || u <= most);
-    } else if (yyjson_is_uint(value)) {
-        u = yyjson_get_uint(value);
-        s = (int64_t)u;
-        fits = u <= most;
-    } else if (yyjson_is_sint(value)) {
-        s = yyjson_get_sint(value);
-        u = (uint64_t)s;
-        fits = s >= least && (s < 0 || u <= most);
+        negative = s < 0;
+    } else if (yyjson_is_raw(value)) {
+        integer_out_of_range(rules, field, path);
+        return;
     } else {
         wrong_kind(rules, field, path);
         return;
     }
-    if (!fits) {
-        rule_broken(rules, path, "range", "must be an integer of %" PRId64 " to %" PRIu64, least, most);
-        return;
-    }
-    integer_store(field->kind, out, s, u);
+    if (integer_fits(field->kind, negative, s, u))
+        integer_store(field->kind, out, s, u);
+    else
+        integer_out_of_range(rules, field, path);
 }
 
 static void read_double(struct rules *rules, const struct proa_field *field, yyjson_val *value, void *out,
@@ -135,77 +78,47 @@ static void read_double(struct rules *rules, const struct proa_field *field, yyj
     *(double *)out = number;
 }
 
-static proa_str text_of(yyjson_val *value)
-{
-    return proa_str_n(yyjson_get_str(value), yyjson_get_len(value));
-}
-
-/* Kinds whose JSON is text. @returns false when it was not; out is set only then. */
-static bool read_textual(struct rules *rules, const struct proa_field *field, proa_str text, void *out)
-{
-    struct proa_buf bytes;
-
-    switch (field->kind) {
-    case PROA_TEXT: *(proa_str *)out = text; return true;
-    case PROA_ENUMERATION: return proa_enum_value(field->names, text, out);
-    case PROA_BYTES:
-        proa_buf_init(&bytes, rules->arena, 0);
-        if (proa_base64_decode(&bytes, text) < 0)
-            return false;
-        *(proa_str *)out = proa_buf_str(&bytes);
-        return true;
-    case PROA_TIMESTAMP: return proa_time_parse(text, out) == 0;
-    case PROA_DURATION: return proa_duration_parse(text, &((struct proa_duration *)out)->ns) == 0;
-    case PROA_QUANTITY: return proa_bytes_parse(text, &((struct proa_quantity *)out)->bytes) == 0;
-    default: return false;
-    }
-}
-
 static void read_text(struct rules *rules, const struct proa_field *field, yyjson_val *value, void *out,
                       const struct value_path *path)
 {
     if (field->kind == PROA_QUANTITY && yyjson_is_uint(value)) {
         ((struct proa_quantity *)out)->bytes = yyjson_get_uint(value);
-    } else if (!yyjson_is_str(value)) {
-        wrong_kind(rules, field, path);
-    } else if (!read_textual(rules, field, text_of(value), out)) {
-        if (field->kind == PROA_ENUMERATION)
-            rule_broken(rules, path, "enum", "is none of the names of %s", field->names->name);
-        else
-            rule_broken(rules, path, "format", "must be %s", kind_word(field));
+        return;
     }
+    if (!yyjson_is_str(value))
+        wrong_kind(rules, field, path);
+    else if (!read_textual(rules, field, json_string(value), out))
+        text_refused(rules, field, path);
 }
 
-static void read_raw(struct rules *rules, yyjson_val *value, void *out, const struct value_path *path, int depth)
+/* Kept as compact JSON. */
+static void read_raw(struct rules *rules, yyjson_val *value, proa_str *out, const struct value_path *path, int depth)
 {
-    const yyjson_alc memory = {arena_malloc, arena_realloc, arena_free, rules->arena};
-    size_t len = 0;
-    char *text;
+    struct proa_buf text;
 
     json_check_tree(rules, value, path, depth);
-    text = yyjson_val_write_opts(value, 0, &memory, &len, NULL);
-    if (!text)
+    proa_buf_init(&text, rules->arena, 0);
+    if (json_add_value(&text, rules->arena, value) < 0)
         rules->memory_out = true;
     else
-        *(proa_str *)out = proa_str_n(text, len);
+        *out = proa_buf_str(&text);
 }
 
-static void read_value(struct rules *rules, unsigned flags, const struct proa_field *field, yyjson_val *value,
-                       void *out, const struct value_path *path, int depth)
+void json_read_value(struct rules *rules, const struct proa_field *field, yyjson_val *value, void *out,
+                     const struct value_path *path, int depth)
 {
-    bool broken_before = rules->broken;
+    uint32_t broken_before = rules->broken;
 
-    rules->broken = false;
     switch (field->kind) {
+    case PROA_OBJECT: json_read_object(rules, field->type, value, out, path, depth); return;
+    case PROA_RAW: read_raw(rules, value, out, path, depth); return;
     case PROA_BOOLEAN:
         if (yyjson_is_bool(value))
             *(bool *)out = yyjson_get_bool(value);
         else
             wrong_kind(rules, field, path);
-        break;
+        return;
     case PROA_F64: read_double(rules, field, value, out, path); break;
-    case PROA_OBJECT: proa_ignore(json_read_object(rules, flags, field->type, value, out, path, depth + 1)); break;
-    case PROA_RAW: read_raw(rules, value, out, path, depth + 1); break;
     case PROA_TEXT:
     case PROA_ENUMERATION:
     case PROA_BYTES:
@@ -214,43 +127,13 @@ static void read_value(struct rules *rules, unsigned flags, const struct proa_fi
     case PROA_QUANTITY: read_text(rules, field, value, out, path); break;
     default: read_integer(rules, field, value, out, path); break;
     }
-    if (!rules->broken && field->kind != PROA_OBJECT)
+    if (rules->broken == broken_before)
         check_value(rules, field, out, path);
-    rules->broken = rules->broken || broken_before;
 }
 
-static int compare_keys(const void *a, const void *b)
-{
-    return proa_str_cmp(*(const proa_str *)a, *(const proa_str *)b);
-}
+/* -- Strictness that yyjson leaves to us ------------------------------------------------------------------------ */
 
-/* Doubled keys of an object, by sorting: not quadratic whatever is sent. */
-static void check_keys(struct rules *rules, yyjson_val *object, const struct value_path *path)
-{
-    size_t count = yyjson_obj_size(object), i = 0;
-    yyjson_obj_iter it = yyjson_obj_iter_with(object);
-    yyjson_val *key;
-    proa_str *keys;
-
-    if (count < 2)
-        return;
-    keys = proa_arena_calloc(rules->arena, count, sizeof *keys);
-    if (!keys) {
-        rules->memory_out = true;
-        return;
-    }
-    while ((key = yyjson_obj_iter_next(&it)))
-        keys[i++] = text_of(key);
-    qsort(keys, count, sizeof *keys, compare_keys);
-    for (i = 1; i < count; i++)
-        if (proa_str_eq(keys[i - 1], keys[i]) && (i < 2 || !proa_str_eq(keys[i - 2], keys[i]))) {
-            struct value_path below = {.up = path, .key = keys[i]};
-
-            rule_broken(rules, &below, "duplicate", "is given twice");
-        }
-}
-
-static bool too_deep(struct rules *rules, const struct value_path *path, int depth)
+bool json_too_deep(struct rules *rules, const struct value_path *path, int depth)
 {
     if (depth <= PROA_JSON_DEPTH_DEFAULT)
         return false;
@@ -258,22 +141,82 @@ static bool too_deep(struct rules *rules, const struct value_path *path, int dep
     return true;
 }
 
+static int compare_keys(const void *a, const void *b)
+{
+    const proa_str *x = a, *y = b;
+
+    /* By length first: cheaper, and any order will do. */
+    if (x->len != y->len)
+        return x->len < y->len ? -1 : 1;
+    return x->len ? memcmp(x->ptr, y->ptr, x->len) : 0;
+}
+
+static void key_doubled(struct rules *rules, proa_str key, const struct value_path *path)
+{
+    struct value_path below = {.up = path, .key = key};
+
+    rule_broken(rules, &below, "duplicate", "is given twice");
+}
+
+static void check_few_keys(struct rules *rules, yyjson_val *object, const struct value_path *path)
+{
+    yyjson_obj_iter it = yyjson_obj_iter_with(object);
+    yyjson_val *key;
+
+    while ((key = yyjson_obj_iter_next(&it))) {
+        yyjson_obj_iter earlier = yyjson_obj_iter_with(object);
+        yyjson_val *other;
+
+        while ((other = yyjson_obj_iter_next(&earlier)) && other != key)
+            if (proa_str_eq(json_string(other), json_string(key))) {
+                key_doubled(rules, json_string(key), path);
+                break;
+            }
+    }
+}
+
+/* Doubled keys of an object: not quadratic whatever is sent. */
+static void check_keys(struct rules *rules, yyjson_val *object, const struct value_path *path)
+{
+    size_t count = yyjson_obj_size(object), i = 0;
+    yyjson_obj_iter it;
+    yyjson_val *key;
+    proa_str *keys;
+
+    if (count <= SMALL_OBJECT_KEYS) {
+        check_few_keys(rules, object, path);
+        return;
+    }
+    keys = proa_arena_alloc(rules->arena, count * sizeof *keys);
+    if (!keys) {
+        rules->memory_out = true;
+        return;
+    }
+    it = yyjson_obj_iter_with(object);
+    while ((key = yyjson_obj_iter_next(&it)))
+        keys[i++] = json_string(key);
+    qsort(keys, count, sizeof *keys, compare_keys);
+    for (i = 1; i < count; i++)
+        if (proa_str_eq(keys[i - 1], keys[i]) && (i < 2 || !proa_str_eq(keys[i - 2], keys[i])))
+            key_doubled(rules, keys[i], path);
+}
+
 void json_check_tree(struct rules *rules, struct yyjson_val *value, const struct value_path *path, int depth)
 {
     struct value_path below = {.up = path};
     yyjson_val *key, *item;
 
-    if (too_deep(rules, path, depth))
+    if (!yyjson_is_ctn(value) || json_too_deep(rules, path, depth))
         return;
     if (yyjson_is_obj(value)) {
         yyjson_obj_iter it = yyjson_obj_iter_with(value);
 
         check_keys(rules, value, path);
         while ((key = yyjson_obj_iter_next(&it))) {
-            below.key = text_of(key);
+            below.key = json_string(key);
             json_check_tree(rules, yyjson_obj_iter_get_val(key), &below, depth + 1);
         }
-    } else if (yyjson_is_arr(value)) {
+    } else {
         yyjson_arr_iter it = yyjson_arr_iter_with(value);
 
         below.is_index = true;
@@ -282,178 +225,238 @@ void json_check_tree(struct rules *rules, struct yyjson_val *value, const struct
     }
 }
 
-static void read_list(struct rules *rules, unsigned flags, const struct proa_field *field, yyjson_val *value,
-                      struct slice_header *out, const struct value_path *path, int depth)
-{
-    yyjson_arr_iter it = yyjson_arr_iter_with(value);
-    struct value_path below = {.up = path, .is_index = true};
-    size_t count = yyjson_arr_size(value);
-    char *items = proa_arena_calloc(rules->arena, count, field->stride);
-    bool broken_before = rules->broken;
-    yyjson_val *item;
+/* -- Lists, dictionaries, members ------------------------------------------------------------------------------- */
 
-    if (!items) {
-        rules->memory_out = true;
-        return;
+/* Room for the elements, all zero. NULL: memory is out, or there are more than the description allows, which is said. */
+static char *new_elements(struct rules *rules, const struct proa_field *field, size_t count,
+                          const struct value_path *path)
+{
+    char *elements;
+
+    /* What is too long is not read at all: it would only cost memory. */
+    if (field->max_items && count > field->max_items) {
+        check_count(rules, field, count, path);
+        return NULL;
     }
-    rules->broken = false;
-    for (; (item = yyjson_arr_iter_next(&it)); below.index++)
-        read_value(rules, flags, field, item, items + below.index * field->stride, &below, depth + 1);
-    out->ptr = items;
-    out->len = count;
-    if (!rules->broken)
-        check_items(rules, field, items, count, path);
-    rules->broken = rules->broken || broken_before;
+    elements = proa_arena_calloc(rules->arena, count, field->stride);
+    if (!elements)
+        rules->memory_out = true;
+    return elements;
 }
 
-static void read_dictionary(struct rules *rules, unsigned flags, const struct proa_field *field, yyjson_val *value,
-                            struct slice_header *out, const struct value_path *path, int depth)
+static void read_list(struct rules *rules, const struct proa_field *field, yyjson_val *value, struct slice_header *out,
+                      const struct value_path *path, int depth)
 {
-    yyjson_obj_iter it = yyjson_obj_iter_with(value);
-    struct value_path below = {.up = path};
-    size_t count = yyjson_obj_size(value), i = 0;
-    char *entries = proa_arena_calloc(rules->arena, count, field->stride);
-    yyjson_val *key;
+    yyjson_arr_iter it;
+    struct value_path below = {.up = path, .is_index = true};
+    size_t count = yyjson_arr_size(value);
+    uint32_t broken_before = rules->broken;
+    yyjson_val *item;
+    char *items;
 
-    if (!entries) {
-        rules->memory_out = true;
+    if (!yyjson_is_arr(value)) {
+        rule_broken(rules, path, "type", "must be a list");
         return;
     }
-    check_keys(rules, value, path);
-    for (; (key = yyjson_obj_iter_next(&it)); i++) {
-        char *entry = entries + i * field->stride;
+    if (json_too_deep(rules, path, depth) || !(items = new_elements(rules, field, count, path)))
+        return;
+    it = yyjson_arr_iter_with(value);
+    for (; (item = yyjson_arr_iter_next(&it)); below.index++)
+        json_read_value(rules, field, item, items + below.index * field->stride, &below, depth + 1);
+    out->ptr = items;
+    out->len = count;
+    if (rules->broken == broken_before)
+        check_items(rules, field, items, count, path);
+    else
+        check_count(rules, field, count, path);
+}
 
-        below.key = ((struct entry_header *)(void *)entry)->key = text_of(key);
-        read_value(rules, flags, field, yyjson_obj_iter_get_val(key), entry_value(entry), &below, depth + 1);
+static void read_dictionary(struct rules *rules, const struct proa_field *field, yyjson_val *value,
+                            struct slice_header *out, const struct value_path *path, int depth)
+{
+    yyjson_obj_iter it;
+    struct value_path below = {.up = path};
+    size_t count = yyjson_obj_size(value);
+    yyjson_val *key;
+    char *entry, *entries;
+
+    if (!yyjson_is_obj(value)) {
+        rule_broken(rules, path, "type", "must be an object");
+        return;
+    }
+    if (json_too_deep(rules, path, depth) || !(entries = new_elements(rules, field, count, path)))
+        return;
+    check_keys(rules, value, path);
+    it = yyjson_obj_iter_with(value);
+    for (entry = entries; (key = yyjson_obj_iter_next(&it)); entry += field->stride) {
+        below.key = ((struct entry_header *)(void *)entry)->key = json_string(key);
+        json_read_value(rules, field, yyjson_obj_iter_get_val(key), element_value(field, entry), &below, depth + 1);
     }
     out->ptr = entries;
     out->len = count;
-    check_items(rules, field, entries, count, path);
+    check_count(rules, field, count, path);
 }
 
-void json_read_member(struct rules *rules, unsigned flags, const struct proa_field *field, struct yyjson_val *value,
-                      void *struct_ptr, const struct value_path *path, int depth)
+/* `depth` is the level of the member's value. */
+void json_read_member(struct rules *rules, const struct proa_field *field, struct yyjson_val *value, void *struct_ptr,
+                      const struct value_path *path, int depth)
 {
-    char *at = struct_ptr;
-    void *out = at + field->value_offset;
+    void *out = (char *)struct_ptr + field->value_offset;
 
-    if (too_deep(rules, path, depth))
-        return;
     if (field->optional) {
-        enum proa_presence *presence = (void *)(at + field->offset);
+        enum proa_presence *presence = presence_of(field, struct_ptr);
 
-        *presence = yyjson_is_null(value) && field->kind != PROA_RAW ? PROA_NULL : PROA_SET;
+        *presence = yyjson_is_null(value) ? PROA_NULL : PROA_SET;
         if (*presence == PROA_NULL)
             return;
     }
-    if (field->container == PROA_LIST) {
-        if (yyjson_is_arr(value))
-            read_list(rules, flags, field, value, out, path, depth);
-        else
-            rule_broken(rules, path, "type", "must be a list");
-    } else if (field->container == PROA_DICTIONARY) {
-        if (yyjson_is_obj(value))
-            read_dictionary(rules, flags, field, value, out, path, depth);
-        else
-            rule_broken(rules, path, "type", "must be an object");
-    } else {
-        read_value(rules, flags, field, value, out, path, depth);
+    switch (field->container) {
+    case PROA_LIST: read_list(rules, field, value, out, path, depth); break;
+    case PROA_DICTIONARY: read_dictionary(rules, field, value, out, path, depth); break;
+    default: json_read_value(rules, field, value, out, path, depth); break;
     }
 }
 
-void field_default(struct rules *rules, const struct proa_field *field, void *struct_ptr)
-{
-    struct yyjson_val *value;
+/* -- Defaults --------------------------------------------------------------------------------------------------- */
 
-    if (json_parse(rules->arena, proa_str_c(field->default_json), &value, NULL) < 0)
-        rules->memory_out = true; /* proa_type_check finds bad defaults */
+/* Numbers, booleans and plain text, which most defaults are, need no parser. @returns false for all others. */
+static bool simple_default(const struct proa_field *field, void *out)
+{
+    proa_str text = proa_str_c(field->default_json);
+    uint64_t u;
+
+    if (field->container != PROA_SINGLE)
+        return false;
+    if (field->kind == PROA_BOOLEAN) {
+        *(bool *)out = proa_str_eq_c(text, "true");
+        return *(bool *)out || proa_str_eq_c(text, "false");
+    }
+    if (kind_is_integer(field->kind)) {
+        if (proa_str_to_u64(text, &u) < 0 || !integer_fits(field->kind, false, 0, u))
+            return false;
+        integer_store(field->kind, out, (int64_t)u, u);
+        return true;
+    }
+    if (field->kind != PROA_TEXT || text.len < 2 || text.ptr[0] != '"')
+        return false;
+    text = proa_str_slice(text, 1, text.len - 1);
+    if (!json_is_plain(text))
+        return false;
+    *(proa_str *)out = text;
+    return true;
+}
+
+void field_default(struct rules *rules, const struct proa_field *field, void *struct_ptr, const struct value_path *path)
+{
+    struct json_text json PROA_CLEANUP(json_text_done) = {0};
+    struct rules own = {.arena = rules->arena};
+
+    if (simple_default(field, (char *)struct_ptr + field->value_offset)) {
+        if (field->optional)
+            *presence_of(field, struct_ptr) = PROA_SET;
+        return;
+    }
+    if (json_parse(&json, rules->arena, proa_str_c(field->default_json), NULL) < 0)
+        own.broken = 1;
     else
-        json_read_member(rules, 0, field, value, struct_ptr, NULL, 0);
+        json_read_member(&own, field, json.root, struct_ptr, NULL, 1);
+    rules->memory_out = rules->memory_out || own.memory_out;
+    /* proa_type_check finds it earlier. */
+    if (own.broken && !own.memory_out)
+        rule_broken(rules, path, "default", "has a default that breaks its own rules");
 }
 
 /* Members that were not given. */
-static void complete(struct rules *rules, unsigned flags, const struct proa_type *type, uint64_t seen, void *out,
-                     const struct value_path *path)
+void json_complete(struct rules *rules, const struct proa_type *type, uint64_t seen, void *out,
+                   const struct value_path *path)
 {
     for (uint32_t i = 0; i < type->fields_count; i++) {
         const struct proa_field *field = &type->fields[i];
-        struct value_path below = {.up = path, .key = proa_field_name(field)};
+        struct value_path below = {.up = path};
 
         if (seen & UINT64_C(1) << i)
             continue;
+        below.key = proa_field_name(field);
         if (field->default_json)
-            field_default(rules, field, out);
-        else if (!field->optional && !((flags & PROA_JSON_INPUT) && field->read_only))
+            field_default(rules, field, out, &below);
+        else if (!field->optional && !((rules->flags & PROA_JSON_INPUT) && field->read_only))
             rule_broken(rules, &below, "required", "is required");
     }
 }
 
-int json_read_object(struct rules *rules, unsigned flags, const struct proa_type *type, struct yyjson_val *value,
-                     void *out, const struct value_path *path, int depth)
+/* -- Objects ---------------------------------------------------------------------------------------------------- */
+
+static bool ignores_unknown(const struct rules *rules, const struct proa_type *type)
+{
+    return type->unknown == PROA_UNKNOWN_IGNORE || (rules->flags & PROA_JSON_LENIENT);
+}
+
+void json_read_object(struct rules *rules, const struct proa_type *type, struct yyjson_val *value, void *out,
+                      const struct value_path *path, int depth)
 {
     yyjson_obj_iter it;
     yyjson_val *key;
-    uint64_t seen = 0;
-    uint32_t hint = 0;
-    bool unknown_keys = false;
-    bool broken_before = rules->broken;
+    uint64_t seen = 0, skipped = 0;
+    uint32_t hint = 0, broken_before = rules->broken;
+    bool unknown_ignored = false, doubled = false;
+    struct value_path below = {.up = path};
 
-    if (too_deep(rules, path, depth))
-        return PROA_EVALIDATION;
     if (!yyjson_is_obj(value)) {
         rule_broken(rules, path, "type", "must be an object");
-        return PROA_EVALIDATION;
+        return;
     }
-    rules->broken = false;
+    if (json_too_deep(rules, path, depth))
+        return;
     it = yyjson_obj_iter_with(value);
     while ((key = yyjson_obj_iter_next(&it))) {
-        struct value_path below = {.up = path, .key = text_of(key)};
-        const struct proa_field *field = proa_type_find(type, below.key, &hint);
-        uint64_t bit = field ? UINT64_C(1) << (field - type->fields) : 0;
+        yyjson_val *member = yyjson_obj_iter_get_val(key);
+        const struct proa_field *field;
+        uint64_t bit;
 
-        if (!field) {
-            unknown_keys = true;
-            if (type->unknown == PROA_UNKNOWN_REJECT && !(flags & PROA_JSON_LENIENT))
-                rule_broken(rules, &below, "unknown", "is not known here");
-            else
-                json_check_tree(rules, yyjson_obj_iter_get_val(key), &below, depth + 1);
+        below.key = json_string(key);
+        field = proa_type_find(type, below.key, &hint);
+        bit = field ? UINT64_C(1) << (field - type->fields) : 0;
+        if (!field && ignores_unknown(rules, type)) {
+            unknown_ignored = true;
+            json_check_tree(rules, member, &below, depth + 1);
+        } else if (!field) {
+            rule_broken(rules, &below, "unknown", "is not known here");
         } else if (seen & bit) {
-            rule_broken(rules, &below, "duplicate", "is given twice");
-        } else if (!((flags & PROA_JSON_INPUT) && field->read_only)) {
-            json_read_member(rules, flags, field, yyjson_obj_iter_get_val(key), out, &below, depth);
+            doubled = true;
+            key_doubled(rules, below.key, path);
+        } else if ((rules->flags & PROA_JSON_INPUT) && field->read_only) {
+            skipped |= bit;
+            json_check_tree(rules, member, &below, depth + 1);
+        } else {
+            json_read_member(rules, field, member, out, &below, depth + 1);
         }
         seen |= bit;
     }
-    if (unknown_keys && (type->unknown == PROA_UNKNOWN_IGNORE || (flags & PROA_JSON_LENIENT)))
+    /* Doubled members that the description knows are found above, the others here. */
+    if (unknown_ignored && !doubled)
         check_keys(rules, value, path);
-    if (!(flags & PROA_JSON_PARTIAL))
-        complete(rules, flags, type, seen, out, path);
-    if (!rules->broken && type->check && type->check(out, rules->err) < 0)
-        rules->broken = true;
-    rules->broken = rules->broken || broken_before;
-    return rules->broken ? PROA_EVALIDATION : 0;
+    if (rules->flags & PROA_JSON_PARTIAL)
+        return;
+    json_complete(rules, type, seen & ~skipped, out, path);
+    if (rules->broken == broken_before)
+        check_whole(rules, type, out, path);
 }
 
-static int outcome(const struct rules *rules, struct proa_error *err)
-{
-    if (rules->memory_out)
-        return proa_fail(err, PROA_ENOMEM, "memory is out");
-    return rules->broken ? PROA_EVALIDATION : 0;
-}
+/* -- The public calls ------------------------------------------------------------------------------------------- */
 
 int proa_json_read_type(struct proa_arena *arena, proa_str text, unsigned flags, const struct proa_type *type,
                         void *ret_value, struct proa_error *err)
 {
-    struct rules rules = {.arena = arena, .err = err};
-    struct yyjson_val *root;
+    struct json_text json PROA_CLEANUP(json_text_done) = {0};
+    struct rules rules = {.arena = arena, .err = err, .flags = flags};
     void *value;
 
-    PROA_TRY(json_parse(arena, text, &root, err));
+    PROA_TRY(json_parse(&json, arena, text, err));
     value = proa_arena_calloc(arena, 1, type->size);
     if (!value)
         return proa_fail(err, PROA_ENOMEM, "memory is out");
-    proa_ignore(json_read_object(&rules, flags, type, root, value, NULL, 0));
-    PROA_TRY(outcome(&rules, err));
+    json_read_object(&rules, type, json.root, value, NULL, 1);
+    PROA_TRY(rules_outcome(&rules));
     memcpy(ret_value, value, type->size);
     return 0;
 }
@@ -461,113 +464,55 @@ int proa_json_read_type(struct proa_arena *arena, proa_str text, unsigned flags,
 int proa_json_read_field(struct proa_arena *arena, proa_str text, unsigned flags, const struct proa_field *field,
                          void *struct_ptr, struct proa_error *err)
 {
-    struct rules rules = {.arena = arena, .err = err};
-    struct yyjson_val *root;
+    struct json_text json PROA_CLEANUP(json_text_done) = {0};
+    struct rules rules = {.arena = arena, .err = err, .flags = flags};
+    const struct proa_field alone = field_alone(field);
+    void *value;
 
-    PROA_TRY(json_parse(arena, text, &root, err));
-    json_read_member(&rules, flags, field, root, struct_ptr, NULL, 0);
-    return outcome(&rules, err);
+    PROA_TRY(json_parse(&json, arena, text, err));
+    value = proa_arena_calloc(arena, 1, member_bytes(field));
+    if (!value)
+        return proa_fail(err, PROA_ENOMEM, "memory is out");
+    json_read_member(&rules, &alone, json.root, value, NULL, 1);
+    PROA_TRY(rules_outcome(&rules));
+    memcpy((char *)struct_ptr + field->offset, value, member_bytes(field));
+    return 0;
 }
 
 int proa_json_check(proa_str text, struct proa_error *err)
 {
+    struct json_text json PROA_CLEANUP(json_text_done) = {0};
     struct proa_arena arena PROA_CLEANUP(proa_arena_done);
-    struct rules rules = {.err = err};
-    struct yyjson_val *root;
+    struct rules rules = {.arena = &arena, .err = err};
 
     proa_arena_init(&arena, NULL, 0);
-    rules.arena = &arena;
-    PROA_TRY(json_parse(&arena, text, &root, err));
-    json_check_tree(&rules, root, NULL, 0);
-    return outcome(&rules, err);
+    PROA_TRY(json_parse(&json, &arena, text, err));
+    json_check_tree(&rules, json.root, NULL, 1);
+    return rules_outcome(&rules);
+}
+
+static void set_defaults(struct rules *rules, const struct proa_type *type, char *value, const struct value_path *path)
+{
+    for (uint32_t i = 0; i < type->fields_count; i++) {
+        const struct proa_field *field = &type->fields[i];
+        struct value_path below = {.up = path, .key = proa_field_name(field)};
+
+        if (field->default_json)
+            field_default(rules, field, value, &below);
+        else if (field->kind == PROA_OBJECT && field->container == PROA_SINGLE && !field->optional)
+            set_defaults(rules, field->type, value + field->value_offset, &below);
+    }
 }
 
 int proa_type_defaults(struct proa_arena *arena, const struct proa_type *type, void *ret_value, struct proa_error *err)
 {
     struct rules rules = {.arena = arena, .err = err};
+    void *value = proa_arena_calloc(arena, 1, type->size);
 
-    memset(ret_value, 0, type->size);
-    for (uint32_t i = 0; i < type->fields_count; i++) {
-        const struct proa_field *field = &type->fields[i];
-
-        if (field->default_json)
-            field_default(&rules, field, ret_value);
-        else if (field->kind == PROA_OBJECT && field->container == PROA_SINGLE && !field->optional)
-            PROA_TRY(proa_type_defaults(arena, field->type, (char *)ret_value + field->offset, err));
-    }
-    return outcome(&rules, err);
-}
-
-/* Merge patches, RFC 7396. */
-static void merge_object(struct rules *rules, const struct proa_type *type, yyjson_val *patch, char *value,
-                         const struct value_path *path, int depth);
-
-static void merge_member(struct rules *rules, const struct proa_field *field, yyjson_val *patch, char *value,
-                         const struct value_path *path, int depth)
-{
-    if (yyjson_is_null(patch)) {
-        if (field->optional)
-            *(enum proa_presence *)(void *)(value + field->offset) = PROA_ABSENT;
-        else if (field->default_json)
-            field_default(rules, field, value);
-        else
-            rule_broken(rules, path, "required", "is required and cannot be removed");
-        return;
-    }
-    if (field->kind == PROA_OBJECT && field->container == PROA_SINGLE &&
-        (!field->optional || *(enum proa_presence *)(void *)(value + field->offset) == PROA_SET)) {
-        merge_object(rules, field->type, patch, value + field->value_offset, path, depth + 1);
-        return;
-    }
-    json_read_member(rules, PROA_JSON_INPUT, field, patch, value, path, depth);
-}
-
-static void merge_object(struct rules *rules, const struct proa_type *type, yyjson_val *patch, char *value,
-                         const struct value_path *path, int depth)
-{
-    yyjson_obj_iter it;
-    yyjson_val *key;
-    uint64_t seen = 0;
-    uint32_t hint = 0;
-
-    if (too_deep(rules, path, depth))
-        return;
-    if (!yyjson_is_obj(patch)) {
-        rule_broken(rules, path, "type", "must be an object");
-        return;
-    }
-    it = yyjson_obj_iter_with(patch);
-    while ((key = yyjson_obj_iter_next(&it))) {
-        struct value_path below = {.up = path, .key = text_of(key)};
-        const struct proa_field *field = proa_type_find(type, below.key, &hint);
-        uint64_t bit = field ? UINT64_C(1) << (field - type->fields) : 0;
-
-        if (!field && type->unknown == PROA_UNKNOWN_REJECT)
-            rule_broken(rules, &below, "unknown", "is not known here");
-        else if (seen & bit)
-            rule_broken(rules, &below, "duplicate", "is given twice");
-        else if (field && !field->read_only)
-            merge_member(rules, field, yyjson_obj_iter_get_val(key), value, &below, depth);
-        seen |= bit;
-    }
-}
-
-int proa_json_merge_type(struct proa_arena *arena, proa_str patch, const struct proa_type *type, void *value,
-                         struct proa_error *err)
-{
-    struct rules rules = {.arena = arena, .err = err};
-    struct yyjson_val *root;
-    void *merged;
-
-    PROA_TRY(json_parse(arena, patch, &root, err));
-    merged = proa_arena_alloc(arena, type->size);
-    if (!merged)
+    if (!value)
         return proa_fail(err, PROA_ENOMEM, "memory is out");
-    memcpy(merged, value, type->size);
-    merge_object(&rules, type, root, merged, NULL, 0);
-    if (!rules.broken)
-        check_struct(&rules, type, merged, NULL);
-    PROA_TRY(outcome(&rules, err));
-    memcpy(value, merged, type->size);
+    set_defaults(&rules, type, value, NULL);
+    PROA_TRY(rules_outcome(&rules));
+    memcpy(ret_value, value, type->size);
     return 0;
 }

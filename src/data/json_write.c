@@ -1,80 +1,116 @@
 /* Structs as JSON, written directly from their descriptions; and the writer for JSON without one. */
 #include "data_internal.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
-static const char hex_digits[] = "0123456789abcdef";
+/* -- Text ------------------------------------------------------------------------------------------------------- */
 
-/* 1 for bytes that JSON text must escape, and for those that begin a sequence that must be checked. */
-static bool needs_care(unsigned char c)
+/* Whether one of eight bytes must be escaped or is not ASCII. */
+static bool word_needs_care(uint64_t word)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101), high = UINT64_C(0x8080808080808080);
+    uint64_t quote = word ^ (ones * '"'), backslash = word ^ (ones * '\\');
+
+    /* Each term has a byte's high bit set where the byte is below 0x20, zero, or not ASCII; false alarms behind a true one
+     * do no harm. */
+    return (((word - ones * 0x20) | (quote - ones) | (backslash - ones) | word) & high) != 0;
+}
+
+static bool byte_needs_care(unsigned char c)
 {
     return c < 0x20 || c == '"' || c == '\\' || c >= 0x80;
 }
 
+/* Bytes at the front that go as they stand. */
+static size_t plain_bytes(const char *at, size_t len)
+{
+    size_t i = 0;
+
+    for (; i + 8 <= len; i += 8) {
+        uint64_t word;
+
+        memcpy(&word, at + i, 8);
+        if (word_needs_care(word))
+            break;
+    }
+    while (i < len && !byte_needs_care((unsigned char)at[i]))
+        i++;
+    return i;
+}
+
 static void add_escape(struct proa_buf *out, unsigned char c)
 {
+    static const char hex_digits[] = "0123456789abcdef";
+    static const char named[] = "\"\\\n\r\t\b\f", names[] = "\"\\nrtbf";
     char escape[6] = {'\\', 'u', '0', '0', hex_digits[c >> 4], hex_digits[c & 15]};
-    char shorter = '\0';
+    const char *short_form = c ? strchr(named, c) : NULL;
 
-    switch (c) {
-    case '"': shorter = '"'; break;
-    case '\\': shorter = '\\'; break;
-    case '\n': shorter = 'n'; break;
-    case '\r': shorter = 'r'; break;
-    case '\t': shorter = 't'; break;
-    default: break;
-    }
-    if (shorter) {
-        escape[1] = shorter;
+    if (short_form) {
+        escape[1] = names[short_form - named];
         proa_buf_add(out, proa_str_n(escape, 2));
     } else {
         proa_buf_add(out, proa_str_n(escape, 6));
     }
 }
 
-/* @returns PROA_EINVAL for invalid UTF-8 when strict; else it becomes U+FFFD. */
-static int add_string(struct proa_buf *out, proa_str text, bool strict)
+/* The rest of a string, from its first byte that needs care. */
+static int add_careful(struct proa_buf *out, proa_str rest, bool strict)
 {
-    size_t plain = 0;
-
-    PROA_TRY(proa_buf_reserve(out, text.len + 2));
-    proa_buf_add_char(out, '"');
-    for (size_t i = 0; i < text.len;) {
-        unsigned char c = (unsigned char)text.ptr[i];
+    while (rest.len > 0) {
+        size_t plain = plain_bytes(rest.ptr, rest.len);
+        unsigned char c;
         uint32_t code;
         size_t len = 1;
 
-        if (!needs_care(c)) {
-            i++;
-            continue;
-        }
-        if (c >= 0x80) {
-            len = proa_utf8_next(proa_str_slice(text, i, text.len), &code);
-            if (len > 0) {
-                i += len;
-                continue;
-            }
-            if (strict)
-                return PROA_EINVAL;
+        PROA_TRY(proa_buf_add(out, proa_str_n(rest.ptr, plain)));
+        rest = proa_str_n(rest.ptr + plain, rest.len - plain);
+        if (rest.len == 0)
+            break;
+        c = (unsigned char)rest.ptr[0];
+        if (c < 0x80) {
+            add_escape(out, c);
+        } else if ((len = proa_utf8_next(rest, &code)) > 0) {
+            proa_buf_add(out, proa_str_n(rest.ptr, len));
+        } else if (strict) {
+            return PROA_EINVAL;
+        } else {
+            proa_buf_add(out, PROA_STR("\xef\xbf\xbd"));
             len = 1;
         }
-        proa_buf_add(out, proa_str_slice(text, plain, i));
-        if (c >= 0x80)
-            proa_buf_add(out, PROA_STR("\xef\xbf\xbd"));
-        else
-            add_escape(out, c);
-        i += len;
-        plain = i;
+        rest = proa_str_n(rest.ptr + len, rest.len - len);
     }
-    proa_buf_add(out, proa_str_slice(text, plain, text.len));
     return proa_buf_add_char(out, '"');
+}
+
+int json_add_string(struct proa_buf *out, proa_str text, bool strict)
+{
+    size_t plain;
+
+    PROA_TRY(proa_buf_reserve(out, text.len + 2));
+    plain = plain_bytes(text.ptr, text.len);
+    out->ptr[out->len++] = '"';
+    if (plain)
+        memcpy(out->ptr + out->len, text.ptr, plain);
+    out->len += plain;
+    if (PROA_UNLIKELY(plain < text.len))
+        return add_careful(out, proa_str_n(text.ptr + plain, text.len - plain), strict);
+    out->ptr[out->len++] = '"';
+    return 0;
+}
+
+bool json_is_plain(proa_str text)
+{
+    return plain_bytes(text.ptr, text.len) == text.len;
 }
 
 int proa_json_escape(struct proa_buf *out, proa_str text)
 {
-    return add_string(out, text, false);
+    return json_add_string(out, text, false);
 }
+
+/* -- By description --------------------------------------------------------------------------------------------- */
 
 static int write_struct(struct proa_buf *out, unsigned flags, const struct proa_type *type, const char *value);
 
@@ -92,9 +128,28 @@ static int write_base64(struct proa_buf *out, proa_str bytes)
     return proa_buf_add_char(out, '"');
 }
 
+static int write_raw(struct proa_buf *out, proa_str json)
+{
+#ifndef NDEBUG
+    if (json.len && proa_json_check(json, NULL) < 0)
+        return PROA_EINVAL;
+#endif
+    return proa_buf_add(out, json.len ? json : PROA_STR("null"));
+}
+
+/* As many digits of the fraction as the time has, in threes: a value survives being read back. */
+static size_t timestamp_text(proa_time_ns time, char *out)
+{
+    unsigned digits = 9;
+
+    for (int64_t part = 1000; digits > 0 && time % part == 0; part *= 1000)
+        digits -= 3;
+    return proa_time_text(time, digits, out);
+}
+
 static int write_value(struct proa_buf *out, unsigned flags, const struct proa_field *field, const void *value)
 {
-    char text[64];
+    char text[DURATION_TEXT_MAX];
     proa_str name;
     int64_t s;
     uint64_t u;
@@ -103,14 +158,14 @@ static int write_value(struct proa_buf *out, unsigned flags, const struct proa_f
     case PROA_BOOLEAN: return proa_buf_add_c(out, *(const bool *)value ? "true" : "false");
     case PROA_F64:
         return isfinite(*(const double *)value) ? proa_buf_add_double(out, *(const double *)value) : PROA_EINVAL;
-    case PROA_TEXT: return add_string(out, *(const proa_str *)value, true);
+    case PROA_TEXT: return json_add_string(out, *(const proa_str *)value, true);
     case PROA_ENUMERATION:
         name = proa_enum_name(field->names, *(const int *)value);
-        return name.len ? add_string(out, name, true) : PROA_EINVAL;
+        return name.len ? json_add_string(out, name, true) : PROA_EINVAL;
     case PROA_OBJECT: return write_struct(out, flags, field->type, value);
-    case PROA_RAW: name = *(const proa_str *)value; return proa_buf_add(out, name.len ? name : PROA_STR("null"));
+    case PROA_RAW: return write_raw(out, *(const proa_str *)value);
     case PROA_BYTES: return write_base64(out, *(const proa_str *)value);
-    case PROA_TIMESTAMP: return write_quoted(out, text, proa_time_text(*(const proa_time_ns *)value, 6, text));
+    case PROA_TIMESTAMP: return write_quoted(out, text, timestamp_text(*(const proa_time_ns *)value, text));
     case PROA_DURATION: return write_quoted(out, text, duration_text(((const struct proa_duration *)value)->ns, text));
     case PROA_QUANTITY: return proa_buf_add_u64(out, ((const struct proa_quantity *)value)->bytes);
     default:
@@ -131,7 +186,7 @@ static int write_container(struct proa_buf *out, unsigned flags, const struct pr
         if (i > 0)
             proa_buf_add_char(out, ',');
         if (!list) {
-            PROA_TRY(add_string(out, ((struct entry_header *)(void *)element)->key, true));
+            PROA_TRY(json_add_string(out, element_key(element), true));
             proa_buf_add_char(out, ':');
         }
         PROA_TRY(write_value(out, flags, field, element_value(field, element)));
@@ -185,60 +240,85 @@ int proa_json_write_type(struct proa_buf *out, unsigned flags, const struct proa
     return out->error;
 }
 
-/* The writer without a description. */
+/* -- Without a description -------------------------------------------------------------------------------------- */
+
+enum { WRITER_DEPTH_MAX = 63 };
+
 void proa_json_writer_init(struct proa_json_writer *w, struct proa_buf *out)
 {
     *w = (struct proa_json_writer){.out = out};
 }
 
+static uint64_t level_bit(const struct proa_json_writer *w)
+{
+    return UINT64_C(1) << w->depth;
+}
+
+static void next_item(struct proa_json_writer *w)
+{
+    if (w->has_items & level_bit(w))
+        proa_buf_add_char(w->out, ',');
+    w->has_items |= level_bit(w);
+}
+
 static void before_value(struct proa_json_writer *w)
 {
+    assert(w->after_key || !(w->is_object & level_bit(w)));
+    assert(w->depth > 0 || !(w->has_items & 1));
     if (w->after_key)
         w->after_key = false;
-    else if (w->has_items & UINT64_C(1) << w->depth)
-        proa_buf_add_char(w->out, ',');
-    w->has_items |= UINT64_C(1) << w->depth;
+    else
+        next_item(w);
 }
 
-static void open_level(struct proa_json_writer *w, char c)
+static void open_level(struct proa_json_writer *w, bool is_object)
 {
     before_value(w);
-    proa_buf_add_char(w->out, c);
-    if (w->depth < 63)
-        w->depth++;
-    w->has_items &= ~(UINT64_C(1) << w->depth);
+    proa_buf_add_char(w->out, is_object ? '{' : '[');
+    assert(w->depth < WRITER_DEPTH_MAX);
+    if (w->depth == WRITER_DEPTH_MAX) {
+        w->out->error = PROA_EINVAL;
+        return;
+    }
+    w->depth++;
+    w->has_items &= ~level_bit(w);
+    w->is_object = is_object ? w->is_object | level_bit(w) : w->is_object & ~level_bit(w);
 }
 
-static void close_level(struct proa_json_writer *w, char c)
+static void close_level(struct proa_json_writer *w, bool is_object)
 {
+    assert(w->depth > 0 && !w->after_key);
+    assert(((w->is_object & level_bit(w)) != 0) == is_object);
     if (w->depth > 0)
         w->depth--;
-    proa_buf_add_char(w->out, c);
+    proa_buf_add_char(w->out, is_object ? '}' : ']');
 }
 
 void proa_json_object(struct proa_json_writer *w)
 {
-    open_level(w, '{');
+    open_level(w, true);
 }
 
 void proa_json_object_end(struct proa_json_writer *w)
 {
-    close_level(w, '}');
+    close_level(w, true);
 }
 
 void proa_json_array(struct proa_json_writer *w)
 {
-    open_level(w, '[');
+    open_level(w, false);
 }
 
 void proa_json_array_end(struct proa_json_writer *w)
 {
-    close_level(w, ']');
+    close_level(w, false);
 }
 
 void proa_json_key(struct proa_json_writer *w, proa_str key)
 {
-    proa_json_text(w, key);
+    assert(!w->after_key && (w->is_object & level_bit(w)));
+    next_item(w);
+    json_add_string(w->out, key, false);
     proa_buf_add_char(w->out, ':');
     w->after_key = true;
 }
@@ -246,7 +326,7 @@ void proa_json_key(struct proa_json_writer *w, proa_str key)
 void proa_json_text(struct proa_json_writer *w, proa_str text)
 {
     before_value(w);
-    add_string(w->out, text, false);
+    json_add_string(w->out, text, false);
 }
 
 void proa_json_u64(struct proa_json_writer *w, uint64_t value)

@@ -1,7 +1,6 @@
-/* Descriptions: looking up members and names, integers of all widths, equality, mistakes of a description. */
+/* Descriptions: looking up members and names, integers of all widths, durations as text, equality. */
 #include "data_internal.h"
 
-#include <stdio.h>
 #include <string.h>
 
 const struct proa_field *proa_type_find(const struct proa_type *type, proa_str name, uint32_t *hint)
@@ -38,16 +37,6 @@ bool proa_enum_value(const struct proa_enum *names, proa_str name, int *ret_valu
     return false;
 }
 
-bool kind_is_integer(uint8_t kind)
-{
-    return kind >= PROA_I8 && kind <= PROA_U64;
-}
-
-bool kind_is_signed(uint8_t kind)
-{
-    return kind >= PROA_I8 && kind <= PROA_I64;
-}
-
 void integer_limits(uint8_t kind, int64_t *ret_min, uint64_t *ret_max)
 {
     static const int64_t least[] = {INT8_MIN, INT16_MIN, INT32_MIN, INT64_MIN, 0, 0, 0, 0};
@@ -56,6 +45,15 @@ void integer_limits(uint8_t kind, int64_t *ret_min, uint64_t *ret_max)
 
     *ret_min = least[kind - PROA_I8];
     *ret_max = most[kind - PROA_I8];
+}
+
+bool integer_fits(uint8_t kind, bool negative, int64_t s, uint64_t u)
+{
+    int64_t least;
+    uint64_t most;
+
+    integer_limits(kind, &least, &most);
+    return negative ? s >= least : u <= most;
 }
 
 void integer_load(uint8_t kind, const void *at, int64_t *ret_signed, uint64_t *ret_unsigned)
@@ -119,7 +117,7 @@ size_t duration_text(uint64_t ns, char *out)
     return len;
 }
 
-static bool equal_struct(const struct proa_type *type, const char *a, const char *b);
+/* -- Equality --------------------------------------------------------------------------------------------------- */
 
 bool equal_value(const struct proa_field *field, const void *a, const void *b)
 {
@@ -127,10 +125,41 @@ bool equal_value(const struct proa_field *field, const void *a, const void *b)
     case PROA_TEXT:
     case PROA_RAW:
     case PROA_BYTES: return proa_str_eq(*(const proa_str *)a, *(const proa_str *)b);
-    case PROA_OBJECT: return equal_struct(field->type, a, b);
+    case PROA_OBJECT: return proa_equal_type(field->type, a, b);
     case PROA_F64: return *(const double *)a == *(const double *)b;
+    case PROA_BOOLEAN: return *(const bool *)a == *(const bool *)b;
     default: return memcmp(a, b, field->size) == 0;
     }
+}
+
+/* The value of a dictionary's key, looked for from `hint` on. */
+static const char *entry_of(const struct proa_field *field, const struct slice_header *map, proa_str key, size_t *hint)
+{
+    for (size_t i = 0; i < map->len; i++) {
+        size_t at = *hint + i < map->len ? *hint + i : *hint + i - map->len;
+        char *entry = element_at(field, map, at);
+
+        if (proa_str_eq(element_key(entry), key)) {
+            *hint = at + 1 < map->len ? at + 1 : 0;
+            return element_value(field, entry);
+        }
+    }
+    return NULL;
+}
+
+/* The order of a dictionary's entries means nothing; most often it is the same. */
+static bool equal_dictionary(const struct proa_field *field, const struct slice_header *a, const struct slice_header *b)
+{
+    size_t hint = 0;
+
+    for (size_t i = 0; i < a->len; i++) {
+        char *entry = element_at(field, a, i);
+        const char *other = entry_of(field, b, element_key(entry), &hint);
+
+        if (!other || !equal_value(field, element_value(field, entry), other))
+            return false;
+    }
+    return true;
 }
 
 static bool equal_member(const struct proa_field *field, const char *a, const char *b)
@@ -153,87 +182,18 @@ static bool equal_member(const struct proa_field *field, const char *a, const ch
     list_b = (const void *)b;
     if (list_a->len != list_b->len)
         return false;
-    for (size_t i = 0; i < list_a->len; i++) {
-        char *x = element_at(field, list_a, i), *y = element_at(field, list_b, i);
-
-        if (field->container == PROA_DICTIONARY &&
-            !proa_str_eq(((struct entry_header *)(void *)x)->key, ((struct entry_header *)(void *)y)->key))
-            return false;
-        if (!equal_value(field, element_value(field, x), element_value(field, y)))
-            return false;
-    }
-    return true;
-}
-
-static bool equal_struct(const struct proa_type *type, const char *a, const char *b)
-{
-    for (uint32_t i = 0; i < type->fields_count; i++)
-        if (!equal_member(&type->fields[i], a, b))
+    if (field->container == PROA_DICTIONARY)
+        return equal_dictionary(field, list_a, list_b);
+    for (size_t i = 0; i < list_a->len; i++)
+        if (!equal_value(field, element_at(field, list_a, i), element_at(field, list_b, i)))
             return false;
     return true;
 }
 
 bool proa_equal_type(const struct proa_type *type, const void *a, const void *b)
 {
-    return equal_struct(type, a, b);
-}
-
-/* Mistakes of a description. */
-enum { NESTING_MAX = 32 };
-
-static int check_default(const struct proa_type *type, const struct proa_field *field, struct proa_error *err)
-{
-    struct proa_arena arena PROA_CLEANUP(proa_arena_done);
-    struct proa_error why = {0};
-    void *room;
-
-    proa_arena_init(&arena, NULL, 0);
-    why.arena = &arena;
-    room = proa_arena_calloc(&arena, 1, type->size);
-    if (!room)
-        return proa_fail(err, PROA_ENOMEM, "memory is out");
-    if (field->default_json && proa_json_read_field(&arena, proa_str_c(field->default_json), 0, field, room, &why) < 0)
-        return proa_fail(err, PROA_EINVAL, "%s." PROA_FMT ": its default: %s", type->name, PROA_ARG(field->member),
-                         why.message);
-    return 0;
-}
-
-static int check_pattern(const struct proa_type *type, const struct proa_field *field, struct proa_error *err)
-{
-    struct proa_arena arena PROA_CLEANUP(proa_arena_done);
-    const struct proa_pattern *pattern;
-
-    proa_arena_init(&arena, NULL, 0);
-    if (field->pattern && proa_pattern_compile(&arena, proa_str_c(field->pattern), &pattern, err) < 0)
-        return proa_error_wrap(err, "%s." PROA_FMT ": its pattern", type->name, PROA_ARG(field->member));
-    return 0;
-}
-
-static int check_type(const struct proa_type *type, int depth, struct proa_error *err)
-{
-    if (depth == NESTING_MAX)
-        return proa_fail(err, PROA_EINVAL, "%s: nested too deeply, or within itself", type->name);
-    if (type->fields_count > 64)
-        return proa_fail(err, PROA_EINVAL, "%s: more than 64 members", type->name);
-    for (uint32_t i = 0; i < type->fields_count; i++) {
-        const struct proa_field *field = &type->fields[i];
-
-        for (uint32_t j = 0; j < i; j++)
-            if (proa_str_eq(proa_field_name(field), proa_field_name(&type->fields[j])))
-                return proa_fail(err, PROA_EINVAL, "%s: two members are called \"" PROA_FMT "\"", type->name,
-                                 PROA_ARG(proa_field_name(field)));
-        if (field->has_min && field->has_max && field->min > field->max)
-            return proa_fail(err, PROA_EINVAL, "%s." PROA_FMT ": its minimum is above its maximum", type->name,
-                             PROA_ARG(field->member));
-        PROA_TRY(check_pattern(type, field, err));
-        if (field->kind == PROA_OBJECT)
-            PROA_TRY(check_type(field->type, depth + 1, err));
-        PROA_TRY(check_default(type, field, err));
-    }
-    return 0;
-}
-
-int proa_type_check(const struct proa_type *type, struct proa_error *err)
-{
-    return check_type(type, 0, err);
+    for (uint32_t i = 0; i < type->fields_count; i++)
+        if (!equal_member(&type->fields[i], a, b))
+            return false;
+    return true;
 }

@@ -38,6 +38,7 @@ struct uv_stream {
     int fd;
     uint8_t polled; /* UV_READABLE, UV_WRITABLE */
     bool has_more;  /* the last read filled its buffer */
+    bool was_reset;
     bool closing;
 };
 
@@ -83,6 +84,8 @@ static ptrdiff_t receive(struct uv_stream *stream, char *out, size_t bytes)
         got = recv(stream->fd, out, bytes, 0);
     while (got < 0 && errno == EINTR);
     stream->has_more = got > 0 && (size_t)got == bytes;
+    if (got == 0 && stream->was_reset)
+        return PROA_ECLOSED; /* the kernel told the reset to the sender, and tells it once */
     return got < 0 ? proa_code_from_errno(-errno) : got;
 }
 
@@ -122,6 +125,8 @@ static ptrdiff_t transmit(struct uv_stream *stream, struct iovec *slices, size_t
     while (put < 0 && errno == EINTR);
     if (put < 0 && (errno == EAGAIN || errno == ENOBUFS))
         return 0;
+    if (put < 0 && errno == ECONNRESET)
+        stream->was_reset = true;
     return put < 0 ? proa_code_from_errno(-errno) : put;
 }
 

@@ -175,3 +175,19 @@ void proa_loops_stop(struct proa_loops *loops)
         proa_loop_post(loops->slots[i].loop, &loops->slots[i].stop);
     }
 }
+
+uint32_t proa_loops_held_ms(const struct proa_loops *loops)
+{
+    uint64_t longest = 0;
+
+    for (uint32_t i = 0; i < loops->count; i++) {
+        struct proa_loop *loop = loops->slots[i].loop;
+        proa_mono_ns since = atomic_load_explicit(&loop->busy_since, memory_order_relaxed);
+        proa_mono_ns now = loop->ops->now(loop);
+
+        if (since && now > since && now - since > longest)
+            longest = now - since;
+    }
+    longest /= 1000000;
+    return longest > UINT32_MAX ? UINT32_MAX : (uint32_t)longest;
+}

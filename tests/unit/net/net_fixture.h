@@ -44,7 +44,7 @@ static const struct net_backend net_backends[] = {
 };
 enum { NET_BACKENDS = sizeof net_backends / sizeof net_backends[0] };
 
-static void net_open(struct net *net, const struct net_backend *backend)
+static inline void net_open(struct net *net, const struct net_backend *backend)
 {
     *net = (struct net){.backend = backend, .folder = "/tmp/proa-net-XXXXXX"};
     snprintf(net->listen, sizeof net->listen, "%s", backend->address);
@@ -61,7 +61,7 @@ static void net_open(struct net *net, const struct net_backend *backend)
     }
 }
 
-static void net_close(struct net *net)
+static inline void net_close(struct net *net)
 {
     proa_listener_free(net->listener);
     if (net->sim) {
@@ -72,7 +72,7 @@ static void net_close(struct net *net)
     }
 }
 
-static void net_accepted(void *arg, struct proa_loop *loop, struct proa_stream *stream)
+static inline void net_accepted(void *arg, struct proa_loop *loop, struct proa_stream *stream)
 {
     struct net *net = arg;
 
@@ -84,7 +84,7 @@ static void net_accepted(void *arg, struct proa_loop *loop, struct proa_stream *
         proa_unpark(net->accept_waiter, 0);
 }
 
-static void net_listen(struct net *net)
+static inline void net_listen(struct net *net)
 {
     struct proa_listener_options options = {
         .address = net->listen, .accepted = net_accepted, .arg = net, .free_unix_path = true};
@@ -95,7 +95,7 @@ static void net_listen(struct net *net)
 }
 
 /** In a fiber: a connection, both ends. */
-static void net_pair(struct net *net, struct proa_stream **ret_client, struct proa_stream **ret_server)
+static inline void net_pair(struct net *net, struct proa_stream **ret_client, struct proa_stream **ret_server)
 {
     struct proa_error err = {0};
 
@@ -119,7 +119,7 @@ struct net_body {
     void (*body)(struct net *net);
 };
 
-static int net_fiber(void *arg)
+static inline int net_fiber(void *arg)
 {
     struct net_body *body = arg;
     struct net *net = body->net;

@@ -292,6 +292,45 @@ static void test_watchdog_sees_callbacks(void **state)
     check_told(&told, "callback");
 }
 
+/* One loop is asked from another for how long it has been held up. */
+struct held {
+    _Atomic bool asked;
+    uint32_t held_ms;
+};
+
+static int hold(void *arg)
+{
+    struct held *held = arg;
+
+    for (int i = 0; i < 5000 && !held->asked; i++)
+        usleep(1000);
+    return 0;
+}
+
+static int ask(void *arg)
+{
+    struct held *held = arg;
+
+    for (int i = 0; i < 1000 && held->held_ms < 50; i++) {
+        held->held_ms = proa_loops_held_ms(loops);
+        PROA_TRY(proa_sleep(proa_loops_at(loops, 0), PROA_MS(5)));
+    }
+    held->asked = true;
+    return 0;
+}
+
+static void test_held_ms(void **state)
+{
+    struct held held = {false, 0};
+
+    assert_int_equal(proa_loops_held_ms(loops), 0);
+    assert_int_equal(proa_loop_start_fiber(proa_loops_at(loops, 1), NULL, hold, &held), 0);
+    assert_int_equal(proa_loop_start_fiber(proa_loops_at(loops, 0), NULL, ask, &held), 0);
+    assert_int_equal(proa_loops_run(loops, NULL), 0);
+    assert_in_range(held.held_ms, 50, 4999);
+    assert_int_equal(proa_loops_held_ms(loops), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -301,6 +340,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_stop_from_two_threads, setup, teardown),
         cmocka_unit_test_setup_teardown(test_fibers_call_other_loops, setup, teardown),
         cmocka_unit_test(test_too_many),
+        cmocka_unit_test_setup_teardown(test_held_ms, setup, teardown),
         cmocka_unit_test_setup_teardown(test_watchdog_names_the_fiber, setup, teardown),
         cmocka_unit_test_setup_teardown(test_watchdog_sees_callbacks, setup, teardown),
     };

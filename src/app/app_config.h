@@ -1,0 +1,63 @@
+/** The frame's own configuration. */
+#ifndef PROA_APP_APP_CONFIG_H
+#define PROA_APP_APP_CONFIG_H
+
+#include <proa/config.h>
+#include <proa/log.h>
+#include <proa/server.h>
+
+struct app_http_config {
+    proa_str address;
+    uint16_t port;
+    uint32_t connections;
+    uint32_t requests_in_flight;
+    uint32_t streams;
+    struct proa_quantity head_bytes;
+    uint32_t fields;
+    struct proa_quantity target_bytes;
+    struct proa_quantity body_bytes;
+    uint32_t head_ms;
+    uint32_t body_ms;
+    uint32_t write_stall_ms;
+    uint32_t idle_ms;
+    uint32_t request_ms;
+    struct proa_quantity read_ahead_bytes;
+    uint32_t drain_delay_ms;
+    uint32_t drain_ms;
+    bool access_log;
+    uint32_t slow_ms;
+};
+
+struct app_log_config {
+    proa_str level;
+    enum proa_log_format format;
+};
+
+struct app_process_config {
+    uint64_t open_files;
+    struct proa_quantity address_space_bytes;
+    struct proa_quantity fiber_stack_bytes;
+};
+
+struct app_admin_config {
+    proa_str address;
+};
+
+struct app_config {
+    proa_str config;
+    uint32_t threads;
+    struct app_http_config http;
+    struct app_log_config log;
+    bool metrics;
+    struct app_admin_config admin;
+    struct app_process_config process;
+};
+
+/** The frame's part, with the program's default port (0: 8080) in its description. NULL when memory is out. */
+const struct proa_type *app_config_described(struct proa_arena *arena, uint32_t default_port);
+
+void app_config_limits(const struct app_http_config *http, struct proa_server_limits *ret_limits);
+/** What the server listens on: "0.0.0.0:8080", "[::]:8080", "unix:/run/x.sock". NULL when memory is out. */
+const char *app_config_address(struct proa_arena *arena, const struct app_http_config *http);
+
+#endif

@@ -1,0 +1,134 @@
+/** What the files of the frame share.
+ *
+ *  Phases of a program, moved on loop 0 only and read by the probes of all loops:
+ *
+ *      STARTING -- `start` returned 0 --> SERVING -- SIGTERM, SIGINT --> DRAINING
+ *          +---------------- SIGTERM, SIGINT, `start` failed ---------------^
+ *
+ *  | phase    | /health | /livez | /readyz            | /startupz | other routes          |
+ *  | -------- | ------- | ------ | ------------------ | --------- | --------------------- |
+ *  | STARTING | 503     | 200    | 503                | 503       | 503                   |
+ *  | SERVING  | 200     | 200    | 200 if checks pass | 200       | the program's         |
+ *  | DRAINING | 503     | 200    | 503                | as before | as before, then close |
+ *
+ *  /livez is 503 in every phase once a loop has been held up for LIVEZ_HELD_MS.
+ */
+#ifndef PROA_APP_APP_INTERNAL_H
+#define PROA_APP_APP_INTERNAL_H
+
+#include "app_config.h"
+#include <proa/app.h>
+#include <proa/sync.h>
+#include <stdatomic.h>
+
+enum app_phase { APP_STARTING = 0, APP_SERVING, APP_DRAINING };
+
+enum {
+    LIVEZ_HELD_MS = 10000, /* a loop that is away from its poll for so long makes the process not alive */
+    CUT_GRACE_MS = 5000,   /* for cancelled work to end before the process is ended the hard way */
+    EXIT_FAILURE_CODE = 1,
+    EXIT_USAGE = 2,
+    EXIT_INTERRUPTED = 130,
+};
+
+struct app_check {
+    struct proa_check def;
+    struct proa_app *app;
+    struct proa_gauge_series *gauge; /* NULL without metrics */
+    _Atomic bool passes;             /* written by loop 0, read by the probes */
+    bool was_run;
+    struct app_check *next; /* in the order of adding */
+};
+
+struct proa_app {
+    const struct proa_app_options *options;
+    struct app_config config;
+    struct proa_arena arena;
+    struct proa_log *log;
+    struct proa_kv service; /* the field that every line has */
+    struct proa_logger logger;
+    struct proa_metrics *metrics;
+    struct proa_loops *loops;
+    struct proa_loop *loop; /* 0, where the frame lives */
+    struct proa_watchdog *watchdog;
+    struct proa_counter *stalls;
+    struct proa_router *starting_router; /* the probes, while the program starts */
+    struct proa_router *router;          /* the probes and the program's routes */
+    struct proa_router *admin_router;
+    struct proa_server *server;
+    struct proa_server *admin;
+    _Atomic int phase; /* enum app_phase */
+    _Atomic bool has_started;
+    struct app_check *checks; /* grows only while the program starts, when no probe walks it */
+    struct app_check **checks_end;
+    struct proa_group start_group;
+    struct proa_group checks_group;
+    struct proa_group tasks_group;
+    bool is_in_start;              /* `start` runs: tasks and checks may be added */
+    struct proa_error start_error; /* what it says */
+    int start_result;
+    struct proa_event stop_asked;
+    struct proa_fd_watch *signal_watch;
+    int signal_fd;
+    int stop_signal; /* the first, 0 while there was none */
+    int exit_code;
+};
+
+static inline enum app_phase app_phase(const struct proa_app *app)
+{
+    return (enum app_phase)atomic_load_explicit(&app->phase, memory_order_acquire);
+}
+
+/* command_line.c */
+enum app_command {
+    COMMAND_RUN = 0,
+    COMMAND_HELP,
+    COMMAND_VERSION,
+    COMMAND_PRINT_CONFIG,
+    COMMAND_HEALTH_CHECK,
+};
+/** Reads the command line and the configuration, telling mistakes on standard error, and does what needs no running program.
+ *  @returns COMMAND_RUN or COMMAND_HEALTH_CHECK, or -1 when all is done; *ret_exit_code is then what to exit with. */
+int command_line_read(struct proa_app *app, int argc, char **argv, int *ret_exit_code);
+
+/* health_check.c */
+/** Asks the running instance. @returns 0 when it serves, 1 when not within 3 s, with the reason on standard error. */
+int health_check(const struct app_config *config);
+
+/* process_limits.c */
+/** Applies RLIMIT_NOFILE and RLIMIT_AS, and fits malloc to the latter. Before threads are started. *ret_open_files is less than asked
+ *  for where the hard limit allows no more. */
+PROA_MUST_USE int process_limits_apply(const struct app_process_config *process, uint64_t *ret_open_files,
+                                       struct proa_error *err);
+
+/* probes.c */
+/** Adds the probes to a router; with `metrics` /metrics too. */
+PROA_MUST_USE int probes_add(struct proa_app *app, struct proa_router *router, bool metrics, struct proa_error *err);
+/** Middleware that refuses all but the probes while the program starts. */
+int probes_refuse_others(struct proa_req *req, void *arg);
+
+/* checks.c */
+/** From loop 0: starts the fibers that run the checks. */
+PROA_MUST_USE int checks_start(struct proa_app *app);
+/** Whether all checks pass. From any loop. */
+bool checks_pass(const struct proa_app *app);
+
+/* signals.c */
+/** SIGTERM and SIGINT wait from here on. */
+void signals_hold(void);
+/** Has `app->signal_fd` tell of them; a second SIGINT ends the process at once. Before the loops run; lets what waited come. */
+PROA_MUST_USE int signals_catch(struct proa_app *app, struct proa_error *err);
+/** The first signal that came; 0 when none did. */
+int signals_first(void);
+/** Ends the process with exit code 1 after `ms` whatever its loops do. */
+void signals_limit_exit(uint64_t ms);
+/** Everything as it was before signals_hold. */
+void signals_release(struct proa_app *app);
+
+/* lifecycle.c */
+/** The frame's own fiber on loop 0: from opening the listeners to the last thing before the loops end. `arg` is the app. */
+int lifecycle_run(void *arg);
+/** On loop 0, outside fibers: a signal asked the program to stop. */
+void lifecycle_stop(struct proa_app *app, int signum);
+
+#endif

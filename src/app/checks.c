@@ -1,0 +1,103 @@
+/* Readiness checks: each in a fiber of loop 0, again and again; the probes look at the last results. */
+#include "app_internal.h"
+
+enum { TIMEOUT_MS_DEFAULT = 2000, INTERVAL_MS_DEFAULT = 5000, INTERVAL_MS_FAILING = 1000 };
+
+static void tell(struct app_check *check, bool passes, const struct proa_error *err)
+{
+    const struct proa_logger *logger = &check->app->logger;
+
+    if (check->was_run && passes == check->passes)
+        return;
+    if (!passes)
+        PROA_WARN(logger, "a readiness check fails", proa_kv_c("check", check->def.name),
+                  proa_kv_c("error", err->message[0] ? err->message : proa_code_name(err->code)));
+    else if (check->was_run)
+        PROA_INFO(logger, "a readiness check passes again", proa_kv_c("check", check->def.name));
+}
+
+static void run_once(struct app_check *check)
+{
+    struct proa_loop *loop = check->app->loop;
+    struct proa_error err = {0};
+    struct proa_deadline_scope scope PROA_CLEANUP(proa_deadline_leave) =
+        proa_deadline_enter(loop, proa_loop_now_exact(loop) + PROA_MS(check->def.timeout_ms));
+    int rc = check->def.check(check->def.arg, loop, &err);
+
+    if (rc < 0 && !err.code)
+        proa_fail(&err, rc, "%s", rc == PROA_ETIMEDOUT ? "no answer in time" : proa_code_name(rc));
+    if (app_phase(check->app) == APP_DRAINING && rc == PROA_ECANCELED)
+        return;
+    tell(check, rc >= 0, &err);
+    check->passes = rc >= 0;
+    check->was_run = true;
+    if (check->gauge)
+        proa_gauge_set(check->gauge, rc >= 0);
+}
+
+static int run_check(void *arg)
+{
+    struct app_check *check = arg;
+
+    for (;;) {
+        uint32_t interval_ms;
+
+        run_once(check);
+        interval_ms = check->def.interval_ms;
+        if (!check->passes && interval_ms > INTERVAL_MS_FAILING)
+            interval_ms = INTERVAL_MS_FAILING;
+        if (proa_sleep(check->app->loop, PROA_MS(interval_ms)) < 0)
+            return 0;
+    }
+}
+
+int checks_start(struct proa_app *app)
+{
+    for (struct app_check *check = app->checks; check; check = check->next)
+        PROA_TRY(proa_group_start(&app->checks_group, &(struct proa_fiber_options){.name = "readiness check"},
+                                  run_check, check));
+    return 0;
+}
+
+bool checks_pass(const struct proa_app *app)
+{
+    for (const struct app_check *check = app->checks; check; check = check->next)
+        if (!check->passes)
+            return false;
+    return true;
+}
+
+static struct proa_gauge_series *gauge_of(struct proa_app *app, const char *name)
+{
+    struct proa_gauge *gauge;
+    proa_str label = proa_str_c(name);
+
+    if (!app->metrics ||
+        proa_gauge_new(app->metrics,
+                       &(struct proa_metric_options){
+                           .name = "readiness_check", .help = "Whether a dependency is there", .labels = {"name"}},
+                       &gauge, NULL) < 0)
+        return NULL;
+    return proa_gauge_with(gauge, &label);
+}
+
+int proa_app_add_check(struct proa_app *app, const struct proa_check *def)
+{
+    struct app_check *check;
+
+    if (!app->is_in_start || !def->name || !def->check)
+        return PROA_EINVAL;
+    check = proa_arena_new(&app->arena, struct app_check);
+    if (!check)
+        return PROA_ENOMEM;
+    check->def = *def;
+    check->app = app;
+    check->gauge = gauge_of(app, def->name);
+    if (!check->def.timeout_ms)
+        check->def.timeout_ms = TIMEOUT_MS_DEFAULT;
+    if (!check->def.interval_ms)
+        check->def.interval_ms = INTERVAL_MS_DEFAULT;
+    *app->checks_end = check;
+    app->checks_end = &check->next;
+    return 0;
+}

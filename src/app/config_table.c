@@ -1,0 +1,168 @@
+/* The table of settings, and finding settings by name. */
+#include "config_table.h"
+
+#include <ctype.h>
+
+struct builder {
+    struct proa_arena *arena;
+    struct config_leaf *leaves; /* NULL while they are only counted */
+    size_t count;
+    struct proa_error *err;
+};
+
+static char *renamed(struct proa_arena *arena, const char *path, bool is_env)
+{
+    char *out = proa_arena_cstr(arena, proa_str_c(path));
+
+    for (char *c = out; c && *c; c++) {
+        if (is_env)
+            *c = *c == '.' || *c == '-' ? '_' : (char)toupper((unsigned char)*c);
+        else if (*c == '_')
+            *c = '-';
+    }
+    return out;
+}
+
+static int add_leaf(struct builder *builder, const struct proa_field *field, void *struct_ptr, proa_str path)
+{
+    struct config_leaf *leaf;
+
+    if (!builder->leaves) {
+        builder->count++;
+        return 0;
+    }
+    leaf = &builder->leaves[builder->count++];
+    leaf->field = field;
+    leaf->struct_ptr = struct_ptr;
+    leaf->path = path.ptr;
+    leaf->flag = field->flag ? field->flag : renamed(builder->arena, path.ptr, false);
+    leaf->env = field->env ? field->env : renamed(builder->arena, path.ptr, true);
+    return leaf->flag && leaf->env ? 0 : proa_fail(builder->err, PROA_ENOMEM, "memory is out");
+}
+
+static int add_type(struct builder *builder, const struct proa_type *type, void *value, const char *prefix, int depth)
+{
+    for (uint32_t i = 0; i < type->fields_count; i++) {
+        const struct proa_field *field = &type->fields[i];
+        proa_str path = proa_arena_printf(builder->arena, "%s%s" PROA_FMT, prefix, *prefix ? "." : "",
+                                          PROA_ARG(proa_field_name(field)));
+
+        if (!path.ptr)
+            return proa_fail(builder->err, PROA_ENOMEM, "memory is out");
+        if (field->kind != PROA_OBJECT || field->container != PROA_SINGLE || field->optional) {
+            PROA_TRY(add_leaf(builder, field, value, path));
+            continue;
+        }
+        if (depth == CONFIG_DEPTH_MAX)
+            return proa_fail(builder->err, PROA_EINVAL, "configuration %s is nested too deeply", path.ptr);
+        PROA_TRY(add_type(builder, field->type, (char *)value + field->offset, path.ptr, depth + 1));
+    }
+    return 0;
+}
+
+static int add_parts(struct builder *builder, const struct proa_config_part *parts, size_t count)
+{
+    builder->count = 0;
+    for (size_t i = 0; i < count; i++)
+        PROA_TRY(add_type(builder, parts[i].type, parts[i].value, "", 0));
+    return 0;
+}
+
+static int check_names(const struct config_table *table, struct proa_error *err)
+{
+    for (size_t i = 0; i < table->count; i++)
+        for (size_t j = 0; j < i; j++) {
+            const struct config_leaf *a = &table->leaves[i], *b = &table->leaves[j];
+
+            if (strcmp(a->path, b->path) == 0 || strcmp(a->flag, b->flag) == 0 || strcmp(a->env, b->env) == 0)
+                return proa_fail(err, PROA_EINVAL, "configuration %s and %s have a name in common", b->path, a->path);
+        }
+    return 0;
+}
+
+int config_table_make(struct proa_arena *arena, const struct proa_config_part *parts, size_t count,
+                      struct config_table *ret_table, struct proa_error *err)
+{
+    struct builder builder = {.arena = arena, .err = err};
+    struct config_table table;
+
+    PROA_TRY(add_parts(&builder, parts, count));
+    table.leaves = proa_arena_calloc(arena, builder.count + 1, sizeof *table.leaves);
+    if (!table.leaves)
+        return proa_fail(err, PROA_ENOMEM, "memory is out");
+    builder.leaves = table.leaves;
+    PROA_TRY(add_parts(&builder, parts, count));
+    table.count = builder.count;
+    PROA_TRY(check_names(&table, err));
+    *ret_table = table;
+    return 0;
+}
+
+struct config_leaf *config_by_path(const struct config_table *table, proa_str path)
+{
+    for (size_t i = 0; i < table->count; i++)
+        if (proa_str_eq_c(path, table->leaves[i].path))
+            return &table->leaves[i];
+    return NULL;
+}
+
+struct config_leaf *config_by_flag(const struct config_table *table, proa_str flag)
+{
+    for (size_t i = 0; i < table->count; i++)
+        if (proa_str_eq_c(flag, table->leaves[i].flag))
+            return &table->leaves[i];
+    return NULL;
+}
+
+bool config_is_switch(const struct config_leaf *leaf)
+{
+    return leaf->field->kind == PROA_BOOLEAN && leaf->field->container == PROA_SINGLE;
+}
+
+enum { NAME_MAX_BYTES = 120 };
+
+/* Edit distance (Levenshtein) of two short names. */
+static size_t distance(proa_str a, proa_str b)
+{
+    size_t row[NAME_MAX_BYTES + 1];
+
+    if (a.len > NAME_MAX_BYTES || b.len > NAME_MAX_BYTES)
+        return SIZE_MAX;
+    for (size_t j = 0; j <= b.len; j++)
+        row[j] = j;
+    for (size_t i = 1; i <= a.len; i++) {
+        size_t diagonal = row[0];
+
+        row[0] = i;
+        for (size_t j = 1; j <= b.len; j++) {
+            size_t above = row[j];
+            size_t best = diagonal + (a.ptr[i - 1] != b.ptr[j - 1]);
+
+            if (above + 1 < best)
+                best = above + 1;
+            if (row[j - 1] + 1 < best)
+                best = row[j - 1] + 1;
+            diagonal = above;
+            row[j] = best;
+        }
+    }
+    return row[b.len];
+}
+
+const struct config_leaf *config_nearest(const struct config_table *table, bool by_flag, proa_str name)
+{
+    /* Farther than a third of the name is another name, not a typing error. */
+    size_t best = name.len / 3 + 2;
+    const struct config_leaf *nearest = NULL;
+
+    for (size_t i = 0; i < table->count; i++) {
+        const struct config_leaf *leaf = &table->leaves[i];
+        size_t d = distance(name, proa_str_c(by_flag ? leaf->flag : leaf->path));
+
+        if (d < best) {
+            best = d;
+            nearest = leaf;
+        }
+    }
+    return nearest;
+}

@@ -1,0 +1,211 @@
+/* The life of a program, in the frame's fiber on loop 0: open the listeners, start, serve, drain, stop. */
+#include "app_internal.h"
+
+#include <proa/stream.h>
+#include <signal.h>
+
+/* Probes may still be asked when nothing else is to be waited for. */
+enum { BRIEF_DRAIN_MS = 500 };
+
+static int open_server(struct proa_app *app, const char *address, const struct proa_router *router, bool is_admin,
+                       struct proa_server **ret_server, struct proa_error *err)
+{
+    const struct app_http_config *http = &app->config.http;
+    struct proa_server_options options = {.loops = app->loops,
+                                          .address = address,
+                                          .router = router,
+                                          .state = app->options->state,
+                                          .metrics = is_admin ? NULL : app->metrics,
+                                          .logger = &app->logger,
+                                          .access_log_all = http->access_log,
+                                          .slow_ms = http->slow_ms};
+    char bound[PROA_ADDRESS_MAX];
+
+    if (!address)
+        return proa_fail(err, PROA_ENOMEM, "memory is out");
+    app_config_limits(http, &options.limits);
+    if (proa_server_start(&options, ret_server, err) < 0)
+        return proa_error_wrap(err, "listening on %s", address);
+    proa_server_address(*ret_server, bound);
+    PROA_INFO(&app->logger, "listening", proa_kv_c("address", bound),
+              proa_kv_c("listener", is_admin ? "admin" : "http"));
+    return 0;
+}
+
+static int open_servers(struct proa_app *app, struct proa_error *err)
+{
+    if (app->admin_router)
+        PROA_TRY(open_server(app, app->config.admin.address.ptr, app->admin_router, true, &app->admin, err));
+    return open_server(app, app_config_address(&app->arena, &app->config.http), app->starting_router, false,
+                       &app->server, err);
+}
+
+static int call_start(void *arg)
+{
+    struct proa_app *app = arg;
+
+    app->start_result = app->options->start(app, app->options->state, &app->start_error);
+    return 0;
+}
+
+/* In a fiber of its own, so that a signal can cancel it. */
+static int run_start(struct proa_app *app, struct proa_error *err)
+{
+    int rc;
+
+    if (!app->options->start || app->stop_signal)
+        return 0;
+    proa_group_init(&app->start_group, app->loop);
+    app->is_in_start = true;
+    rc = proa_group_start(&app->start_group, &(struct proa_fiber_options){.name = "start"}, call_start, app);
+    proa_ignore(proa_group_wait(&app->start_group)); /* what `start` returned is in start_result */
+    app->is_in_start = false;
+    if (rc < 0)
+        return proa_fail(err, rc, "memory is out");
+    if (app->start_result < 0) {
+        if (!app->start_error.code)
+            proa_fail(&app->start_error, app->start_result, "%s", proa_code_name(app->start_result));
+        *err = app->start_error;
+    }
+    return app->start_result;
+}
+
+static int serve(struct proa_app *app, struct proa_error *err)
+{
+    int starting = APP_STARTING;
+    int rc = proa_server_set_router(app->server, app->router);
+
+    if (rc == 0)
+        rc = checks_start(app);
+    if (rc < 0)
+        return proa_fail(err, rc, "memory is out");
+    atomic_store(&app->has_started, true);
+    if (atomic_compare_exchange_strong(&app->phase, &starting, APP_SERVING))
+        PROA_INFO(&app->logger, "ready", proa_kv_u64("loops", proa_loops_count(app->loops)));
+    proa_ignore(proa_event_wait(&app->stop_asked)); /* nothing cancels this fiber */
+    return 0;
+}
+
+static void count_cut(struct proa_app *app)
+{
+    struct proa_counter *hits;
+    proa_str label = PROA_STR("drain_ms");
+
+    PROA_WARN(&app->logger, "the drain's time is over: what was left is cut",
+              proa_kv_u64("drain_ms", app->config.http.drain_ms));
+    if (proa_counter_new(app->metrics,
+                         &(struct proa_metric_options){.name = "http_server_limit_hits",
+                                                       .help = "Times a limit was reached",
+                                                       .labels = {"limit"}},
+                         &hits, NULL) == 0)
+        proa_counter_add(proa_counter_with(hits, &label), 0, 1);
+}
+
+/* @returns false when something had to be cut. */
+static bool drain(struct proa_app *app)
+{
+    const struct app_http_config *http = &app->config.http;
+    bool has_served = atomic_load(&app->has_started);
+    uint32_t delay_ms = has_served && app->stop_signal == SIGTERM ? http->drain_delay_ms : 0;
+    uint32_t drain_ms = has_served ? http->drain_ms : BRIEF_DRAIN_MS;
+    int rc = 0;
+
+    signals_limit_exit((uint64_t)delay_ms + drain_ms + CUT_GRACE_MS);
+    if (app->server)
+        rc = proa_server_drain(app->server, delay_ms, drain_ms);
+    if (rc < 0 && has_served)
+        count_cut(app);
+    return rc == 0 || !has_served;
+}
+
+static void end_background(struct proa_app *app)
+{
+    proa_group_cancel(&app->checks_group, PROA_ECANCELED);
+    proa_group_cancel(&app->tasks_group, PROA_ECANCELED);
+    proa_ignore(proa_group_wait(&app->checks_group));
+    proa_ignore(proa_group_wait(&app->tasks_group));
+}
+
+static int live(struct proa_app *app)
+{
+    struct proa_error err = {.arena = &app->arena};
+    bool is_clean = true;
+    int rc;
+
+    proa_group_init(&app->checks_group, app->loop);
+    proa_group_init(&app->tasks_group, app->loop);
+    rc = open_servers(app, &err);
+    if (rc == 0)
+        rc = run_start(app, &err);
+    if (rc == 0 && !app->stop_signal)
+        rc = serve(app, &err);
+    if (rc < 0 && !app->stop_signal) {
+        /* Asked to stop, `start` gives up with an error, which is none. */
+        is_clean = false;
+        proa_log_failure(&app->logger, PROA_LOG_ERROR, "cannot start", &err);
+    }
+    atomic_store(&app->phase, APP_DRAINING);
+    is_clean = drain(app) && is_clean;
+    end_background(app);
+    if (app->options->stop)
+        app->options->stop(app, app->options->state);
+    if (app->admin)
+        proa_ignore(proa_server_drain(app->admin, 0, BRIEF_DRAIN_MS)); /* nobody waits for more than a probe here */
+    PROA_INFO(&app->logger, "stopped", proa_kv_bool("clean", is_clean));
+    return is_clean ? 0 : EXIT_FAILURE_CODE;
+}
+
+int lifecycle_run(void *arg)
+{
+    struct proa_app *app = arg;
+
+    app->exit_code = live(app);
+    proa_loops_stop(app->loops);
+    return 0;
+}
+
+void lifecycle_stop(struct proa_app *app, int signum)
+{
+    const char *name = signum == SIGINT ? "SIGINT" : "SIGTERM";
+
+    if (app->stop_signal)
+        return;
+    app->stop_signal = signum;
+    atomic_store(&app->phase, APP_DRAINING);
+    PROA_INFO(&app->logger, "stopping", proa_kv_c("signal", name));
+    if (app->is_in_start)
+        proa_group_cancel(&app->start_group, PROA_ECANCELED);
+    proa_event_set(&app->stop_asked);
+}
+
+/* Background fibers of the program. */
+struct task {
+    struct proa_app *app;
+    const char *name;
+    proa_fiber_fn *fn;
+    void *arg;
+};
+
+static int run_task(void *arg)
+{
+    const struct task *task = arg;
+    int rc = task->fn(task->arg);
+
+    if (rc < 0 && app_phase(task->app) != APP_DRAINING)
+        PROA_ERROR(&task->app->logger, "a task ended with an error", proa_kv_c("task", task->name),
+                   proa_kv_c("error", proa_code_name(rc)));
+    return 0;
+}
+
+int proa_app_start_task(struct proa_app *app, const char *name, proa_fiber_fn *fn, void *arg)
+{
+    struct task *task;
+
+    if (!app->is_in_start)
+        return PROA_EINVAL;
+    task = proa_arena_new(&app->arena, struct task);
+    if (!task)
+        return PROA_ENOMEM;
+    *task = (struct task){app, name, fn, arg};
+    return proa_group_start(&app->tasks_group, &(struct proa_fiber_options){.name = name}, run_task, task);
+}

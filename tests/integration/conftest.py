@@ -1,5 +1,4 @@
 """Fixtures: programs that are ended and checked, databases of both kinds."""
-import os
 import sys
 import uuid
 from pathlib import Path
@@ -9,8 +8,6 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 sys.dont_write_bytecode = True
 from support import BUILD, Program, postgres_module, program_path  # noqa: E402
-
-os.environ.setdefault("ASAN_OPTIONS", "detect_stack_use_after_return=0")
 
 
 @pytest.fixture

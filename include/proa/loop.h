@@ -73,6 +73,26 @@ uint32_t proa_loop_index(const struct proa_loop *loop);
 /** Blocks for arenas that live on this loop. */
 struct proa_block_pool *proa_loop_blocks(struct proa_loop *loop);
 
+/** What a loop has done and holds, as of the end of its last turn. */
+struct proa_loop_stats {
+    uint64_t turns;
+    uint64_t blocking;           /**< calls of proa_blocking ever */
+    uint32_t blocking_in_flight; /**< those that wait for a thread of the pool or run in one */
+    uint32_t fibers;             /**< living */
+    uint32_t fibers_peak;
+    uint32_t stacks_kept; /**< unused, for reuse */
+    uint32_t timers;      /**< armed */
+    size_t stack_bytes;   /**< size of a fiber's stack */
+    /** The deepest use of any fiber's stack so far, in bytes (page granularity). Measured at the end of the first turn
+     *  after each call; 0 before the first. */
+    size_t stack_peak_bytes;
+};
+/** From any thread. */
+void proa_loop_read_stats(struct proa_loop *loop, struct proa_loop_stats *ret_stats);
+/** Calls `late` on the loop's thread in every turn in which a timer is due, with how late the earliest of them fires:
+ *  the loop's lag. NULL: no more. Before the loop runs, or from its thread. */
+void proa_loop_on_lag(struct proa_loop *loop, void (*late)(void *arg, uint64_t lag_ns), void *arg);
+
 /** Work given to a loop. Embedded in its owner, which keeps it alive until `run` was called;
  *  posted again only after that. */
 struct proa_task {

@@ -82,6 +82,16 @@ uint64_t proa_histogram_count(const struct proa_histogram_series *series, double
 /** For the time stamps of exemplars; NULL: the system's clock. Before the first scrape. */
 void proa_metrics_set_clock(struct proa_metrics *metrics, proa_time_ns (*wall)(void *arg), void *arg);
 
+/** The process as Prometheus' clients show it: process_cpu_seconds_total, process_resident_memory_bytes,
+ *  process_virtual_memory_bytes, process_virtual_memory_max_bytes, process_start_time_seconds, process_open_fds,
+ *  process_max_fds, process_threads. Once a registry. */
+PROA_MUST_USE int proa_metrics_add_process(struct proa_metrics *metrics, struct proa_error *err);
+struct proa_loops;
+/** Each loop's fibers, stacks, timers, turns, blocking calls and lag, as proa_… with the label `loop`. Before the loops
+ *  run; they must live as long as the registry is written, and the registry as long as they run. Once a set of loops. */
+PROA_MUST_USE int proa_metrics_add_loops(struct proa_metrics *metrics, struct proa_loops *loops,
+                                         struct proa_error *err);
+
 /** Called at each scrape before writing, to set gauges from facts (process_*, pools). Not under the lock. */
 PROA_MUST_USE int proa_metrics_on_scrape(struct proa_metrics *metrics, void (*fn)(void *arg), void *arg);
 

@@ -49,6 +49,11 @@ PROA_MUST_USE int proa_server_start(const struct proa_server_options *options, s
                                     struct proa_error *err);
 void proa_server_address(const struct proa_server *server, char *out);
 
+/** Serves another router from now on, as when a program has started. From a fiber of loop 0; may suspend until every loop has changed
+ *  over. Requests under way go on with the old router, which outlives the server too. The new one must begin with the routes of the old
+ *  one in the same order (the probes, say): their metric series go on. @returns 0, or PROA_ENOMEM (some loops may then keep the old). */
+PROA_MUST_USE int proa_server_set_router(struct proa_server *server, const struct proa_router *router);
+
 /** Drain, from a fiber of loop 0; may suspend. The listener stays open for `delay_ms` (readiness should be false already) while
  *  answers carry Connection: close; then it is emptied and closed, idle connections are closed, in-flight requests finish
  *  within `drain_ms`, after which they are cancelled. @returns 0 when all ended by themselves, PROA_ETIMEDOUT when some were cut. */

@@ -20,6 +20,16 @@ static const char *kind_text(const struct proa_field *field)
     }
 }
 
+/* Text without its quotes. */
+static void help_default(struct proa_buf *out, proa_str json)
+{
+    bool is_text = json.len > 2 && json.ptr[0] == '"';
+
+    if (is_text)
+        json = proa_str_slice(json, 1, json.len - 1);
+    proa_buf_printf(out, " Default: " PROA_FMT ".", PROA_ARG(json));
+}
+
 static void help_leaf(struct proa_buf *out, const struct config_leaf *leaf)
 {
     const struct proa_field *field = leaf->field;
@@ -28,14 +38,20 @@ static void help_leaf(struct proa_buf *out, const struct config_leaf *leaf)
         proa_buf_printf(out, "  --%s, --no-%s", leaf->flag, leaf->flag);
     else
         proa_buf_printf(out, "  --%s <%s>", leaf->flag, kind_text(field));
-    proa_buf_printf(out, "   [%s%s]\n      ", leaf->env, field->secret ? ", or _FILE with a path" : "");
+    proa_buf_printf(out, "   [%s", leaf->env);
+    if (field->secret)
+        proa_buf_printf(out, ", or %s_FILE with a path", leaf->env);
+    proa_buf_add_c(out, "]\n");
+    if (!field->doc && !field->default_json && field->optional && field->kind != PROA_ENUMERATION)
+        return;
+    proa_buf_add_c(out, "      ");
     if (field->doc)
         proa_buf_printf(out, " %s.", field->doc);
     for (uint32_t i = 0; field->kind == PROA_ENUMERATION && i < field->names->count; i++)
         proa_buf_printf(out, "%s" PROA_FMT "%s", i ? ", " : " One of ", PROA_ARG(field->names->values[i].name),
                         i + 1 == field->names->count ? "." : "");
     if (field->default_json)
-        proa_buf_printf(out, " Default: %s.", field->default_json);
+        help_default(out, proa_str_c(field->default_json));
     else if (!field->optional)
         proa_buf_add_c(out, " Required.");
     proa_buf_add_char(out, '\n');

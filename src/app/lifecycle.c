@@ -4,11 +4,10 @@
 #include <proa/stream.h>
 #include <signal.h>
 
-int proa_server_set_router(struct proa_server *server, const struct proa_router *router); /* TODO: server.h */
 /* Probes may still be asked when nothing else is to be waited for. */
 enum { BRIEF_DRAIN_MS = 500 };
 
-static int open_server(struct proa_app *app, const char *address, const struct proa_router *router, const char *name,
+static int open_server(struct proa_app *app, const char *address, const struct proa_router *router, bool is_admin,
                        struct proa_server **ret_server, struct proa_error *err)
 {
     const struct app_http_config *http = &app->config.http;
@@ -16,8 +15,8 @@ static int open_server(struct proa_app *app, const char *address, const struct p
                                           .address = address,
                                           .router = router,
                                           .state = app->options->state,
-                                          .metrics = app->metrics,
-                                          .logger = &app->logger,
+                                          .metrics = is_admin ? NULL : app->metrics,
+                                          .logger = &app->http_logger,
                                           .access_log_all = http->access_log,
                                           .slow_ms = http->slow_ms};
     char bound[PROA_ADDRESS_MAX];
@@ -28,15 +27,16 @@ static int open_server(struct proa_app *app, const char *address, const struct p
     if (proa_server_start(&options, ret_server, err) < 0)
         return proa_error_wrap(err, "listening on %s", address);
     proa_server_address(*ret_server, bound);
-    PROA_INFO(&app->logger, "listening", proa_kv_c("address", bound), proa_kv_c("listener", name));
+    PROA_INFO(&app->logger, "listening", proa_kv_c("address", bound),
+              proa_kv_c("listener", is_admin ? "admin" : "http"));
     return 0;
 }
 
 static int open_servers(struct proa_app *app, struct proa_error *err)
 {
     if (app->admin_router)
-        PROA_TRY(open_server(app, app->config.admin.address.ptr, app->admin_router, "admin", &app->admin, err));
-    return open_server(app, app_config_address(&app->arena, &app->config.http), app->starting_router, "http",
+        PROA_TRY(open_server(app, app->config.admin.address.ptr, app->admin_router, true, &app->admin, err));
+    return open_server(app, app_config_address(&app->arena, &app->config.http), app->starting_router, false,
                        &app->server, err);
 }
 

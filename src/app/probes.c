@@ -1,18 +1,34 @@
 /* /health, /livez, /readyz, /startupz and /metrics. The table of what each says when is in app_internal.h. */
 #include "app_internal.h"
 
+#include <proa/json.h>
+
 static struct proa_app *app_of(const struct proa_req *req)
 {
     return proa_req_route_arg(req);
 }
 
+/* Written here, since the document of a 503 made from an error keeps its reason from clients, and here the reason is for them. */
 static int not_now(struct proa_req *req, const char *why)
 {
-    struct proa_error *err = proa_req_error(req);
+    struct proa_buf *body = proa_reply_body(req);
+    struct proa_json_writer json;
 
-    if (err)
-        err->retry_after_s = 1;
-    return proa_fail(err, PROA_EUNAVAILABLE, "%s", why);
+    if (!body)
+        return PROA_ENOMEM;
+    proa_json_writer_init(&json, body);
+    proa_json_object(&json);
+    proa_json_key(&json, PROA_STR("title"));
+    proa_json_text(&json, PROA_STR("Service Unavailable"));
+    proa_json_key(&json, PROA_STR("status"));
+    proa_json_u64(&json, 503);
+    proa_json_key(&json, PROA_STR("detail"));
+    proa_json_text(&json, proa_str_c(why));
+    proa_json_key(&json, PROA_STR("instance"));
+    proa_json_text(&json, proa_req_path(req));
+    proa_json_object_end(&json);
+    PROA_TRY(proa_reply_header(req, "Retry-After", PROA_STR("1")));
+    return proa_reply_buffer(req, 503, "application/problem+json");
 }
 
 /* NULL while the program serves. */

@@ -39,6 +39,8 @@ int proa_blocking(struct proa_loop *loop, void (*fn)(void *arg), void *arg, void
     PROA_TRY(proa_fiber_check(loop));
     proa_waiter_init(&work.waiter, loop);
     PROA_TRY(loop->ops->blocking(loop, &work));
+    loop->blocking++;
+    loop->blocking_in_flight++;
     rc = proa_park(&work.waiter);
     if (rc < 0 && !work.finished) {
         bool dropped = move(&work, WORK_DROPPED);
@@ -50,6 +52,7 @@ int proa_blocking(struct proa_loop *loop, void (*fn)(void *arg), void *arg, void
             interrupt(arg);
         park_uninterruptible(&work.waiter);
     }
+    loop->blocking_in_flight--;
     if (ret_ran)
         *ret_ran = atomic_load(&work.phase) == WORK_RUNNING;
     return rc;

@@ -561,6 +561,26 @@ size_t proa_fiber_stack_used(const struct proa_fiber *fiber)
     return fiber->stack_bytes - untouched * page;
 }
 
+size_t fibers_stack_peak(const struct proa_loop *loop)
+{
+    enum { STACKS_MAX = 256 }; /* looked at: each is a system call */
+    size_t peak = 0, looked_at = 0;
+
+    for (const struct proa_list *node = loop->free_fibers.next;
+         node != &loop->free_fibers && looked_at < STACKS_MAX / 2; node = node->next, looked_at++) {
+        size_t used = proa_fiber_stack_used(PROA_CONTAINER(node, struct proa_fiber, node));
+
+        peak = used > peak ? used : peak;
+    }
+    for (const struct proa_list *node = loop->fibers.next; node != &loop->fibers && looked_at < STACKS_MAX;
+         node = node->next, looked_at++) {
+        size_t used = proa_fiber_stack_used(PROA_CONTAINER(node, struct proa_fiber, all_node));
+
+        peak = used > peak ? used : peak;
+    }
+    return peak;
+}
+
 uint32_t proa_loop_fibers(const struct proa_loop *loop, uint32_t *ret_peak)
 {
     if (ret_peak)

@@ -175,6 +175,51 @@ static void give_up_thread(struct proa_loop *loop)
     atomic_store_explicit(&loop->busy_since, 0, memory_order_relaxed);
 }
 
+static void write_stats(struct proa_loop *loop)
+{
+    struct loop_stats *stats = &loop->stats;
+
+    atomic_store_explicit(&stats->turns, ++loop->turns, memory_order_relaxed);
+    atomic_store_explicit(&stats->blocking, loop->blocking, memory_order_relaxed);
+    atomic_store_explicit(&stats->blocking_in_flight, loop->blocking_in_flight, memory_order_relaxed);
+    atomic_store_explicit(&stats->fibers, loop->fibers_count, memory_order_relaxed);
+    atomic_store_explicit(&stats->fibers_peak, loop->fibers_peak, memory_order_relaxed);
+    atomic_store_explicit(&stats->stacks_kept, loop->free_fibers_count, memory_order_relaxed);
+    atomic_store_explicit(&stats->timers, loop->timers.len, memory_order_relaxed);
+    if (PROA_UNLIKELY(atomic_load_explicit(&stats->measures_stacks, memory_order_relaxed))) {
+        size_t peak = fibers_stack_peak(loop);
+
+        atomic_store_explicit(&stats->measures_stacks, false, memory_order_relaxed);
+        if (peak > atomic_load_explicit(&stats->stack_peak_bytes, memory_order_relaxed))
+            atomic_store_explicit(&stats->stack_peak_bytes, peak, memory_order_relaxed);
+    }
+}
+
+void proa_loop_read_stats(struct proa_loop *loop, struct proa_loop_stats *ret_stats)
+{
+    struct loop_stats *stats = &loop->stats;
+
+    *ret_stats = (struct proa_loop_stats){
+        .turns = atomic_load_explicit(&stats->turns, memory_order_relaxed),
+        .blocking = atomic_load_explicit(&stats->blocking, memory_order_relaxed),
+        .blocking_in_flight = atomic_load_explicit(&stats->blocking_in_flight, memory_order_relaxed),
+        .fibers = atomic_load_explicit(&stats->fibers, memory_order_relaxed),
+        .fibers_peak = atomic_load_explicit(&stats->fibers_peak, memory_order_relaxed),
+        .stacks_kept = atomic_load_explicit(&stats->stacks_kept, memory_order_relaxed),
+        .timers = atomic_load_explicit(&stats->timers, memory_order_relaxed),
+        .stack_bytes = loop->options.fiber_stack_bytes,
+        .stack_peak_bytes = atomic_load_explicit(&stats->stack_peak_bytes, memory_order_relaxed),
+    };
+    atomic_store_explicit(&stats->measures_stacks, true, memory_order_relaxed);
+}
+
+void proa_loop_on_lag(struct proa_loop *loop, void (*late)(void *arg, uint64_t lag_ns), void *arg)
+{
+    loop_assert_here(loop);
+    loop->late = late;
+    loop->late_arg = arg;
+}
+
 /* @returns false when nothing can happen any more. */
 static bool loop_turn(struct proa_loop *loop, bool may_wait)
 {
@@ -182,6 +227,7 @@ static bool loop_turn(struct proa_loop *loop, bool may_wait)
 
     (void)loop_now(loop);
     run_what_is_ready(loop);
+    write_stats(loop);
     if (!is_alive(loop))
         return false;
     if (may_wait && loop->stopping)

@@ -30,6 +30,19 @@ struct proa_timer_heap {
     uint64_t order;
 };
 
+/* Of proa_loop_read_stats: written at the end of a turn, read by any thread. */
+struct loop_stats {
+    _Atomic uint64_t turns;
+    _Atomic uint64_t blocking;
+    _Atomic uint32_t blocking_in_flight;
+    _Atomic uint32_t fibers;
+    _Atomic uint32_t fibers_peak;
+    _Atomic uint32_t stacks_kept;
+    _Atomic uint32_t timers;
+    _Atomic size_t stack_peak_bytes;
+    _Atomic bool measures_stacks; /* asked for by a reader */
+};
+
 struct proa_loop {
     const struct proa_backend_ops *ops;
     void *backend;       /* of the implementation */
@@ -63,6 +76,13 @@ struct proa_loop {
 
     struct proa_block_pool blocks;
     struct proa_prng prng;
+
+    uint64_t turns;
+    uint64_t blocking;
+    uint32_t blocking_in_flight;
+    void (*late)(void *arg, uint64_t lag_ns);
+    void *late_arg;
+    struct loop_stats stats;
 
     /* Shared with the watchdog's thread, which only reads. */
     _Atomic uint64_t busy_since;        /* when this turn began, 0 while the loop waits */
@@ -135,6 +155,8 @@ void fibers_run_ready(struct proa_loop *loop);
 /** Makes those that yielded in the last turn ready. */
 void fibers_ready_yielded(struct proa_loop *loop);
 void fibers_free_stacks(struct proa_loop *loop);
+/** The deepest use of a stack that is there. */
+size_t fibers_stack_peak(const struct proa_loop *loop);
 /** Suspends until unparked whatever the deadline and cancellation say. */
 void park_uninterruptible(struct proa_waiter *waiter);
 /** For calls that may suspend and this time need not: 0, or why the running fiber must stop. Reads

@@ -105,6 +105,8 @@ void timers_fire(struct proa_loop *loop)
      * the loop. */
     uint64_t newest = loop->timers.order;
 
+    if (loop->late && loop->timers.len && loop->timers.items[1]->at <= loop_now(loop))
+        loop->late(loop->late_arg, loop_now(loop) - loop->timers.items[1]->at);
     while (loop->timers.len && loop->timers.items[1]->at <= loop_now(loop) && loop->timers.items[1]->order < newest) {
         struct proa_timer *timer = loop->timers.items[1];
 

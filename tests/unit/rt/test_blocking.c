@@ -167,12 +167,42 @@ static void test_end_and_cancel_race(void **state)
     run(race, NULL);
 }
 
+static int is_counted(void *arg)
+{
+    struct job job = {0};
+    struct proa_loop_stats stats = {0};
+    struct proa_group group;
+
+    proa_group_init(&group, loop);
+    assert_int_equal(proa_group_start(&group, NULL, run_job, &job), 0);
+    /* Read by the loop's own fiber: as of the turn before. */
+    for (int i = 0; i < 5000 && stats.blocking_in_flight == 0; i++) {
+        assert_int_equal(proa_sleep(loop, PROA_MS(1)), 0);
+        proa_loop_read_stats(loop, &stats);
+    }
+    assert_int_equal(stats.blocking_in_flight, 1);
+    assert_int_equal(stats.blocking, 1);
+    job.may_end = true;
+    return proa_group_wait(&group);
+}
+
+static void test_calls_are_counted(void **state)
+{
+    struct proa_loop_stats stats;
+
+    run(is_counted, NULL);
+    proa_loop_read_stats(loop, &stats);
+    assert_int_equal(stats.blocking_in_flight, 0);
+    assert_int_equal(stats.blocking, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_runs_in_another_thread, setup, teardown),
         cmocka_unit_test_setup_teardown(test_deadline_interrupts_and_waits, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cancel_drops_what_waits_and_interrupts_what_runs, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_calls_are_counted, setup, teardown),
         cmocka_unit_test_setup_teardown(test_end_and_cancel_race, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -197,6 +197,78 @@ static void test_a_flush_that_asks_for_itself_does_not_hold_the_loop(void **stat
     assert_int_equal(fired_count, 1);
 }
 
+static unsigned lags;
+static uint64_t last_lag_ns;
+
+static void note_lag(void *arg, uint64_t lag_ns)
+{
+    assert_ptr_equal(arg, &lags);
+    lags++;
+    last_lag_ns = lag_ns;
+}
+
+static void ignore(struct proa_timer *timer)
+{
+}
+
+static void test_lag_is_told_once_a_turn_for_the_latest(void **state)
+{
+    struct proa_timer late[3];
+
+    for (int i = 0; i < 3; i++)
+        proa_timer_init(&late[i], loop, ignore);
+    lags = 0;
+    proa_loop_on_lag(loop, note_lag, &lags);
+    assert_int_equal(proa_timer_start(&late[0], proa_loop_now(loop) - PROA_MS(3)), 0);
+    assert_int_equal(proa_timer_start(&late[1], proa_loop_now(loop) - PROA_MS(7)), 0);
+    assert_int_equal(proa_timer_start(&late[2], proa_loop_now(loop) + PROA_MS(7)), 0);
+    proa_loop_run_once(loop, false);
+    assert_int_equal(lags, 1);
+    assert_int_equal(last_lag_ns, PROA_MS(7));
+    assert_int_equal(proa_loop_run(loop), 0);
+    assert_int_equal(lags, 2);
+    assert_int_equal(last_lag_ns, 0); /* virtual time goes straight to it */
+    proa_loop_on_lag(loop, NULL, NULL);
+    start(0, 1);
+    assert_int_equal(proa_loop_run(loop), 0);
+    assert_int_equal(lags, 2);
+}
+
+static int uses_stack(void *arg)
+{
+    volatile char room[20000];
+
+    for (size_t i = 0; i < sizeof room; i += 1000)
+        room[i] = 1;
+    return proa_sleep(loop, PROA_SECONDS(1));
+}
+
+static void test_stats_are_of_the_last_turn(void **state)
+{
+    struct proa_loop_stats stats;
+
+    proa_loop_read_stats(loop, &stats);
+    assert_int_equal(stats.turns, 0);
+    assert_int_equal(stats.stack_peak_bytes, 0);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(proa_loop_start_fiber(loop, NULL, uses_stack, NULL), 0);
+    proa_loop_run_once(loop, false);
+    proa_loop_read_stats(loop, &stats);
+    assert_int_equal(stats.turns, 1);
+    assert_int_equal(stats.fibers, 3);
+    assert_int_equal(stats.fibers_peak, 3);
+    assert_true(stats.timers >= 3);
+    assert_true(stats.stack_peak_bytes >= 20000);
+    assert_true(stats.stack_peak_bytes <= stats.stack_bytes);
+    assert_int_equal(proa_loop_run(loop), 0);
+    proa_loop_read_stats(loop, &stats);
+    assert_int_equal(stats.fibers, 0);
+    assert_int_equal(stats.fibers_peak, 3);
+    assert_int_equal(stats.stacks_kept, 3);
+    assert_int_equal(stats.timers, 0);
+    assert_int_equal(stats.blocking, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -206,6 +278,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_timer_may_stop_and_move_others_of_its_time, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_timer_that_arms_itself_for_now_lets_others_run, setup, teardown),
         cmocka_unit_test_setup_teardown(test_flush_runs_once_for_all_that_is_ready, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_lag_is_told_once_a_turn_for_the_latest, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_stats_are_of_the_last_turn, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_flush_that_asks_for_itself_does_not_hold_the_loop, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,244 @@
+/* Limits with their defaults and metrics, and the metrics of requests. */
+#include "server_internal.h"
+
+#include <proa/metrics.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+
+enum { DESCRIPTORS_KEPT = 64 };
+
+static void fill_u32(uint32_t *value, uint32_t standard)
+{
+    if (*value == 0)
+        *value = standard;
+}
+
+void limits_fill(struct proa_server_limits *limits)
+{
+    struct rlimit files;
+
+    fill_u32(&limits->connections, 10000);
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur != RLIM_INFINITY) {
+        uint64_t room = files.rlim_cur > DESCRIPTORS_KEPT ? files.rlim_cur - DESCRIPTORS_KEPT : 1;
+
+        if (limits->connections > room)
+            limits->connections = (uint32_t)room;
+    }
+    fill_u32(&limits->requests_in_flight, 1000);
+    fill_u32(&limits->streams, 10000);
+    fill_u32(&limits->head_bytes, 16 * 1024);
+    fill_u32(&limits->fields, 100);
+    fill_u32(&limits->target_bytes, 8 * 1024);
+    if (limits->body_bytes == 0)
+        limits->body_bytes = 1024 * 1024;
+    fill_u32(&limits->head_ms, 10000);
+    fill_u32(&limits->body_ms, 30000);
+    fill_u32(&limits->write_stall_ms, 10000);
+    fill_u32(&limits->idle_ms, 60000);
+    fill_u32(&limits->request_ms, 20000);
+    fill_u32(&limits->read_ahead_bytes, 64 * 1024);
+}
+
+static const char *const limit_names[LIMITS] = {
+    [LIMIT_CONNECTIONS] = "connections",
+    [LIMIT_REQUESTS_IN_FLIGHT] = "requests_in_flight",
+    [LIMIT_STREAMS] = "streams",
+    [LIMIT_HEAD_BYTES] = "head_bytes",
+    [LIMIT_FIELDS] = "fields",
+    [LIMIT_TARGET_BYTES] = "target_bytes",
+    [LIMIT_BODY_BYTES] = "body_bytes",
+    [LIMIT_HEAD_MS] = "head_ms",
+    [LIMIT_BODY_MS] = "body_ms",
+    [LIMIT_WRITE_STALL_MS] = "write_stall_ms",
+    [LIMIT_IDLE_MS] = "idle_ms",
+    [LIMIT_REQUEST_MS] = "request_ms",
+    [LIMIT_READ_AHEAD_BYTES] = "read_ahead_bytes",
+};
+
+const char *limit_name(enum limit limit)
+{
+    return limit_names[limit];
+}
+
+uint64_t limit_value(const struct proa_server_limits *limits, enum limit limit)
+{
+    switch (limit) {
+    case LIMIT_CONNECTIONS: return limits->connections;
+    case LIMIT_REQUESTS_IN_FLIGHT: return limits->requests_in_flight;
+    case LIMIT_STREAMS: return limits->streams;
+    case LIMIT_HEAD_BYTES: return limits->head_bytes;
+    case LIMIT_FIELDS: return limits->fields;
+    case LIMIT_TARGET_BYTES: return limits->target_bytes;
+    case LIMIT_BODY_BYTES: return limits->body_bytes;
+    case LIMIT_HEAD_MS: return limits->head_ms;
+    case LIMIT_BODY_MS: return limits->body_ms;
+    case LIMIT_WRITE_STALL_MS: return limits->write_stall_ms;
+    case LIMIT_IDLE_MS: return limits->idle_ms;
+    case LIMIT_REQUEST_MS: return limits->request_ms;
+    case LIMIT_READ_AHEAD_BYTES: return limits->read_ahead_bytes;
+    case LIMITS: break;
+    }
+    return 0;
+}
+
+void limit_hit(struct server_loop *part, enum limit limit)
+{
+    struct proa_server *server = part->server;
+
+    atomic_fetch_add_explicit(&server->shared.limit_hits[limit], 1, memory_order_relaxed);
+    if (server->limit_series[limit])
+        proa_counter_add(server->limit_series[limit], part->shard, 1);
+}
+
+/* At each scrape: what is counted anyway is not counted twice. */
+static void set_gauges(void *arg)
+{
+    struct proa_server *server = arg;
+    struct proa_server_counts counts;
+
+    proa_server_counts(server, &counts);
+    proa_gauge_set(server->gauges[0], (double)(counts.connections - counts.idle));
+    proa_gauge_set(server->gauges[1], (double)counts.idle);
+    proa_gauge_set(server->gauges[2], (double)counts.in_flight);
+    proa_gauge_set(server->gauges[3], (double)counts.streams);
+}
+
+static int gauges_init(struct proa_server *server, struct proa_error *err)
+{
+    struct proa_metrics *metrics = server->options.metrics;
+    struct proa_gauge *gauge;
+
+    PROA_TRY(proa_gauge_new(metrics,
+                            &(struct proa_metric_options){.name = "http_server_connections",
+                                                          .help = "Open connections by state",
+                                                          .labels = {"state"}},
+                            &gauge, err));
+    server->gauges[0] = proa_gauge_with(gauge, (proa_str[]){PROA_STR("active")});
+    server->gauges[1] = proa_gauge_with(gauge, (proa_str[]){PROA_STR("idle")});
+    PROA_TRY(proa_gauge_new(metrics,
+                            &(struct proa_metric_options){.name = "http_server_requests_in_flight",
+                                                          .help = "Requests whose handler is waiting"},
+                            &gauge, err));
+    server->gauges[2] = proa_gauge_with(gauge, NULL);
+    PROA_TRY(proa_gauge_new(
+        metrics, &(struct proa_metric_options){.name = "http_server_streams", .help = "Event streams that are open"},
+        &gauge, err));
+    server->gauges[3] = proa_gauge_with(gauge, NULL);
+    return proa_metrics_on_scrape(metrics, set_gauges, server);
+}
+
+int server_metrics_init(struct proa_server *server, struct proa_error *err)
+{
+    struct proa_metrics *metrics = server->options.metrics;
+    struct proa_gauge *gauge;
+    struct proa_counter *counter;
+
+    if (!metrics)
+        return 0;
+    PROA_TRY(proa_counter_new(metrics,
+                              &(struct proa_metric_options){.name = "http_requests",
+                                                            .help = "Requests answered",
+                                                            .labels = {"method", "route", "status"}},
+                              &server->requests_metric, err));
+    PROA_TRY(proa_histogram_new(metrics,
+                                &(struct proa_metric_options){.name = "http_request_duration_seconds",
+                                                              .help = "From a request's head to the end of its answer",
+                                                              .unit = "seconds",
+                                                              .labels = {"method", "route", "status"}},
+                                &server->duration_metric, err));
+    PROA_TRY(proa_gauge_new(metrics,
+                            &(struct proa_metric_options){.name = "http_server_limit",
+                                                          .help = "Limits of the server as configured",
+                                                          .labels = {"limit"}},
+                            &gauge, err));
+    PROA_TRY(proa_counter_new(metrics,
+                              &(struct proa_metric_options){.name = "http_server_limit_hits",
+                                                            .help = "How often a limit of the server was reached",
+                                                            .labels = {"limit"}},
+                              &counter, err));
+    for (int limit = 0; limit < LIMITS; limit++) {
+        const proa_str name = proa_str_c(limit_names[limit]);
+
+        server->limit_gauges[limit] = proa_gauge_with(gauge, &name);
+        server->limit_series[limit] = proa_counter_with(counter, &name);
+        proa_gauge_set(server->limit_gauges[limit], (double)limit_value(&server->options.limits, (enum limit)limit));
+    }
+    return gauges_init(server, err);
+}
+
+static const char *const method_labels[METHOD_SLOTS] = {"other", "GET",   "HEAD",   "POST",
+                                                        "PUT",   "PATCH", "DELETE", "OPTIONS"};
+
+static unsigned method_slot(enum proa_method method)
+{
+    return method == PROA_METHOD_OTHER ? 0 : (unsigned)__builtin_ctz((unsigned)method) + 1;
+}
+
+static struct series *series_new(struct server_loop *part, const struct proa_req *req, unsigned method)
+{
+    struct series *series = calloc(1, sizeof *series);
+    char status[PROA_U64_TEXT_MAX];
+    proa_str values[] = {proa_str_c(method_labels[method]), proa_str_c(proa_req_route(req)),
+                         proa_str_n(status, proa_u64_text((uint64_t)req->status, status))};
+
+    if (!series)
+        return NULL;
+    series->status = (uint16_t)req->status;
+    series->method = (uint8_t)method;
+    series->requests = proa_counter_with(part->server->requests_metric, values);
+    series->duration = proa_histogram_with(part->server->duration_metric, values);
+    return series;
+}
+
+void server_count_request(struct server_loop *part, const struct proa_req *req, uint64_t duration_ns)
+{
+    unsigned method = method_slot(req->method);
+    uint32_t slot = req->route ? req->route->index + 1 : 0;
+    struct series *series;
+
+    if (slot >= part->series_count)
+        return;
+    for (series = part->series[slot]; series; series = series->next)
+        if (series->status == req->status && series->method == method)
+            break;
+    if (!series) {
+        series = series_new(part, req, method);
+        if (!series)
+            return;
+        series->next = part->series[slot];
+        part->series[slot] = series;
+    }
+    proa_counter_add(series->requests, part->shard, 1);
+    proa_histogram_observe(series->duration, part->shard, (double)duration_ns * 1e-9,
+                           req->traced && (req->ids.flags & 1) ? &req->ids : NULL);
+}
+
+int server_series_reserve(struct server_loop *part, uint32_t routes)
+{
+    struct series **series;
+
+    if (!part->server->options.metrics || routes + 1 <= part->series_count)
+        return 0;
+    series = realloc(part->series, (routes + 1) * sizeof(struct series *));
+    if (!series)
+        return PROA_ENOMEM;
+    for (uint32_t i = part->series_count; i <= routes; i++)
+        series[i] = NULL;
+    part->series = series;
+    part->series_count = routes + 1;
+    return 0;
+}
+
+void server_series_free(struct server_loop *part)
+{
+    for (uint32_t i = 0; i < part->series_count; i++)
+        while (part->series[i]) {
+            struct series *series = part->series[i];
+
+            part->series[i] = series->next;
+            free(series);
+        }
+    free(part->series);
+    part->series = NULL;
+    part->series_count = 0;
+}

@@ -118,9 +118,9 @@ static inline bool kind_is_signed(uint8_t kind)
 void integer_limits(uint8_t kind, int64_t *ret_min, uint64_t *ret_max);
 /** The other one is 0. */
 void integer_load(uint8_t kind, const void *at, int64_t *ret_signed, uint64_t *ret_unsigned);
-/** A non-negative number is given in both. */
+/** The number is given in both, as far as it fits. */
 void integer_store(uint8_t kind, void *at, int64_t value_signed, uint64_t value_unsigned);
-bool integer_fits(uint8_t kind, int64_t value_signed, uint64_t value_unsigned);
+bool integer_fits(uint8_t kind, bool negative, int64_t value_signed, uint64_t value_unsigned);
 void integer_out_of_range(struct rules *rules, const struct proa_field *field, const struct value_path *path);
 /** What a value must be, for people: "an integer", "a date-time". */
 const char *kind_word(const struct proa_field *field);

@@ -20,19 +20,17 @@ static void wrong_kind(struct rules *rules, const struct proa_field *field, cons
 static void read_integer(struct rules *rules, const struct proa_field *field, yyjson_val *value, void *out,
                          const struct value_path *path)
 {
+    bool negative = false;
     int64_t s;
     uint64_t u;
 
     if (yyjson_is_uint(value)) {
         u = yyjson_get_uint(value);
         s = (int64_t)u;
-        if (u > INT64_MAX && field->kind != PROA_U64) {
-            integer_out_of_range(rules, field, path);
-            return;
-        }
     } else if (yyjson_is_sint(value)) {
         s = yyjson_get_sint(value);
         u = (uint64_t)s;
+        negative = s < 0;
     } else if (yyjson_is_real(value)) {
         double number = yyjson_get_real(value);
 
@@ -47,6 +45,7 @@ static void read_integer(struct rules *rules, const struct proa_field *field, yy
         }
         s = (int64_t)number;
         u = (uint64_t)s;
+        negative = s < 0;
     } else if (yyjson_is_raw(value)) {
         integer_out_of_range(rules, field, path);
         return;
@@ -54,7 +53,7 @@ static void read_integer(struct rules *rules, const struct proa_field *field, yy
         wrong_kind(rules, field, path);
         return;
     }
-    if (integer_fits(field->kind, s, u))
+    if (integer_fits(field->kind, negative, s, u))
         integer_store(field->kind, out, s, u);
     else
         integer_out_of_range(rules, field, path);
@@ -333,7 +332,7 @@ static bool simple_default(const struct proa_field *field, void *out)
         return *(bool *)out || proa_str_eq_c(text, "false");
     }
     if (kind_is_integer(field->kind)) {
-        if (proa_str_to_u64(text, &u) < 0 || u > INT64_MAX || !integer_fits(field->kind, (int64_t)u, u))
+        if (proa_str_to_u64(text, &u) < 0 || !integer_fits(field->kind, false, 0, u))
             return false;
         integer_store(field->kind, out, (int64_t)u, u);
         return true;

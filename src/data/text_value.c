@@ -94,7 +94,7 @@ static void integer_from_text(struct rules *rules, const struct proa_field *fiel
         u = (uint64_t)s;
     else
         s = (int64_t)u;
-    if (rc < 0 || (!negative && u > INT64_MAX && field->kind != PROA_U64) || !integer_fits(field->kind, s, u))
+    if (rc < 0 || !integer_fits(field->kind, negative, s, u))
         integer_out_of_range(rules, field, path);
     else
         integer_store(field->kind, out, s, u);

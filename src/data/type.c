@@ -47,16 +47,13 @@ void integer_limits(uint8_t kind, int64_t *ret_min, uint64_t *ret_max)
     *ret_max = most[kind - PROA_I8];
 }
 
-bool integer_fits(uint8_t kind, int64_t s, uint64_t u)
+bool integer_fits(uint8_t kind, bool negative, int64_t s, uint64_t u)
 {
     int64_t least;
     uint64_t most;
 
     integer_limits(kind, &least, &most);
-    /* A negative number is one whose sign bit is set in both, which only u64 takes for a large one. */
-    if (kind == PROA_U64)
-        return s >= 0 || (uint64_t)s == u;
-    return s >= least && (s < 0 || u <= most);
+    return negative ? s >= least : u <= most;
 }
 
 void integer_load(uint8_t kind, const void *at, int64_t *ret_signed, uint64_t *ret_unsigned)

@@ -3,9 +3,12 @@ MESON_ARGS ?=
 PREFIX ?= /usr/local
 DESTDIR ?=
 SOAK_SECONDS ?= 3600
+# The distribution's, for which setup installs what the tests import.
+PYTHON ?= /usr/bin/python3
 comma := ,
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test test-units test-integration lint format figures soak fuzz tsan clang install clean
+.PHONY: help setup build run test test-units test-integration lint format figures soak fuzz tsan clang valgrind hardening \
+	install clean
 
 # Configures a build folder once; ninja notices later changes of the build files. $(1): folder, $(2): environment, $(3): options.
 configure = test -e build/$(1)/build.ninja || $(2) meson setup build/$(1) $(3) $(MESON_ARGS) >build/$(1).log || \
@@ -37,7 +40,7 @@ test-units: setup
 	@tools/run-tests build/test
 
 test-integration: test-units
-	@if [ -d tests/integration ]; then PROA_BUILD=$(CURDIR)/build/test python3 -m pytest -q tests/integration; \
+	@if [ -d tests/integration ]; then PROA_BUILD=$(CURDIR)/build/test $(PYTHON) -m pytest -q tests/integration; \
 	else echo "tests/integration: none yet"; fi
 
 tsan: setup ## the tests that use threads, under the thread sanitizer
@@ -50,6 +53,20 @@ clang: setup ## all unit tests built by clang, without sanitizers
 	@ninja -C build/clang --quiet
 	@tools/run-tests build/clang --suite unit --suite sim --suite fuzz
 
+# Unit tests that move between stacks. Tests of faults are left out: valgrind would count their children's faults too.
+valgrind_tests = base/arena base/buf rt/blocking rt/fiber rt/file rt/loop rt/loops rt/sync rt/timer
+valgrind = valgrind -q --error-exitcode=9 --leak-check=full
+
+valgrind: setup ## the fibers' unit tests under valgrind, which is told of their stacks
+	@$(call configure,clang,CC=clang,$(test_options))
+	@ninja -C build/clang --quiet
+	@tools/run-tests build/clang --timeout-multiplier 10 --wrapper "$(valgrind)" $(valgrind_tests)
+
+hardening: build ## reads from the release programs that they are hardened
+	@tools/check-binary --self-test
+	@tools/check-binary --static build/bin/hello
+	@tools/check-binary build/bin/users
+
 lint: setup ## format, clang-tidy, layers, forbidden functions, shell scripts
 	@$(call configure,clang,CC=clang,$(test_options))
 	@tools/lint build/clang
@@ -58,7 +75,7 @@ format: ## formats the C files
 	@clang-format -i $$(git ls-files '*.c' '*.h')
 
 figures: build ## measures what the README quotes
-	@if [ -x bench/figures ]; then bench/figures; else echo "bench/figures: none yet"; fi
+	@bench/figures
 
 fuzz: setup ## each fuzzer for 15 seconds
 	@tools/fuzz 15

@@ -9,7 +9,7 @@ enum {
     ROLLBACK_GRACE_MS = 5000,
     RETRY_PAUSE_MS = 5, /* at most, before the first repetition; doubles */
     RETRY_PAUSE_MAX_MS = 500,
-    DEPTH_MAX = 100,
+    DEPTH_MAX = 16, /* each holds a part of the fiber's stack */
     SAVEPOINT_MAX = 48,
 };
 

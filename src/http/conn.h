@@ -63,14 +63,14 @@ struct conn {
     struct proa_list work_node; /* to be gone on with */
     struct conn_wait wait;      /* idle, head, body or linger */
     struct conn_wait write_wait;
-    uint8_t state;      /* enum conn_state */
-    uint8_t wait_class; /* of `wait`, WAIT_CLASSES: none */
-    uint8_t busy;       /* its code is on the stack: do not free */
-    bool ended;         /* the client has sent its last byte */
-    bool paused;        /* reading is stopped */
-    bool blank;         /* the empty line tolerated before a request has come */
-    size_t queued_seen; /* at the last look for progress */
-    uint32_t discarded; /* of an unread body */
+    uint8_t state;            /* enum conn_state */
+    uint8_t wait_class;       /* of `wait`, WAIT_CLASSES: none */
+    uint8_t busy;             /* its code is on the stack: do not free */
+    bool ended;               /* the client has sent its last byte */
+    bool paused;              /* reading is stopped */
+    bool blank;               /* the empty line tolerated before a request has come */
+    size_t queued_seen;       /* at the last look for progress */
+    uint32_t discarded;       /* of an unread body */
     struct h1_parser *parser; /* while a message is under way */
     struct proa_req *req;
     struct proa_req *unsent; /* answered requests whose bytes the kernel has not all taken; newest first */

@@ -58,8 +58,9 @@ static int body_failure(struct proa_req *req)
 {
     switch (req->body_error) {
     case PROA_ETIMEDOUT: return proa_fail(&req->error, PROA_ETIMEDOUT, "the body took too long");
-    case PROA_ETOOLARGE: return proa_fail(&req->error, PROA_ETOOLARGE, "the body is larger than %llu bytes",
-                                          (unsigned long long)req->body_max);
+    case PROA_ETOOLARGE:
+        return proa_fail(&req->error, PROA_ETOOLARGE, "the body is larger than %llu bytes",
+                         (unsigned long long)req->body_max);
     case PROA_ESYNTAX: return proa_fail(&req->error, PROA_ESYNTAX, "the body's framing is broken");
     default: return proa_fail(&req->error, req->body_error, "the body did not come whole");
     }

@@ -62,7 +62,7 @@ static struct proa_req *req_from_head(struct conn *conn, size_t bytes)
     }
     req->method = parser->method;
     req->method_text = proa_str_n(text + parser->method_text.at, parser->method_text.len);
-    req->path = parser->path.len ? proa_str_n(text + parser->path.at, parser->path.len)
+    req->path = parser->path.len      ? proa_str_n(text + parser->path.at, parser->path.len)
                 : parser->is_asterisk ? PROA_STR("*")
                                       : PROA_STR("/");
     req->query = proa_str_n(text + parser->query.at, parser->query.len);
@@ -305,9 +305,8 @@ void conn_refuse(struct conn *conn, unsigned status, int code, const char *text)
 
 static void refuse_input(struct conn *conn)
 {
-    static const uint8_t limits[] = {[H1_LIMIT_HEAD] = LIMIT_HEAD_BYTES,
-                                     [H1_LIMIT_FIELDS] = LIMIT_FIELDS,
-                                     [H1_LIMIT_TARGET] = LIMIT_TARGET_BYTES};
+    static const uint8_t limits[] = {
+        [H1_LIMIT_HEAD] = LIMIT_HEAD_BYTES, [H1_LIMIT_FIELDS] = LIMIT_FIELDS, [H1_LIMIT_TARGET] = LIMIT_TARGET_BYTES};
     const struct h1_parser *parser = conn->parser;
 
     if (parser->limit != H1_LIMIT_NONE)

@@ -180,7 +180,8 @@ void conn_open(struct server_loop *part, struct proa_stream *stream)
     struct proa_server *server = part->server;
     uint64_t open = atomic_fetch_add_explicit(&server->shared.connections, 1, memory_order_relaxed) + 1;
     bool room = has_room(part, open);
-    struct conn *conn = room || open <= server->options.limits.connections + REFUSED_MAX ? calloc(1, sizeof *conn) : NULL;
+    struct conn *conn =
+        room || open <= server->options.limits.connections + REFUSED_MAX ? calloc(1, sizeof *conn) : NULL;
 
     part->now = proa_loop_now_exact(part->loop);
     if (conn) {

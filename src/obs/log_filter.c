@@ -107,10 +107,10 @@ int log_filter_new(const char *text, struct log_filter **ret_filter, struct proa
     if (!filter)
         return proa_fail(err, PROA_ENOMEM, "memory is out");
     filter->level = PROA_LOG_INFO;
-    while (rc == 0 && rest.len > 0 && proa_str_split(&rest, ',', &part))
+    if (rest.len == 0)
+        rest.ptr = NULL; /* no part at all, where otherwise an empty part is wrong */
+    while (rc == 0 && proa_str_split(&rest, ',', &part))
         rc = add_part(filter, proa_str_trim(part), err);
-    if (rc == 0 && rest.ptr && text && *text && rest.len == 0 && text[strlen(text) - 1] == ',')
-        rc = proa_fail(err, PROA_EINVAL, "log filter: nothing behind the last comma");
     if (rc < 0) {
         free(filter);
         return rc;

@@ -143,6 +143,9 @@ static bool put_on_wire(struct sim_end *from, size_t bytes)
     size_t done = 0;
 
     if (!chunk) {
+        /* To the sender it looks sent, as when a kernel has it. */
+        discard_all(&from->outbox);
+        from->queued = 0;
         sim_connection_cut(from->connection);
         return false;
     }

@@ -66,6 +66,14 @@ proa_str proa_stream_alpn(const struct proa_stream *stream);
 PROA_MUST_USE int proa_connect(struct proa_loop *loop, const char *address, struct proa_stream **ret_stream,
                                struct proa_error *err);
 
+/** What lays something over a connected stream, as TLS does (proa/tls.h makes one). */
+struct proa_stream_layer {
+    /** Takes over `inner` (closes it also on failure) and hands out the stream over it. May suspend. `server_name` is for SNI and
+     *  verification. */
+    int (*wrap)(const struct proa_stream_layer *layer, struct proa_stream *inner, const char *server_name,
+                struct proa_stream **ret_stream, struct proa_error *err);
+};
+
 struct proa_listener;
 struct proa_listener_options {
     const char *address; /**< "0.0.0.0:8080", "[::]:8080", "127.0.0.1:0" (a free port), "unix:PATH" */

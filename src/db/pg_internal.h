@@ -158,6 +158,7 @@ struct pg_loop {
     uint32_t waiting_max;
     struct proa_flush flush;
     struct proa_timer tick;
+    bool was_up;
     proa_mono_ns down_since;    /* PROA_NEVER while a shared connection is up */
     char reason[PG_REASON_MAX]; /* why it is down */
     struct proa_list free_sent;

@@ -201,6 +201,7 @@ void pg_shared_up(struct pg_conn *conn)
     struct pg_loop *pl = conn->pl;
 
     pl->shared_up++;
+    pl->was_up = true;
     pl->down_since = PROA_NEVER;
     db_metrics_connections(pl->pg->db, DB_SHARED, 1, 0);
     proa_loop_flush_later(pl->loop, &pl->flush);

@@ -28,23 +28,29 @@ static int on_field_name(llhttp_t *llhttp, const char *at, size_t len)
     struct h1_field *field;
 
     if (!parser->in_name) {
-        if (parser->fields_count == parser->limits->fields) {
-            parser->limit = H1_LIMIT_FIELDS;
-            return HPE_USER;
-        }
-        field = &parser->fields[parser->fields_count++];
+        parser->in_name = true;
+        parser->fields_count++;
+        if (parser->fields_count > parser->limits->fields)
+            return 0;
+        field = &parser->fields[parser->fields_count - 1];
         field->name = (struct h1_span){(uint32_t)(at - parser->base), 0};
         field->value = (struct h1_span){0, 0};
-        parser->in_name = true;
     }
-    parser->fields[parser->fields_count - 1].name.len += (uint32_t)len;
+    if (parser->fields_count <= parser->limits->fields)
+        parser->fields[parser->fields_count - 1].name.len += (uint32_t)len;
     return 0;
 }
 
+/* One too many is known when its name is whole: pieces of a name come as the input is cut, a name that is none not at all. */
 static int on_field_name_end(llhttp_t *llhttp)
 {
-    of(llhttp)->in_name = false;
-    return 0;
+    struct h1_parser *parser = of(llhttp);
+
+    parser->in_name = false;
+    if (parser->fields_count <= parser->limits->fields)
+        return 0;
+    parser->limit = H1_LIMIT_FIELDS;
+    return HPE_USER;
 }
 
 static int on_field_value(llhttp_t *llhttp, const char *at, size_t len)

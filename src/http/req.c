@@ -230,19 +230,18 @@ void req_tell_done(struct proa_req *req, bool aborted, proa_mono_ns now)
 /* The chain: the router's middleware, the group's, the route's, the handler. */
 static int answer_builtin(struct proa_req *req);
 
-static int run_handler(struct proa_req *req)
+/* What one link of the chain left behind becomes an answer at once, so that those around it see the final status. */
+static int settle(struct proa_req *req, int rc)
 {
-    int rc = req->route ? req->route->def->handler(req) : answer_builtin(req);
-
-    if (rc < 0 && req->status == 0) {
-        if (req->error.code != rc)
+    if (req->status == 0) {
+        if (rc >= 0)
+            rc = proa_fail(&req->error, PROA_EINTERNAL, "no answer was given by the handler of \"%s\"",
+                           proa_req_route(req));
+        else if (req->error.code != rc)
             proa_fail(&req->error, rc, "%s", "");
-        proa_ignore(proa_reply_problem(req, &req->error));
-    } else if (rc >= 0 && req->status == 0) {
-        proa_fail(&req->error, PROA_EINTERNAL, "the handler of %s gave no answer", proa_req_route(req));
-        proa_ignore(proa_reply_problem(req, &req->error));
+        reply_failure(req, 0, &req->error);
     }
-    if (rc < 0)
+    if (rc < 0 && req->cause == 0)
         req->cause = rc;
     return rc < 0 ? rc : 0;
 }
@@ -271,22 +270,15 @@ int proa_next(struct proa_req *req)
         if (!next)
             next = chain_at(req->route->def->middleware, &index);
     }
-    return next ? next->run(req, next->arg) : run_handler(req);
+    if (next)
+        return settle(req, next->run(req, next->arg));
+    return settle(req, req->route ? req->route->def->handler(req) : answer_builtin(req));
 }
 
 void req_run(struct proa_req *req)
 {
     int rc = proa_next(req);
 
-    /* Middleware that answered nothing and did not go on. */
-    if (req->status == 0) {
-        if (rc >= 0)
-            rc = proa_fail(&req->error, PROA_EINTERNAL, "no answer was given");
-        else if (req->error.code != rc)
-            proa_fail(&req->error, rc, "%s", "");
-        proa_ignore(proa_reply_problem(req, &req->error));
-        req->cause = rc;
-    }
     if (req->reply == REPLY_STREAMING && req->sse) {
         if (rc < 0)
             sse_connection_lost(req);

@@ -226,7 +226,7 @@ static int insert(struct proa_router *router, struct route *route, struct proa_e
 
     proa_ignore(proa_str_split(&rest, '/', &part)); /* what stands before the first slash: nothing */
     while (proa_str_split(&rest, '/', &part)) {
-        struct segment segment;
+        struct segment segment = {0};
 
         if (++segments > SEGMENTS_MAX)
             return proa_fail(err, PROA_EINVAL, "route %s: more than %d segments", route->full_path, SEGMENTS_MAX);
@@ -444,6 +444,11 @@ static bool path_exists(const struct node *node, proa_str rest)
     return node->kinds[SEGMENT_REST] != NULL;
 }
 
+static bool is_text(proa_str decoded)
+{
+    return proa_utf8_valid(decoded) && !memchr(decoded.ptr, '\0', decoded.len);
+}
+
 static bool walk(const struct node *node, proa_str rest, struct search *search)
 {
     proa_str whole = rest, raw, segment;
@@ -453,8 +458,7 @@ static bool walk(const struct node *node, proa_str rest, struct search *search)
     if (!proa_str_split(&rest, '/', &raw))
         return arrive(node, search);
     search->error = proa_percent_decode(search->arena, raw, false, &segment);
-    if (search->error == 0 && segment.ptr != raw.ptr &&
-        (!proa_utf8_valid(segment) || memchr(segment.ptr, '\0', segment.len)))
+    if (search->error == 0 && segment.ptr != raw.ptr && !is_text(segment))
         search->error = PROA_ESYNTAX;
     if (search->error < 0)
         return false;
@@ -467,7 +471,7 @@ static bool walk(const struct node *node, proa_str rest, struct search *search)
         if (!child)
             continue;
         if (kind != SEGMENT_TEXT && !fits(child->kind, segment)) {
-            if (!search->match->bad_param.ptr && path_exists(child, rest)) {
+            if (segment.len > 0 && !search->match->bad_param.ptr && path_exists(child, rest)) {
                 search->match->bad_param = child->param;
                 search->match->bad_kind = kind_names[kind];
             }
@@ -478,7 +482,7 @@ static bool walk(const struct node *node, proa_str rest, struct search *search)
     }
     if (node->kinds[SEGMENT_REST] && search->error == 0) {
         search->error = proa_percent_decode(search->arena, whole, false, &segment);
-        if (search->error == 0 && !proa_utf8_valid(segment))
+        if (search->error == 0 && !is_text(segment))
             search->error = PROA_ESYNTAX;
         if (search->error == 0)
             return walk_param(node->kinds[SEGMENT_REST], segment, rest, search);

@@ -57,12 +57,12 @@ def postgres():
 
 
 def new_postgres_database(server):
-    """A fresh database on the server; its URL."""
+    """An empty schema of its own (made faster than a database); its URL."""
     import psycopg
     name = "t" + uuid.uuid4().hex[:12]
     with psycopg.connect(server.url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    return server.url.rsplit("/", 1)[0] + "/" + name
+        connection.execute(f"CREATE SCHEMA {name}")
+    return f"{server.url}?options=-csearch_path%3D{name}"
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

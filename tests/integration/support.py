@@ -152,7 +152,7 @@ class Program:
                 samples[name] = float(value)
         return samples
 
-    def metric(self, name, **labels):
+    def metric(self, name, /, **labels):
         """The sum of all series of a name that have these labels."""
         total = 0.0
         for sample, value in self.metrics().items():

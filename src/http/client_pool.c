@@ -1,0 +1,422 @@
+/* Connections by origin: at most so many open, the most recently used first, fibers served in the order of asking. */
+#include "client_internal.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { METRIC_IDLE = 0, METRIC_USED = 1, IDLE_SWEEP_MS = 1000, TUNNEL_HEAD_BYTES = 16 * 1024 };
+
+/* A fiber that waits for a connection; on its stack. */
+struct client_waiter {
+    struct proa_waiter waiter; /* its list is in origin->waiting */
+    struct client_conn *conn;  /* what it was given; NULL with `may_open`: make one */
+    bool may_open;
+};
+
+static void count(struct proa_client *client, int metric, int64_t n)
+{
+    if (client->connections[metric])
+        proa_gauge_add(client->connections[metric], proa_loop_index(client->options.loop), n);
+}
+
+/* -- What happens on a connection --------------------------------------------------------------------------------- */
+
+static void conn_free(struct client_conn *conn)
+{
+    proa_buf_done(&conn->in);
+    free(conn);
+}
+
+static void origin_free_unused(struct proa_client *client, struct client_origin *origin)
+{
+    if (origin->open > 0 || !proa_list_empty(&origin->waiting))
+        return;
+    proa_map_remove(client->origins, proa_str_c(origin->key));
+    free(origin);
+}
+
+/* One connection less: who waits longest may open another. */
+static void give_place(struct client_origin *origin)
+{
+    struct proa_list *node = proa_list_pop_front(&origin->waiting);
+    struct client_waiter *waiter;
+
+    origin->open--;
+    if (!node)
+        return;
+    waiter = PROA_CONTAINER(PROA_CONTAINER(node, struct proa_waiter, list), struct client_waiter, waiter);
+    waiter->may_open = true;
+    origin->open++;
+    proa_unpark(&waiter->waiter, 0);
+}
+
+static void conn_close(struct client_conn *conn)
+{
+    struct client_origin *origin = conn->origin;
+    struct proa_client *client = conn->client;
+
+    proa_list_remove(&conn->node);
+    count(client, conn->is_idle ? METRIC_IDLE : METRIC_USED, -1);
+    proa_stream_close(conn->stream);
+    conn_free(conn);
+    give_place(origin);
+    origin_free_unused(client, origin);
+}
+
+static void wake(struct client_conn *conn)
+{
+    if (conn->waiter)
+        proa_unpark(conn->waiter, 0);
+}
+
+static void on_data(void *arg, proa_str bytes)
+{
+    struct client_conn *conn = arg;
+
+    if (conn->is_idle) { /* an answer that nobody asked for */
+        conn_close(conn);
+        return;
+    }
+    if (proa_buf_add(&conn->in, bytes) < 0) {
+        conn->ended = true;
+        conn->end_code = PROA_ENOMEM;
+        proa_stream_pause(conn->stream);
+    } else if (conn->in.len - conn->in_at >= CLIENT_INPUT_HIGH_BYTES && !conn->paused) {
+        conn->paused = true;
+        proa_stream_pause(conn->stream);
+    }
+    wake(conn);
+}
+
+static void on_end(void *arg, int code)
+{
+    struct client_conn *conn = arg;
+
+    if (conn->is_idle) {
+        conn_close(conn);
+        return;
+    }
+    conn->ended = true;
+    conn->end_code = code;
+    wake(conn);
+}
+
+static void on_drained(void *arg, int code)
+{
+    struct client_conn *conn = arg;
+
+    /* A request that could not be sent whole: its answer may have come before, so reading goes on to its end. */
+    if (code < 0 && !conn->is_idle)
+        wake(conn);
+}
+
+static const struct proa_stream_events stream_events = {on_data, on_end, on_drained};
+
+int client_conn_wait(struct client_conn *conn)
+{
+    struct proa_waiter waiter;
+    int rc;
+
+    proa_waiter_init(&waiter, conn->client->options.loop);
+    conn->waiter = &waiter;
+    rc = proa_park(&waiter);
+    conn->waiter = NULL;
+    return rc;
+}
+
+void client_conn_take(struct client_conn *conn, size_t bytes)
+{
+    conn->in_at += bytes;
+    assert(conn->in_at <= conn->in.len);
+    if (conn->in_at == conn->in.len)
+        conn->in.len = conn->in_at = 0;
+    if (conn->paused && conn->in.len - conn->in_at < CLIENT_INPUT_HIGH_BYTES / 2 && !conn->ended) {
+        conn->paused = false;
+        proa_stream_resume(conn->stream);
+    }
+}
+
+/* -- Making one --------------------------------------------------------------------------------------------------- */
+
+/* CONNECT through a proxy, RFC 9110 section 9.3.6: afterwards the stream is one to the origin. From the fiber, before callbacks. */
+static int open_tunnel(struct proa_client *client, const struct client_route *route, struct proa_stream *stream,
+                       struct proa_error *err)
+{
+    struct proa_arena arena PROA_CLEANUP(proa_arena_done);
+    struct response response;
+    struct proa_buf request;
+    char byte;
+
+    proa_arena_init(&arena, proa_loop_blocks(client->options.loop), 0);
+    proa_buf_init(&request, &arena, 0);
+    proa_buf_printf(
+        &request, route->url->is_v6 ? "CONNECT [" PROA_FMT "]:%u HTTP/1.1\r\n" : "CONNECT " PROA_FMT ":%u HTTP/1.1\r\n",
+        PROA_ARG(route->url->host), (unsigned)route->url->port);
+    proa_buf_printf(&request, "Host: " PROA_FMT ":%u\r\n", PROA_ARG(route->url->host), (unsigned)route->url->port);
+    if (route->proxy->authorization)
+        proa_buf_printf(&request, "Proxy-Authorization: %s\r\n", route->proxy->authorization);
+    proa_buf_add_c(&request, "\r\n");
+    if (request.error < 0 || response_init(&response, &arena, TUNNEL_HEAD_BYTES) < 0)
+        return proa_fail(err, PROA_ENOMEM, "no memory for a tunnel");
+    response.is_tunnel = true;
+    PROA_TRY(proa_stream_write(stream, proa_buf_str(&request)));
+    /* Byte by byte: what follows the head is the origin's. */
+    while (response.phase == RESPONSE_HEAD) {
+        size_t got, used;
+
+        PROA_TRY(proa_stream_read(stream, &byte, 1, &got));
+        if (got == 0)
+            return proa_fail(err, PROA_EUNAVAILABLE, "the proxy closed the connection");
+        PROA_TRY(response_feed(&response, proa_str_n(&byte, 1), &used, err));
+    }
+    response_done(&response);
+    if (response.status < 200 || response.status > 299)
+        return proa_fail(err, response.status == 407 ? PROA_EUNAUTHORIZED : PROA_EUNAVAILABLE, "the proxy answered %d",
+                         response.status);
+    return 0;
+}
+
+static int connect_stream(struct proa_client *client, const struct client_route *route, struct proa_stream **ret_stream,
+                          struct proa_error *err)
+{
+    const struct client_url *url = route->url;
+    char address[CLIENT_ORIGIN_MAX], host[CLIENT_HOST_MAX + 1];
+    struct proa_stream *stream;
+    int rc;
+
+    memcpy(host, url->host.ptr, url->host.len);
+    host[url->host.len] = 0;
+    if (route->proxy) {
+        PROA_TRY(proa_connect(client->options.loop, route->proxy->address, &stream, err));
+    } else {
+        snprintf(address, sizeof address, url->is_v6 ? "[%s]:%u" : "%s:%u", host, (unsigned)url->port);
+        PROA_TRY(proa_connect(client->options.loop, address, &stream, err));
+    }
+    if (!url->is_https) {
+        *ret_stream = stream;
+        return 0;
+    }
+    rc = route->proxy ? open_tunnel(client, route, stream, err) : 0;
+    if (rc < 0) {
+        proa_stream_close(stream);
+        return rc;
+    }
+    return client->options.tls->wrap(client->options.tls, stream, host, ret_stream, err);
+}
+
+static int conn_open(struct proa_client *client, const struct client_route *route, struct client_origin *origin,
+                     struct client_conn **ret_conn, struct proa_error *err)
+{
+    struct proa_loop *loop = client->options.loop;
+    struct proa_deadline_scope scope PROA_CLEANUP(proa_deadline_leave) =
+        proa_deadline_enter(loop, proa_loop_now(loop) + PROA_MS(client->options.connect_ms));
+    struct client_conn *conn = calloc(1, sizeof *conn);
+    int rc;
+
+    if (!conn)
+        return proa_fail(err, PROA_ENOMEM, "no memory for a connection");
+    conn->client = client;
+    conn->origin = origin;
+    proa_list_init(&conn->node);
+    rc = connect_stream(client, route, &conn->stream, err);
+    if (rc == 0) {
+        rc = proa_stream_attach(conn->stream, &stream_events, conn);
+        if (rc < 0)
+            proa_stream_close(conn->stream);
+    }
+    if (rc < 0) {
+        conn_free(conn);
+        return rc;
+    }
+    count(client, METRIC_USED, 1);
+    *ret_conn = conn;
+    return 0;
+}
+
+/* -- The pool ----------------------------------------------------------------------------------------------------- */
+
+static int origin_get(struct proa_client *client, const struct client_route *route, struct client_origin **ret_origin)
+{
+    char key[2 * CLIENT_ORIGIN_MAX + 2];
+    struct client_origin *origin;
+    size_t len;
+
+    /* Plain requests through a proxy share its connections, whatever their origin. */
+    if (route->proxy && !route->url->is_https)
+        len = (size_t)snprintf(key, sizeof key, "proxy %s", route->proxy->address);
+    else
+        len = (size_t)snprintf(key, sizeof key, "%s://" PROA_FMT " %u", route->url->is_https ? "https" : "http",
+                               PROA_ARG(route->url->host), (unsigned)route->url->port);
+    if (len >= sizeof key)
+        return PROA_ETOOLARGE;
+    origin = proa_map_get(client->origins, proa_str_n(key, len));
+    if (!origin) {
+        origin = calloc(1, sizeof *origin + len + 1);
+        if (!origin)
+            return PROA_ENOMEM;
+        memcpy(origin->key, key, len + 1);
+        proa_list_init(&origin->idle);
+        proa_list_init(&origin->waiting);
+        if (proa_map_put(client->origins, proa_str_n(key, len), origin, NULL) < 0) {
+            free(origin);
+            return PROA_ENOMEM;
+        }
+    }
+    *ret_origin = origin;
+    return 0;
+}
+
+static struct client_conn *take_idle(struct client_origin *origin)
+{
+    struct proa_list *node = proa_list_pop_front(&origin->idle);
+    struct client_conn *conn;
+
+    if (!node)
+        return NULL;
+    conn = PROA_CONTAINER(node, struct client_conn, node);
+    conn->is_idle = false;
+    count(conn->client, METRIC_IDLE, -1);
+    count(conn->client, METRIC_USED, 1);
+    return conn;
+}
+
+/* May suspend until a connection or the right to open one is free. @returns 0 with *ret_conn NULL for the latter. */
+static int wait_for_place(struct proa_client *client, struct client_origin *origin, struct client_conn **ret_conn,
+                          struct proa_error *err)
+{
+    struct client_waiter waiter = {0};
+    int rc;
+
+    if (client->waiting >= client->options.waiting_max)
+        return proa_fail(err, PROA_EBUSY, "%u requests wait for a connection already", (unsigned)client->waiting);
+    proa_waiter_init(&waiter.waiter, client->options.loop);
+    proa_list_push_back(&origin->waiting, &waiter.waiter.list);
+    client->waiting++;
+    rc = proa_park(&waiter.waiter);
+    client->waiting--;
+    if (rc < 0)
+        return proa_fail(err, rc, "no connection became free in time: all %u are in use",
+                         (unsigned)client->options.connections_per_origin);
+    *ret_conn = waiter.conn;
+    return 0;
+}
+
+int client_conn_get(struct proa_client *client, const struct client_route *route, bool fresh,
+                    struct client_conn **ret_conn, struct proa_error *err)
+{
+    struct client_origin *origin;
+    struct client_conn *conn = NULL;
+    int rc = origin_get(client, route, &origin);
+
+    if (rc < 0)
+        return proa_fail(err, rc, "no memory for a connection");
+    if (!fresh)
+        conn = take_idle(origin);
+    if (!conn && origin->open >= client->options.connections_per_origin) {
+        if (fresh && !proa_list_empty(&origin->idle)) {
+            /* Its place is wanted, not what it holds. */
+            conn_close(PROA_CONTAINER(origin->idle.prev, struct client_conn, node));
+            return client_conn_get(client, route, fresh, ret_conn, err);
+        }
+        rc = wait_for_place(client, origin, &conn, err);
+    } else if (!conn) {
+        origin->open++;
+    }
+    if (rc == 0 && !conn) {
+        rc = conn_open(client, route, origin, &conn, err);
+        if (rc < 0)
+            give_place(origin);
+    }
+    if (rc < 0) {
+        origin_free_unused(client, origin);
+        return rc;
+    }
+    conn->uses++;
+    *ret_conn = conn;
+    return 0;
+}
+
+void client_conn_put(struct client_conn *conn, bool reusable)
+{
+    struct proa_client *client = conn->client;
+    struct client_origin *origin = conn->origin;
+    struct proa_list *node;
+
+    assert(!conn->is_idle && !conn->waiter);
+    if (!reusable || conn->ended || conn->in.len > conn->in_at || proa_stream_queued(conn->stream) > 0) {
+        conn_close(conn);
+        return;
+    }
+    proa_buf_done(&conn->in);
+    conn->in_at = 0;
+    node = proa_list_pop_front(&origin->waiting);
+    if (node) {
+        struct client_waiter *waiter =
+            PROA_CONTAINER(PROA_CONTAINER(node, struct proa_waiter, list), struct client_waiter, waiter);
+
+        waiter->conn = conn;
+        proa_unpark(&waiter->waiter, 0);
+        return;
+    }
+    conn->is_idle = true;
+    conn->idle_since = proa_loop_now(client->options.loop);
+    proa_list_push_front(&origin->idle, &conn->node);
+    count(client, METRIC_USED, -1);
+    count(client, METRIC_IDLE, 1);
+    /* Without the timer it is closed by the server or with the client. */
+    if (!proa_timer_armed(&client->idle_timer))
+        proa_ignore(proa_timer_start(&client->idle_timer, conn->idle_since + PROA_MS(client->options.idle_ms)));
+}
+
+static void close_idle(struct client_origin *origin, proa_mono_ns before, proa_mono_ns *next)
+{
+    uint32_t open = origin->open;
+
+    /* Closing the last one may free the origin. */
+    while (open > 0 && !proa_list_empty(&origin->idle)) {
+        struct client_conn *conn = PROA_CONTAINER(origin->idle.prev, struct client_conn, node);
+
+        if (conn->idle_since > before) {
+            if (conn->idle_since < *next)
+                *next = conn->idle_since;
+            return;
+        }
+        conn_close(conn);
+        open--;
+    }
+}
+
+void client_idle_fire(struct proa_timer *timer)
+{
+    struct proa_client *client = PROA_CONTAINER(timer, struct proa_client, idle_timer);
+    uint64_t idle_ns = PROA_MS(client->options.idle_ms);
+    proa_mono_ns now = proa_loop_now(client->options.loop), oldest = PROA_NEVER;
+    size_t it = 0;
+    proa_str key;
+    void *origin;
+
+    while (proa_map_next(client->origins, &it, &key, &origin))
+        close_idle(origin, now > idle_ns ? now - idle_ns : 0, &oldest);
+    if (oldest != PROA_NEVER) {
+        proa_mono_ns at = oldest + idle_ns, soonest = now + PROA_MS(IDLE_SWEEP_MS);
+
+        proa_ignore(proa_timer_start(timer, at > soonest ? at : soonest));
+    }
+}
+
+void client_origins_free(struct proa_client *client)
+{
+    size_t it = 0;
+    proa_str key;
+    void *value;
+
+    while (proa_map_next(client->origins, &it, &key, &value)) {
+        struct client_origin *origin = value;
+        uint32_t open = origin->open;
+
+        while (open-- > 0 && !proa_list_empty(&origin->idle))
+            conn_close(PROA_CONTAINER(origin->idle.next, struct client_conn, node));
+    }
+    proa_map_free(client->origins);
+}

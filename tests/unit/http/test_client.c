@@ -1,0 +1,713 @@
+/* The HTTP client against a scripted server on the simulated network. */
+#include "http/client_internal.h"
+#include "unit.h"
+
+#include <proa/sim.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
+
+enum { STEPS_MAX = 24, REQUEST_MAX = 8192 };
+
+/* What the server does with the next request that it has read. */
+struct step {
+    const char *answer; /* NULL: none */
+    size_t answer_len;  /* 0: up to the NUL */
+    uint32_t delay_ms;
+    bool close, reset;
+};
+
+struct net {
+    struct proa_sim *sim;
+    struct proa_loop *loop;
+    struct proa_listener *listener;
+    struct proa_client *client;
+    struct proa_arena arena;
+    struct proa_error err;
+    struct step steps[STEPS_MAX];
+    size_t step;
+    uint32_t connections;
+    uint32_t open;
+    char requests[STEPS_MAX][REQUEST_MAX];
+    size_t requests_count;
+    struct proa_group servers;
+    void (*body)(struct net *net);
+    struct proa_client_options options;
+};
+
+struct served {
+    struct net *net;
+    struct proa_stream *stream;
+};
+
+static bool is_whole(const char *text, size_t len)
+{
+    const char *end = memmem(text, len, "\r\n\r\n", 4);
+    const char *length = memmem(text, len, "Content-Length: ", 16);
+    size_t body = length ? strtoul(length + 16, NULL, 10) : 0;
+
+    return end && len >= (size_t)(end + 4 - text) + body;
+}
+
+static bool read_request(struct net *net, struct proa_stream *stream)
+{
+    char text[REQUEST_MAX];
+    size_t len = 0, got;
+
+    while (len == 0 || !is_whole(text, len)) {
+        if (proa_stream_read(stream, text + len, sizeof text - 1 - len, &got) < 0 || got == 0)
+            return false;
+        len += got;
+    }
+    text[len] = 0;
+    memcpy(net->requests[net->requests_count++], text, len + 1);
+    return true;
+}
+
+static int serve(void *arg)
+{
+    struct served *served = arg;
+    struct net *net = served->net;
+    bool go_on = true;
+
+    while (go_on && read_request(net, served->stream)) {
+        const struct step *step = &net->steps[net->step++];
+
+        assert_true(net->step <= STEPS_MAX);
+        if (step->delay_ms && proa_sleep(net->loop, PROA_MS(step->delay_ms)) < 0)
+            break;
+        if (step->reset) {
+            proa_stream_abort(served->stream);
+            served->stream = NULL;
+            break;
+        }
+        if (step->answer &&
+            proa_stream_write(served->stream,
+                              proa_str_n(step->answer, step->answer_len ? step->answer_len : strlen(step->answer))) < 0)
+            break;
+        go_on = !step->close;
+    }
+    if (served->stream)
+        proa_stream_close(served->stream);
+    net->open--;
+    proa_listener_released(net->listener, net->loop);
+    free(served);
+    return 0;
+}
+
+static void accepted(void *arg, struct proa_loop *loop, struct proa_stream *stream)
+{
+    struct net *net = arg;
+    struct served *served = malloc(sizeof *served);
+
+    assert_non_null(served);
+    *served = (struct served){net, stream};
+    net->connections++;
+    net->open++;
+    assert_int_equal(proa_group_start(&net->servers, NULL, serve, served), 0);
+}
+
+static int run_body(void *arg)
+{
+    struct net *net = arg;
+
+    proa_group_init(&net->servers, net->loop);
+    assert_int_equal(
+        proa_listener_open(net->loop,
+                           &(struct proa_listener_options){.address = "10.0.0.1:80", .accepted = accepted, .arg = net},
+                           &net->listener, NULL),
+        0);
+    net->options.loop = net->loop;
+    assert_int_equal(proa_client_new(&net->options, &net->client, &net->err), 0);
+    net->body(net);
+    proa_arena_done(&net->arena);
+    proa_client_free(net->client);
+    proa_group_cancel(&net->servers, 0);
+    proa_ignore(proa_group_wait(&net->servers));
+    assert_int_equal(net->open, 0);
+    proa_listener_free(net->listener);
+    return 0;
+}
+
+static void run(struct net *net, void (*body)(struct net *net))
+{
+    net->body = body;
+    assert_int_equal(proa_sim_new(&(struct proa_sim_options){.seed = 7}, &net->sim), 0);
+    net->loop = proa_sim_loop(net->sim);
+    proa_arena_init(&net->arena, proa_loop_blocks(net->loop), 0);
+    net->err.arena = NULL;
+    assert_int_equal(proa_loop_start_fiber(net->loop, NULL, run_body, net), 0);
+    assert_int_equal(proa_loop_run(net->loop), 0);
+    proa_sim_free(net->sim);
+}
+
+static int fetch(struct net *net, struct proa_client_request request, struct proa_client_response *ret_response)
+{
+    if (!request.url.ptr)
+        request.url = PROA_STR("http://10.0.0.1/x");
+    proa_error_clear(&net->err);
+    return proa_client_fetch(net->client, &net->arena, &request, ret_response, &net->err);
+}
+
+#define OK(text) "HTTP/1.1 200 OK\r\nContent-Length: " text "\r\n\r\n"
+
+/* -- Requests ----------------------------------------------------------------------------------------------------- */
+
+static void get_body(struct net *net)
+{
+    struct proa_trace_ids ids = {.flags = 1};
+    struct proa_client_response response;
+
+    memset(ids.trace_id, 0xab, sizeof ids.trace_id);
+    memset(ids.span_id, 0xcd, sizeof ids.span_id);
+    assert_int_equal(
+        fetch(net, (struct proa_client_request){.url = PROA_STR("http://10.0.0.1?q=1#part"), .trace = &ids}, &response),
+        0);
+    assert_int_equal(response.status, 200);
+    assert_int_equal(response.tries, 1);
+    assert_true(proa_str_eq(response.body, PROA_STR("hello")));
+    assert_true(proa_str_eq(proa_client_field(&response, "x-a"), PROA_STR("1, 2")));
+    assert_null(proa_client_field(&response, "absent").ptr);
+    assert_string_equal(net->requests[0],
+                        "GET /?q=1 HTTP/1.1\r\nHost: 10.0.0.1\r\nUser-Agent: proa\r\n"
+                        "Accept-Encoding: gzip\r\n"
+                        "traceparent: 00-abababababababababababababababab-cdcdcdcdcdcdcdcd-01\r\n\r\n");
+}
+
+static void test_get(void **state)
+{
+    struct net net = {.steps = {{"HTTP/1.1 200 OK\r\nX-A: 1\r\nContent-Length: 5\r\nx-a:  2 \r\n\r\nhello"}}};
+
+    run(&net, get_body);
+}
+
+static void post_body(struct net *net)
+{
+    static const struct proa_client_field fields[] = {{"X-Key", {"k", 1}}, {"user-agent", {"mine", 4}}};
+    struct proa_client_response response;
+
+    assert_int_equal(fetch(net,
+                           (struct proa_client_request){.method = "POST",
+                                                        .body = PROA_STR("{}"),
+                                                        .content_type = "application/json",
+                                                        .fields = fields,
+                                                        .fields_count = 2},
+                           &response),
+                     0);
+    assert_int_equal(response.status, 204);
+    assert_int_equal(response.body.len, 0);
+    assert_string_equal(net->requests[0], "POST /x HTTP/1.1\r\nHost: 10.0.0.1\r\nAccept-Encoding: gzip\r\n"
+                                          "Content-Type: application/json\r\nContent-Length: 2\r\nX-Key: k\r\n"
+                                          "user-agent: mine\r\n\r\n{}");
+    assert_int_equal(fetch(net, (struct proa_client_request){.method = "HEAD"}, &response), 0);
+    assert_int_equal(response.status, 200);
+    assert_int_equal(fetch(net, (struct proa_client_request){0}, &response), 0);
+    assert_int_equal(net->connections, 1); /* the HEAD's Content-Length was not waited for */
+}
+
+static void test_post_and_head(void **state)
+{
+    struct net net = {
+        .steps = {{"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n"}, {OK("500")}, {OK("0")}}};
+
+    run(&net, post_body);
+}
+
+static void refused_body(struct net *net)
+{
+    static const struct proa_client_field bad_name[] = {{"X Key", {"k", 1}}}, bad_value[] = {{"X", {"a\r\nB: c", 7}}},
+                                          ours[] = {{"content-length", {"7", 1}}};
+    static const char *const urls[] = {"ftp://10.0.0.1/",
+                                       "http://",
+                                       "http://a b/",
+                                       "http://10.0.0.1:0/",
+                                       "http://10.0.0.1:99999/",
+                                       "http://u:p@10.0.0.1/",
+                                       "http://10.0.0.1/a b",
+                                       "http://10.0.0.1/\r\nX: y",
+                                       "http://[::1/",
+                                       "x"};
+    struct proa_client_response response;
+
+    for (size_t i = 0; i < PROA_COUNT(urls); i++)
+        assert_int_equal(fetch(net, (struct proa_client_request){.url = proa_str_c(urls[i])}, &response), PROA_EINVAL);
+    assert_int_equal(fetch(net, (struct proa_client_request){.method = "GE T"}, &response), PROA_EINVAL);
+    assert_int_equal(fetch(net, (struct proa_client_request){.fields = bad_name, .fields_count = 1}, &response),
+                     PROA_EINVAL);
+    assert_int_equal(fetch(net, (struct proa_client_request){.fields = bad_value, .fields_count = 1}, &response),
+                     PROA_EINVAL);
+    assert_int_equal(fetch(net, (struct proa_client_request){.fields = ours, .fields_count = 1}, &response),
+                     PROA_EINVAL);
+    assert_int_equal(fetch(net, (struct proa_client_request){.url = PROA_STR("https://10.0.0.1/")}, &response),
+                     PROA_EUNSUPPORTED);
+    assert_int_equal(net->connections, 0);
+}
+
+static void test_bad_requests_are_refused(void **state)
+{
+    struct net net = {0};
+
+    run(&net, refused_body);
+}
+
+/* -- Answers ------------------------------------------------------------------------------------------------------ */
+
+static void answers_body(struct net *net)
+{
+    struct proa_client_response response;
+
+    assert_int_equal(fetch(net, (struct proa_client_request){0}, &response), 0);
+    assert_true(proa_str_eq(response.body, PROA_STR("hello world")));
+    assert_int_equal(fetch(net, (struct proa_client_request){0}, &response), 0); /* no length: up to the end */
+    assert_true(proa_str_eq(response.body, PROA_STR("until the end")));
+    assert_int_equal(net->connections, 1);
+    assert_int_equal(fetch(net, (struct proa_client_request){.no_retries = true}, &response), PROA_EUNAVAILABLE);
+    assert_non_null(strstr(net->err.message, "cut off"));
+    assert_int_equal(fetch(net, (struct proa_client_request){.no_retries = true}, &response), PROA_EPROTOCOL);
+    assert_int_equal(fetch(net, (struct proa_client_request){.no_retries = true}, &response), PROA_EPROTOCOL);
+    assert_int_equal(fetch(net, (struct proa_client_request){.no_retries = true, .body_bytes_max = 10}, &response),
+                     PROA_ETOOLARGE);
+    assert_int_equal(fetch(net, (struct proa_client_request){.no_retries = true}, &response), PROA_EPROTOCOL);
+}
+
+static void test_answers(void **state)
+{
+    struct net net = {
+        .steps = {
+            {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6;x=y\r\n world\r\n0\r\nT: 1\r\n\r\n"},
+            {"HTTP/1.1 200 OK\r\n\r\nuntil the end", .close = true},
+            {OK("10") "short", .close = true},
+            {"SSH-2.0-x\r\n", .close = true},
+            {"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", .close = true},
+            {OK("11") "hello world"},
+            {"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n", .close = true}}};
+
+    run(&net, answers_body);
+}
+
+static void large_head_body(struct net *net)
+{
+    struct proa_client_response response;
+
+    assert_int_equal(fetch(net, (struct proa_client_request){.no_retries = true}, &response), PROA_ETOOLARGE);
+}
+
+static void test_large_heads_are_refused(void **state)
+{
+    static char head[80 * 1024];
+    struct net net = {.steps = {{head}}};
+    size_t len = (size_t)snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nX: ");
+
+    memset(head + len, 'a', sizeof head - len - 1);
+    run(&net, large_head_body);
+}
+
+static void gzip_body(struct net *net)
+{
+    struct proa_client_response response;
+    struct proa_exchange *exchange;
+    size_t total = 0, largest = 0;
+    proa_str piece;
+
+    assert_int_equal(fetch(net, (struct proa_client_request){0}, &response), 0);
+    assert_int_equal(response.body.len, 300000);
+    for (size_t i = 0; i < response.body.len; i++)
+        assert_true(response.body.ptr[i] == 'z');
+    /* Not held in memory whole when read piece by piece; refused when it would be too large in memory. */
+    assert_int_equal(proa_client_open(net->client, &net->arena,
+                                      &(struct proa_client_request){.url = PROA_STR("http://10.0.0.1/")}, &exchange,
+                                      &net->err),
+                     0);
+    for (;;) {
+        assert_int_equal(proa_exchange_read(exchange, &piece, &net->err), 0);
+        if (!piece.ptr)
+            break;
+        total += piece.len;
+        largest = piece.len > largest ? piece.len : largest;
+    }
+    assert_int_equal(total, 300000);
+    assert_true(largest <= 16 * 1024);
+    proa_exchange_close(exchange);
+    proa_exchange_close(exchange);
+    assert_int_equal(fetch(net, (struct proa_client_request){.body_bytes_max = 1000}, &response), PROA_ETOOLARGE);
+    assert_int_equal(fetch(net, (struct proa_client_request){.no_retries = true}, &response), PROA_EPROTOCOL);
+    assert_int_equal(net->connections, 1); /* what was refused had been read to its end */
+}
+
+static void test_gzip(void **state)
+{
+    static unsigned char plain[300000];
+    static char answer[4096], broken[] = "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nnope";
+    z_stream z = {0};
+    char compressed[2048];
+    size_t len;
+
+    memset(plain, 'z', sizeof plain);
+    assert_int_equal(deflateInit2(&z, 9, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY), Z_OK);
+    z.next_in = plain;
+    z.avail_in = sizeof plain;
+    z.next_out = (unsigned char *)compressed;
+    z.avail_out = sizeof compressed;
+    assert_int_equal(deflate(&z, Z_FINISH), Z_STREAM_END);
+    len = (size_t)snprintf(answer, sizeof answer,
+                           "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %zu\r\n\r\n",
+                           (size_t)z.total_out);
+    memcpy(answer + len, compressed, z.total_out);
+    len += z.total_out;
+    deflateEnd(&z);
+    {
+        struct net net = {.steps = {{answer, len}, {answer, len}, {answer, len}, {broken}}};
+
+        run(&net, gzip_body);
+    }
+}
+
+/* -- Repeats ------------------------------------------------------------------------------------------------------ */
+
+static void repeats_body(struct net *net)
+{
+    struct proa_client_response response;
+    proa_mono_ns start = proa_loop_now_exact(net->loop);
+
+    assert_int_equal(fetch(net, (struct proa_client_request){0}, &response), 0);
+    assert_int_equal(response.status, 200);
+    assert_int_equal(response.tries, 2); /* the kept connection that was gone is no try */
+    assert_true(proa_loop_now_exact(net->loop) - start >= PROA_SECONDS(2)); /* Retry-After was heard */
+    /* A POST that was answered is answered. */
+    assert_int_equal(fetch(net, (struct proa_client_request){.method = "POST"}, &response), 0);
+    assert_int_equal(response.status, 503);
+    assert_int_equal(response.tries, 1);
+    /* One that was lost is unknown … */
+    assert_int_equal(fetch(net, (struct proa_client_request){.method = "POST"}, &response), PROA_EUNKNOWN);
+    /* … unless the caller says that twice is as once. */
+    assert_int_equal(fetch(net, (struct proa_client_request){.method = "POST", .may_repeat = true}, &response), 0);
+    assert_int_equal(response.tries, 2);
+    /* An answer to try later that does not end is given to the caller. */
+    assert_int_equal(fetch(net, (struct proa_client_request){0}, &response), 0);
+    assert_int_equal(response.status, 503);
+    assert_int_equal(response.tries, 3);
+    assert_int_equal(proa_client_status(&response, &net->err), PROA_EBUSY);
+    assert_string_equal(net->err.message, "answered 503: the shop is closed");
+    /* Longer than the deadline is not waited. */
+    assert_int_equal(fetch(net, (struct proa_client_request){0}, &response), 0);
+    assert_int_equal(response.tries, 1);
+    assert_int_equal(response.status, 503);
+    assert_int_equal(proa_client_status(&response, &net->err), PROA_EBUSY);
+    assert_int_equal(net->err.retry_after_s, 100);
+}
+
+static const char later[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 2\r\n\r\nno";
+static const char problem[] =
+    "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nContent-Length: "
+    "31\r\n\r\n{\"detail\":\"the shop is closed\"} ";
+
+static void test_repeats(void **state)
+{
+    struct net net = {
+        .steps = {{"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nContent-Length: 2\r\n\r\nno"},
+                  {.reset = true},
+                  {OK("0")},
+                  {later},
+                  {.reset = true},
+                  {.reset = true},
+                  {OK("0")},
+                  {problem},
+                  {problem},
+                  {problem},
+                  {"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 100\r\nContent-Length: 2\r\n\r\nno"}}};
+
+    run(&net, repeats_body);
+}
+
+static void budget_body(struct net *net)
+{
+    struct proa_client_response response;
+
+    for (int i = 0; i < 6; i++) {
+        assert_int_equal(fetch(net, (struct proa_client_request){0}, &response), 0);
+        assert_int_equal(response.status, 503);
+    }
+    /* Ten repeats at the most, and a tenth of one for each request. */
+    assert_true(net->requests_count >= 16 && net->requests_count <= 17);
+}
+
+static void test_the_budget_bounds_repeats(void **state)
+{
+    struct net net = {0};
+
+    for (size_t i = 0; i < STEPS_MAX; i++)
+        net.steps[i].answer = later;
+    run(&net, budget_body);
+}
+
+static void stale_body(struct net *net)
+{
+    struct proa_client_response response;
+
+    assert_int_equal(fetch(net, (struct proa_client_request){0}, &response), 0);
+    /* The server closes without an answer as the next request comes: repeated at once, and not counted as a try. */
+    assert_int_equal(fetch(net, (struct proa_client_request){0}, &response), 0);
+    assert_int_equal(response.tries, 1);
+    assert_int_equal(net->connections, 2);
+    /* Not for what may not be repeated. */
+    assert_int_equal(fetch(net, (struct proa_client_request){.method = "POST"}, &response), PROA_EUNKNOWN);
+    /* A close while it is idle is seen at once. */
+    assert_int_equal(fetch(net, (struct proa_client_request){0}, &response), 0);
+    assert_int_equal(proa_sleep(net->loop, PROA_MS(100)), 0);
+    assert_int_equal(fetch(net, (struct proa_client_request){.method = "POST"}, &response), 0);
+    assert_int_equal(net->connections, 4);
+}
+
+static void test_stale_connections(void **state)
+{
+    struct net net = {
+        .steps = {{OK("0")}, {.close = true}, {OK("0")}, {.close = true}, {OK("0"), .close = true}, {OK("0")}}};
+
+    run(&net, stale_body);
+}
+
+/* -- The pool ----------------------------------------------------------------------------------------------------- */
+
+struct caller {
+    struct net *net;
+    struct proa_client_response response;
+    int rc;
+    uint32_t timeout_ms;
+};
+
+static int call(void *arg)
+{
+    struct caller *caller = arg;
+    struct proa_error err = {0};
+
+    caller->rc = proa_client_fetch(caller->net->client, &caller->net->arena,
+                                   &(struct proa_client_request){.url = PROA_STR("http://10.0.0.1/"),
+                                                                 .timeout_ms = caller->timeout_ms,
+                                                                 .no_retries = true},
+                                   &caller->response, &err);
+    return 0;
+}
+
+static void pool_body(struct net *net)
+{
+    struct caller callers[6] = {0};
+    struct proa_group group;
+
+    proa_group_init(&group, net->loop);
+    for (size_t i = 0; i < PROA_COUNT(callers); i++) {
+        callers[i].net = net;
+        callers[i].timeout_ms = i == 2 ? 50 : 0; /* gives up waiting */
+        assert_int_equal(proa_group_start(&group, NULL, call, &callers[i]), 0);
+    }
+    assert_int_equal(proa_group_wait(&group), 0);
+    for (size_t i = 0; i < PROA_COUNT(callers); i++)
+        assert_int_equal(callers[i].rc, i == 2 ? PROA_ETIMEDOUT : i == 5 ? PROA_EBUSY : 0);
+    assert_int_equal(net->connections, 2);
+    /* Unused, they are closed in time. */
+    assert_int_equal(net->open, 2);
+    assert_int_equal(proa_sleep(net->loop, PROA_SECONDS(40)), 0);
+    assert_int_equal(net->open, 0);
+    assert_int_equal(proa_map_count(net->client->origins), 0);
+}
+
+static void test_connections_are_bounded_and_waited_for(void **state)
+{
+    struct net net = {.options = {.connections_per_origin = 2, .waiting_max = 3}};
+
+    for (size_t i = 0; i < 6; i++)
+        net.steps[i] = (struct step){OK("0"), .delay_ms = 100};
+    run(&net, pool_body);
+}
+
+static void deadlines_body(struct net *net)
+{
+    struct proa_client_response response;
+    proa_mono_ns start = proa_loop_now_exact(net->loop);
+
+    assert_int_equal(fetch(net, (struct proa_client_request){.timeout_ms = 300}, &response), PROA_ETIMEDOUT);
+    assert_true(proa_loop_now_exact(net->loop) - start < PROA_MS(310));
+    proa_sim_partition(net->sim, "10.0.0.1:80", true);
+    start = proa_loop_now_exact(net->loop);
+    assert_int_equal(fetch(net, (struct proa_client_request){.no_retries = true}, &response), PROA_ETIMEDOUT);
+    assert_true(proa_loop_now_exact(net->loop) - start < PROA_SECONDS(6)); /* connect_ms */
+    proa_sim_partition(net->sim, "10.0.0.1:80", false);
+    assert_int_equal(
+        fetch(net, (struct proa_client_request){.url = PROA_STR("http://10.0.0.9/"), .no_retries = true}, &response),
+        PROA_EUNAVAILABLE);
+    assert_int_equal(fetch(net, (struct proa_client_request){0}, &response), 0);
+}
+
+static void test_deadlines(void **state)
+{
+    struct net net = {.steps = {{OK("0"), .delay_ms = 1000, .close = true}, {OK("0")}, {OK("0")}}};
+
+    run(&net, deadlines_body);
+}
+
+/* -- Proxies and described answers -------------------------------------------------------------------------------- */
+
+static void proxy_body(struct net *net)
+{
+    struct proa_client_response response;
+
+    assert_int_equal(fetch(net, (struct proa_client_request){.url = PROA_STR("http://example.org:8080/a")}, &response),
+                     0);
+    assert_non_null(strstr(net->requests[0], "GET http://example.org:8080/a HTTP/1.1\r\nHost: example.org:8080\r\n"));
+    assert_non_null(strstr(net->requests[0], "Proxy-Authorization: Basic dTpw\r\n"));
+    assert_int_equal(fetch(net, (struct proa_client_request){.url = PROA_STR("http://10.0.0.1/b")}, &response), 0);
+    assert_non_null(strstr(net->requests[1], "GET /b HTTP/1.1\r\n"));
+}
+
+static void test_proxy(void **state)
+{
+    char *env[] = {"HTTP_PROXY=http://u:p@10.0.0.1:80", "NO_PROXY=.example.com, 10.0.0.0/8", NULL};
+    struct net net = {.steps = {{OK("0")}, {OK("0")}}, .options = {.env = env}};
+
+    run(&net, proxy_body);
+}
+
+static void test_no_proxy(void **state)
+{
+    static const struct {
+        const char *none_for, *url;
+        bool proxied;
+    } cases[] = {
+        {"", "http://example.org/", true},
+        {"*", "http://example.org/", false},
+        {"example.org", "http://example.org/", false},
+        {"example.org", "http://www.example.org/", false},
+        {".example.org", "http://example.org/", false},
+        {"*.example.org", "http://www.Example.Org/", false},
+        {"example.org", "http://notexample.org/", true},
+        {"example.org:81", "http://example.org/", true},
+        {"a, example.org:81", "http://example.org:81/", false},
+        {"192.168.0.0/16", "http://192.168.3.4/", false},
+        {"192.168.0.0/16", "http://192.169.3.4/", true},
+        {"2001:db8::/32", "http://[2001:db8::5]/", false},
+        {"", "http://localhost/", false},
+        {"", "http://127.0.0.9:8080/", false},
+        {"", "http://[::1]/", false},
+    };
+
+    for (size_t i = 0; i < PROA_COUNT(cases); i++) {
+        char none_for[64];
+        char *env[] = {"http_proxy=10.0.0.1:80", none_for, NULL};
+        struct client_proxies proxies;
+        struct proa_arena arena;
+        struct client_url url;
+
+        snprintf(none_for, sizeof none_for, "no_proxy=%s", cases[i].none_for);
+        proa_arena_init(&arena, NULL, 0);
+        assert_int_equal(client_proxies_init(&proxies, env, NULL), 0);
+        assert_int_equal(client_url_parse(&arena, proa_str_c(cases[i].url), &url, NULL), 0);
+        if ((client_proxy_for(&proxies, &url) != NULL) != cases[i].proxied)
+            fail_msg("%s with NO_PROXY=%s", cases[i].url, cases[i].none_for);
+        client_proxies_done(&proxies);
+        proa_arena_done(&arena);
+    }
+    {
+        char *cgi[] = {"HTTP_PROXY=10.0.0.1:80", "REQUEST_METHOD=GET", NULL},
+             *bad[] = {"HTTPS_PROXY=http://secret@", NULL};
+        struct proa_error err = {0};
+        struct client_proxies proxies;
+
+        assert_int_equal(client_proxies_init(&proxies, cgi, NULL), 0);
+        assert_null(proxies.http.address);
+        client_proxies_done(&proxies);
+        assert_int_equal(client_proxies_init(&proxies, bad, &err), PROA_EINVAL);
+        assert_null(strstr(err.message, "secret"));
+        client_proxies_done(&proxies);
+    }
+}
+
+struct price {
+    uint64_t cents;
+};
+PROA_DESCRIBE(price, (cents, u64));
+
+static void json_body(struct net *net)
+{
+    struct proa_client_request request = {.url = PROA_STR("http://10.0.0.1/price")};
+    struct price price = {0};
+
+    assert_int_equal(proa_client_json(net->client, &net->arena, &request, &price_type, &price, &net->err), 0);
+    assert_int_equal(price.cents, 125);
+    assert_int_equal(proa_client_json(net->client, &net->arena, &request, &price_type, &price, &net->err),
+                     PROA_EPROTOCOL);
+    assert_int_equal(proa_client_json(net->client, &net->arena, &request, &price_type, &price, &net->err),
+                     PROA_ENOTFOUND);
+}
+
+static void test_json(void **state)
+{
+    struct net net = {.steps = {{OK("13") "{\"cents\":125}"},
+                                {OK("14") "{\"cents\":\"no\"}"},
+                                {"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"}}};
+
+    run(&net, json_body);
+}
+
+/* Whatever the network does to the bytes, an answer is right or an error, and nothing is left behind. */
+static void faults_body(struct net *net)
+{
+    struct caller callers[8] = {0};
+    struct proa_group group;
+
+    proa_group_init(&group, net->loop);
+    for (size_t i = 0; i < PROA_COUNT(callers); i++) {
+        callers[i].net = net;
+        assert_int_equal(proa_group_start(&group, NULL, call, &callers[i]), 0);
+    }
+    assert_int_equal(proa_group_wait(&group), 0);
+    for (size_t i = 0; i < PROA_COUNT(callers); i++)
+        if (callers[i].rc == 0)
+            assert_true(proa_str_eq(callers[i].response.body, PROA_STR("hello")));
+}
+
+static void test_faults(void **state)
+{
+    for (uint64_t seed = 1; seed <= 300; seed++) {
+        struct proa_sim_options options = {.seed = seed,
+                                           .network = {.delay_min_ns = 1000,
+                                                       .delay_max_ns = 5000000,
+                                                       .chunk_max_bytes = 7,
+                                                       .cut_probability = 0.01,
+                                                       .refuse_probability = 0.1,
+                                                       .stall_probability = 0.01,
+                                                       .stall_ns = 1000000000}};
+        struct net net = {.options = {.connections_per_origin = 3}, .body = faults_body};
+
+        for (size_t i = 0; i < STEPS_MAX; i++)
+            net.steps[i] = (struct step){OK("5") "hello"};
+        assert_int_equal(proa_sim_new(&options, &net.sim), 0);
+        net.loop = proa_sim_loop(net.sim);
+        proa_arena_init(&net.arena, proa_loop_blocks(net.loop), 0);
+        assert_int_equal(proa_loop_start_fiber(net.loop, NULL, run_body, &net), 0);
+        assert_int_equal(proa_loop_run(net.loop), 0);
+        proa_sim_free(net.sim);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_get),
+        cmocka_unit_test(test_post_and_head),
+        cmocka_unit_test(test_bad_requests_are_refused),
+        cmocka_unit_test(test_answers),
+        cmocka_unit_test(test_large_heads_are_refused),
+        cmocka_unit_test(test_gzip),
+        cmocka_unit_test(test_repeats),
+        cmocka_unit_test(test_the_budget_bounds_repeats),
+        cmocka_unit_test(test_stale_connections),
+        cmocka_unit_test(test_connections_are_bounded_and_waited_for),
+        cmocka_unit_test(test_deadlines),
+        cmocka_unit_test(test_proxy),
+        cmocka_unit_test(test_no_proxy),
+        cmocka_unit_test(test_json),
+        cmocka_unit_test(test_faults),
+    };
+
+    return cmocka_run_group_tests_name("http/client", tests, NULL, NULL);
+}

@@ -169,7 +169,8 @@ PROA_MUST_USE int proa_kube_list(struct proa_kube *kube, struct proa_arena *aren
                                  const struct proa_type *type, proa_kube_each_fn *each, void *arg,
                                  proa_str *ret_version, struct proa_error *err);
 
-/** `body` is a JSON object; apiVersion, kind and name are filled in where it lacks them. `ret_object` (with its type) may be NULL. */
+/** `body` is a JSON object as Proa's writer writes it. Unless it begins with apiVersion, apiVersion, kind and metadata.name are put into
+ *  it; a `metadata` of its own must then be its first member. `ret_object` (with its type) may be NULL. */
 PROA_MUST_USE int proa_kube_create(struct proa_kube *kube, struct proa_arena *arena, const struct proa_kube_kind *kind,
                                    proa_str namespace_, proa_str body, const struct proa_type *type, void *ret_object,
                                    struct proa_error *err);
@@ -189,7 +190,7 @@ struct proa_kube_patch_options {
     bool force;                /**< apply: takes over fields of other managers */
     bool dry_run;
 };
-/** Applies or patches. For an apply, apiVersion, kind and metadata.name are filled in. */
+/** Applies or patches. What an apply lacks is put into it as proa_kube_create does. */
 PROA_MUST_USE int proa_kube_patch(struct proa_kube *kube, struct proa_arena *arena, const struct proa_kube_kind *kind,
                                   proa_str namespace_, proa_str name, proa_str body,
                                   const struct proa_kube_patch_options *options, const struct proa_type *type,

@@ -36,7 +36,7 @@ struct proa_sim {
     struct proa_list listeners;
     struct proa_list connects; /* under way */
     struct proa_list connections;
-    struct proa_list partitions;
+    struct sim_partition *partitions;
     uint64_t connections_made;
     uint32_t next_port;
 };

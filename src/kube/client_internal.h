@@ -15,13 +15,13 @@ enum {
 /** What requests are authenticated with; changes while the program runs. */
 struct kube_credentials {
     struct proa_kube *kube;
-    struct proa_arena arena; /* of what is held now */
-    const char *authorization; /* "Bearer …", or NULL */
+    struct proa_arena arena;        /* of what is held now */
+    const char *authorization;      /* "Bearer …", or NULL */
     const char *cert_pem, *key_pem; /* of an exec plugin */
-    proa_mono_ns check_at;     /* when to look again; PROA_NEVER: it cannot change */
-    proa_time_ns expires;      /* of an exec plugin's; 0: never */
+    proa_mono_ns check_at;          /* when to look again; PROA_NEVER: it cannot change */
+    proa_time_ns expires;           /* of an exec plugin's; 0: never */
     bool is_loaded;
-    bool is_loading;           /* by one fiber; others wait for `loaded` */
+    bool is_loading; /* by one fiber; others wait for `loaded` */
     struct proa_event loaded;
 };
 
@@ -45,8 +45,8 @@ void kube_credentials_done(struct kube_credentials *credentials);
 /** Sees that they are fresh; `again` after a 401. May suspend. *ret_changed: client certificates are others than before. */
 int kube_credentials_get(struct kube_credentials *credentials, bool again, bool *ret_changed, struct proa_error *err);
 /** Runs an exec plugin in the blocking pool; its output in the arena. */
-int kube_exec_run(struct proa_loop *loop, struct proa_arena *arena, const struct proa_kube_config *config, proa_str *ret_output,
-                  struct proa_error *err);
+int kube_exec_run(struct proa_loop *loop, struct proa_arena *arena, const struct proa_kube_config *config,
+                  proa_str *ret_output, struct proa_error *err);
 
 /* transport.c: the HTTP client with the cluster's TLS. */
 /** May suspend. Makes the client when there is none, or anew when client certificates have changed. */

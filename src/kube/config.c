@@ -19,8 +19,9 @@ PROA_DESCRIBE_WITH(kc_cluster, (.unknown = PROA_UNKNOWN_IGNORE), (server, str, .
                    (insecure_skip_tls_verify, boolean, .json = "insecure-skip-tls-verify", .default_json = "false"));
 
 PROA_DEFINE_TYPE_WITH(kube_exec_env, (.unknown = PROA_UNKNOWN_IGNORE), (name, str), (value, str));
-PROA_DEFINE_TYPE_WITH(kube_exec, (.unknown = PROA_UNKNOWN_IGNORE), (api_version, str, .json = "apiVersion"), (command, str),
-                      (args, array(str), .default_json = "[]"), (env, optional(array(object(kube_exec_env)))),
+PROA_DEFINE_TYPE_WITH(kube_exec, (.unknown = PROA_UNKNOWN_IGNORE), (api_version, str, .json = "apiVersion"),
+                      (command, str), (args, array(str), .default_json = "[]"),
+                      (env, optional(array(object(kube_exec_env)))),
                       (install_hint, str, .json = "installHint", .default_json = "\"\""),
                       (provide_cluster_info, boolean, .json = "provideClusterInfo", .default_json = "false"));
 
@@ -69,7 +70,8 @@ struct kc_file {
 };
 PROA_DESCRIBE_WITH(kc_file, (.unknown = PROA_UNKNOWN_IGNORE),
                    (current_context, str, .json = "current-context", .default_json = "\"\""),
-                   (clusters, optional(array(object(kc_named_cluster)))), (users, optional(array(object(kc_named_user)))),
+                   (clusters, optional(array(object(kc_named_cluster)))),
+                   (users, optional(array(object(kc_named_user)))),
                    (contexts, optional(array(object(kc_named_context)))));
 
 struct loaded_file {
@@ -110,7 +112,8 @@ static const struct kc_named_context *find_context(const struct loaded *loaded, 
 {
     for (size_t f = 0; f < loaded->count; f++) {
         const struct kc_file *content = &loaded->files[f].content;
-        size_t i = find_name(content->contexts.value.ptr, content->contexts.value.len, sizeof(struct kc_named_context), name);
+        size_t i =
+            find_name(content->contexts.value.ptr, content->contexts.value.len, sizeof(struct kc_named_context), name);
 
         if (i < content->contexts.value.len) {
             *ret_file = &loaded->files[f];
@@ -125,7 +128,8 @@ static const struct kc_named_cluster *find_cluster(const struct loaded *loaded, 
 {
     for (size_t f = 0; f < loaded->count; f++) {
         const struct kc_file *content = &loaded->files[f].content;
-        size_t i = find_name(content->clusters.value.ptr, content->clusters.value.len, sizeof(struct kc_named_cluster), name);
+        size_t i =
+            find_name(content->clusters.value.ptr, content->clusters.value.len, sizeof(struct kc_named_cluster), name);
 
         if (i < content->clusters.value.len) {
             *ret_file = &loaded->files[f];
@@ -135,7 +139,8 @@ static const struct kc_named_cluster *find_cluster(const struct loaded *loaded, 
     return NULL;
 }
 
-static const struct kc_named_user *find_user(const struct loaded *loaded, proa_str name, const struct loaded_file **ret_file)
+static const struct kc_named_user *find_user(const struct loaded *loaded, proa_str name,
+                                             const struct loaded_file **ret_file)
 {
     for (size_t f = 0; f < loaded->count; f++) {
         const struct kc_file *content = &loaded->files[f].content;
@@ -156,8 +161,8 @@ static const char *list_contexts(struct proa_arena *arena, const struct loaded *
 
     proa_buf_init(&out, arena, 512);
     for (size_t f = 0; f < loaded->count; f++)
-        for (size_t i = 0; loaded->files[f].content.contexts.presence == PROA_SET &&
-                           i < loaded->files[f].content.contexts.value.len;
+        for (size_t i = 0;
+             loaded->files[f].content.contexts.presence == PROA_SET && i < loaded->files[f].content.contexts.value.len;
              i++)
             proa_buf_printf(&out, "%s\"" PROA_FMT "\"", out.len ? ", " : "",
                             PROA_ARG(loaded->files[f].content.contexts.value.ptr[i].name));
@@ -177,7 +182,8 @@ static int take(struct proa_kube_config *config, proa_str text, const char **ret
     return *ret_text ? 0 : PROA_ENOMEM;
 }
 
-static int take_path(struct proa_kube_config *config, const struct loaded_file *file, proa_str path, const char **ret_path)
+static int take_path(struct proa_kube_config *config, const struct loaded_file *file, proa_str path,
+                     const char **ret_path)
 {
     if (path.len == 0)
         return 0;
@@ -200,15 +206,16 @@ static int take_data(struct proa_kube_config *config, const char *what, proa_str
     return take(config, proa_buf_str(&pem), ret_pem);
 }
 
-static int take_cluster(struct proa_kube_config *config, const struct loaded_file *file, const struct kc_cluster *cluster,
-                        struct proa_error *err)
+static int take_cluster(struct proa_kube_config *config, const struct loaded_file *file,
+                        const struct kc_cluster *cluster, struct proa_error *err)
 {
     if (cluster->server.len == 0)
         return proa_fail(err, PROA_EVALIDATION, "%s: the cluster has no server", config->source);
     PROA_TRY(take(config, cluster->server, &config->server));
     PROA_TRY(take(config, cluster->tls_server_name, &config->server_name));
     PROA_TRY(take(config, cluster->proxy_url, &config->proxy_url));
-    PROA_TRY(take_data(config, "certificate-authority-data", cluster->certificate_authority_data, &config->ca_pem, err));
+    PROA_TRY(
+        take_data(config, "certificate-authority-data", cluster->certificate_authority_data, &config->ca_pem, err));
     if (!config->ca_pem)
         PROA_TRY(take_path(config, file, cluster->certificate_authority, &config->ca_file));
     config->is_insecure = cluster->insecure_skip_tls_verify;
@@ -240,7 +247,8 @@ static int take_user(struct proa_kube_config *config, const struct loaded_file *
                      struct proa_error *err)
 {
     if (user->auth_provider.presence == PROA_SET)
-        return proa_fail(err, PROA_EUNSUPPORTED, "%s: auth-provider is gone from Kubernetes: use an exec plugin", config->source);
+        return proa_fail(err, PROA_EUNSUPPORTED, "%s: auth-provider is gone from Kubernetes: use an exec plugin",
+                         config->source);
     if (user->username.len > 0)
         return proa_fail(err, PROA_EUNSUPPORTED, "%s: basic authentication is gone from Kubernetes", config->source);
     PROA_TRY(take_data(config, "client-certificate-data", user->client_certificate_data, &config->cert_pem, err));
@@ -259,7 +267,8 @@ static int take_user(struct proa_kube_config *config, const struct loaded_file *
     return 0;
 }
 
-static int take_context(struct proa_kube_config *config, const struct loaded *loaded, const char *wanted, struct proa_error *err)
+static int take_context(struct proa_kube_config *config, const struct loaded *loaded, const char *wanted,
+                        struct proa_error *err)
 {
     proa_str name = proa_str_c(wanted);
     const struct loaded_file *context_file, *file;
@@ -274,9 +283,10 @@ static int take_context(struct proa_kube_config *config, const struct loaded *lo
                          list_contexts(&config->arena, loaded));
     context = find_context(loaded, name, &context_file);
     if (!context)
-        return proa_fail(err, PROA_ENOTFOUND, "%s: there is no context \"" PROA_FMT "\"; there are: %s", loaded->files[0].path,
-                         PROA_ARG(name), list_contexts(&config->arena, loaded));
-    config->source = proa_arena_printf(&config->arena, "context \"" PROA_FMT "\" of %s", PROA_ARG(name), context_file->path).ptr;
+        return proa_fail(err, PROA_ENOTFOUND, "%s: there is no context \"" PROA_FMT "\"; there are: %s",
+                         loaded->files[0].path, PROA_ARG(name), list_contexts(&config->arena, loaded));
+    config->source =
+        proa_arena_printf(&config->arena, "context \"" PROA_FMT "\" of %s", PROA_ARG(name), context_file->path).ptr;
     if (!config->source)
         return PROA_ENOMEM;
     cluster = find_cluster(loaded, context->context.cluster, &file);
@@ -359,7 +369,8 @@ static int load_in_cluster(struct proa_loop *loop, struct proa_kube_config *conf
     if (!config->server || !config->token_file || !config->ca_file)
         return PROA_ENOMEM;
     config->namespace_ = "default";
-    if (proa_file_read(loop, &config->arena, proa_arena_printf(&config->arena, "%s/namespace", folder).ptr, 256, &text, NULL) == 0) {
+    if (proa_file_read(loop, &config->arena, proa_arena_printf(&config->arena, "%s/namespace", folder).ptr, 256, &text,
+                       NULL) == 0) {
         while (text.len > 0 && (text.ptr[text.len - 1] == '\n' || text.ptr[text.len - 1] == ' '))
             text.len--;
         PROA_TRY(take(config, text, &config->namespace_));
@@ -396,8 +407,9 @@ static int load(struct proa_loop *loop, const struct proa_kube_config_options *o
         return take_context(config, loaded, options->context, err);
     if (host && *host)
         return load_in_cluster(loop, config, options, host, err);
-    return proa_fail(err, PROA_ENOTFOUND,
-                     "no cluster is configured: set KUBECONFIG, write ~/.kube/config, or run in a pod with a service account");
+    return proa_fail(
+        err, PROA_ENOTFOUND,
+        "no cluster is configured: set KUBECONFIG, write ~/.kube/config, or run in a pod with a service account");
 }
 
 int proa_kube_config_load(struct proa_loop *loop, const struct proa_kube_config_options *options,

@@ -17,7 +17,8 @@ struct exec_credential {
     PROA_OPTIONAL(struct exec_status) status;
 };
 PROA_DESCRIBE_WITH(exec_credential, (.unknown = PROA_UNKNOWN_IGNORE), (kind, str, .default_json = "\"\""),
-                   (api_version, str, .json = "apiVersion", .default_json = "\"\""), (status, optional(object(exec_status))));
+                   (api_version, str, .json = "apiVersion", .default_json = "\"\""),
+                   (status, optional(object(exec_status))));
 
 /* What is held is replaced as a whole. */
 struct fresh {
@@ -41,7 +42,8 @@ void kube_credentials_done(struct kube_credentials *credentials)
 
 static int set_token(struct fresh *fresh, proa_str token)
 {
-    while (token.len > 0 && (token.ptr[token.len - 1] == '\n' || token.ptr[token.len - 1] == '\r' || token.ptr[token.len - 1] == ' '))
+    while (token.len > 0 &&
+           (token.ptr[token.len - 1] == '\n' || token.ptr[token.len - 1] == '\r' || token.ptr[token.len - 1] == ' '))
         token.len--;
     if (token.len == 0)
         return 0;
@@ -53,7 +55,8 @@ static int load_file(struct proa_kube *kube, struct fresh *fresh, struct proa_er
 {
     proa_str token;
 
-    PROA_TRY(proa_file_read(kube->options.loop, &fresh->arena, kube->config->token_file, CREDENTIAL_MAX_BYTES, &token, err));
+    PROA_TRY(
+        proa_file_read(kube->options.loop, &fresh->arena, kube->config->token_file, CREDENTIAL_MAX_BYTES, &token, err));
     fresh->check_at = proa_loop_now(kube->options.loop) + PROA_MS(KUBE_TOKEN_CHECK_MS);
     PROA_TRY(set_token(fresh, token));
     return fresh->authorization ? 0 : proa_fail(err, PROA_EUNAUTHORIZED, "%s is empty", kube->config->token_file);
@@ -72,7 +75,8 @@ static int load_exec(struct proa_kube *kube, struct fresh *fresh, struct proa_er
         return proa_fail(err, PROA_EUNAUTHORIZED, "%s: the output of " PROA_FMT " is no ExecCredential with a status",
                          config->source, PROA_ARG(config->exec->command));
     if (!proa_str_eq(credential.api_version, config->exec->api_version))
-        return proa_fail(err, PROA_EUNAUTHORIZED, "%s: " PROA_FMT " answered in apiVersion \"" PROA_FMT "\", not \"" PROA_FMT "\"",
+        return proa_fail(err, PROA_EUNAUTHORIZED,
+                         "%s: " PROA_FMT " answered in apiVersion \"" PROA_FMT "\", not \"" PROA_FMT "\"",
                          config->source, PROA_ARG(config->exec->command), PROA_ARG(credential.api_version),
                          PROA_ARG(config->exec->api_version));
     PROA_TRY(set_token(fresh, status->token));
@@ -130,7 +134,8 @@ static int load_and_keep(struct kube_credentials *credentials, bool *ret_changed
         }
         return rc == PROA_ENOMEM ? proa_fail(err, rc, "no memory for credentials") : rc;
     }
-    *ret_changed = credentials->is_loaded && (differs(credentials->cert_pem, fresh.cert_pem) || differs(credentials->key_pem, fresh.key_pem));
+    *ret_changed = credentials->is_loaded &&
+                   (differs(credentials->cert_pem, fresh.cert_pem) || differs(credentials->key_pem, fresh.key_pem));
     proa_arena_done(&credentials->arena);
     credentials->arena = fresh.arena;
     credentials->authorization = fresh.authorization;
@@ -153,7 +158,9 @@ int kube_credentials_get(struct kube_credentials *credentials, bool again, bool 
         rc = proa_event_wait(&credentials->loaded);
         if (rc < 0)
             return proa_fail(err, rc, "waiting for credentials");
-        return credentials->is_loaded ? 0 : proa_fail(err, PROA_EUNAUTHORIZED, "%s: no credentials", credentials->kube->config->source);
+        return credentials->is_loaded
+                   ? 0
+                   : proa_fail(err, PROA_EUNAUTHORIZED, "%s: no credentials", credentials->kube->config->source);
     }
     credentials->is_loading = true;
     rc = load_and_keep(credentials, ret_changed, err);

@@ -155,13 +155,14 @@ static int explain(const struct exec_job *job, const struct proa_kube_config *co
         return proa_fail(err, PROA_EUNAUTHORIZED, "%s: " PROA_FMT " did not end within %d s", config->source,
                          PROA_ARG(exec->command), EXEC_SECONDS);
     if (!WIFEXITED(job->wait_status) || WEXITSTATUS(job->wait_status) != 0)
-        return proa_fail(err, PROA_EUNAUTHORIZED, "%s: " PROA_FMT " failed with %d", config->source, PROA_ARG(exec->command),
+        return proa_fail(err, PROA_EUNAUTHORIZED, "%s: " PROA_FMT " failed with %d", config->source,
+                         PROA_ARG(exec->command),
                          WIFEXITED(job->wait_status) ? WEXITSTATUS(job->wait_status) : -WTERMSIG(job->wait_status));
     return 0;
 }
 
-int kube_exec_run(struct proa_loop *loop, struct proa_arena *arena, const struct proa_kube_config *config, proa_str *ret_output,
-                  struct proa_error *err)
+int kube_exec_run(struct proa_loop *loop, struct proa_arena *arena, const struct proa_kube_config *config,
+                  proa_str *ret_output, struct proa_error *err)
 {
     const struct kube_exec *exec = config->exec;
     struct exec_job job = {0};

@@ -12,9 +12,12 @@ const struct proa_kube_kind proa_kube_namespaces = {"", "v1", "Namespace", "name
 const struct proa_kube_kind proa_kube_stateful_sets = {"apps", "v1", "StatefulSet", "statefulsets", false};
 const struct proa_kube_kind proa_kube_deployments = {"apps", "v1", "Deployment", "deployments", false};
 const struct proa_kube_kind proa_kube_roles = {"rbac.authorization.k8s.io", "v1", "Role", "roles", false};
-const struct proa_kube_kind proa_kube_role_bindings = {"rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings", false};
-const struct proa_kube_kind proa_kube_network_policies = {"networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", false};
-const struct proa_kube_kind proa_kube_disruption_budgets = {"policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", false};
+const struct proa_kube_kind proa_kube_role_bindings = {"rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings",
+                                                       false};
+const struct proa_kube_kind proa_kube_network_policies = {"networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies",
+                                                          false};
+const struct proa_kube_kind proa_kube_disruption_budgets = {"policy", "v1", "PodDisruptionBudget",
+                                                            "poddisruptionbudgets", false};
 const struct proa_kube_kind proa_kube_leases = {"coordination.k8s.io", "v1", "Lease", "leases", false};
 const struct proa_kube_kind proa_kube_events = {"events.k8s.io", "v1", "Event", "events", false};
 const struct proa_kube_kind proa_kube_crds = {"apiextensions.k8s.io", "v1", "CustomResourceDefinition",
@@ -24,17 +27,15 @@ PROA_DEFINE_TYPE_WITH(proa_kube_owner, (.unknown = PROA_UNKNOWN_IGNORE), (api_ve
                       (kind, str), (name, str), (uid, str), (controller, optional(boolean)),
                       (block_owner_deletion, optional(boolean), .json = "blockOwnerDeletion"));
 
-PROA_DEFINE_TYPE_WITH(proa_kube_meta, (.unknown = PROA_UNKNOWN_IGNORE), (name, str, .default_json = "\"\""),
-                      (namespace_, str, .json = "namespace", .default_json = "\"\""),
-                      (uid, str, .default_json = "\"\""),
-                      (resource_version, str, .json = "resourceVersion", .default_json = "\"\""),
-                      (generation, i64, .default_json = "0"),
-                      (creation_timestamp, optional(timestamp), .json = "creationTimestamp"),
-                      (deletion_timestamp, optional(timestamp), .json = "deletionTimestamp"),
-                      (labels, map(str), .default_json = "{}"), (annotations, map(str), .default_json = "{}"),
-                      (owner_references, array(object(proa_kube_owner)), .json = "ownerReferences",
-                       .default_json = "[]"),
-                      (finalizers, array(str), .default_json = "[]"));
+PROA_DEFINE_TYPE_WITH(
+    proa_kube_meta, (.unknown = PROA_UNKNOWN_IGNORE), (name, str, .default_json = "\"\""),
+    (namespace_, str, .json = "namespace", .default_json = "\"\""), (uid, str, .default_json = "\"\""),
+    (resource_version, str, .json = "resourceVersion", .default_json = "\"\""), (generation, i64, .default_json = "0"),
+    (creation_timestamp, optional(timestamp), .json = "creationTimestamp"),
+    (deletion_timestamp, optional(timestamp), .json = "deletionTimestamp"), (labels, map(str), .default_json = "{}"),
+    (annotations, map(str), .default_json = "{}"),
+    (owner_references, array(object(proa_kube_owner)), .json = "ownerReferences", .default_json = "[]"),
+    (finalizers, array(str), .default_json = "[]"));
 
 PROA_DEFINE_TYPE_WITH(proa_kube_object, (.unknown = PROA_UNKNOWN_IGNORE), (metadata, object(proa_kube_meta)));
 

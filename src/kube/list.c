@@ -81,8 +81,8 @@ static int get_page(struct proa_kube *kube, struct page *page, const struct kube
 }
 
 /* One pass over all pages. */
-static int list_once(struct proa_kube *kube, struct proa_arena *arena, const struct kube_list *list, proa_str *ret_version,
-                     bool *ret_expired, struct proa_error *err)
+static int list_once(struct proa_kube *kube, struct proa_arena *arena, const struct kube_list *list,
+                     proa_str *ret_version, bool *ret_expired, struct proa_error *err)
 {
     proa_str next = {NULL, 0};
 
@@ -107,8 +107,8 @@ static int list_once(struct proa_kube *kube, struct proa_arena *arena, const str
     return 0;
 }
 
-int kube_list_pages(struct proa_kube *kube, struct proa_arena *arena, const struct kube_list *list, proa_str *ret_version,
-                    struct proa_error *err)
+int kube_list_pages(struct proa_kube *kube, struct proa_arena *arena, const struct kube_list *list,
+                    proa_str *ret_version, struct proa_error *err)
 {
     for (int i = 0;; i++) {
         bool expired = false;
@@ -142,12 +142,16 @@ static int each_typed(void *arg, proa_str json)
     return list->each(list->arg, list->object);
 }
 
-int proa_kube_list(struct proa_kube *kube, struct proa_arena *arena, const struct proa_kube_kind *kind, proa_str namespace_,
-                   const struct proa_kube_list_options *options, const struct proa_type *type, proa_kube_each_fn *each, void *arg,
-                   proa_str *ret_version, struct proa_error *err)
+int proa_kube_list(struct proa_kube *kube, struct proa_arena *arena, const struct proa_kube_kind *kind,
+                   proa_str namespace_, const struct proa_kube_list_options *options, const struct proa_type *type,
+                   proa_kube_each_fn *each, void *arg, proa_str *ret_version, struct proa_error *err)
 {
-    struct typed_list typed = {
-        .type = type, .object = proa_arena_alloc(arena, type->size), .each = each, .arg = arg, .loop = kube->options.loop, .err = err};
+    struct typed_list typed = {.type = type,
+                               .object = proa_arena_alloc(arena, type->size),
+                               .each = each,
+                               .arg = arg,
+                               .loop = kube->options.loop,
+                               .err = err};
     struct kube_list list = {.kind = kind, .namespace_ = namespace_, .each = each_typed, .arg = &typed};
     proa_str version;
     int rc;

@@ -16,7 +16,7 @@ struct kube_list {
     void *arg;
 };
 /** May suspend. *ret_version in the arena. */
-int kube_list_pages(struct proa_kube *kube, struct proa_arena *arena, const struct kube_list *list, proa_str *ret_version,
-                    struct proa_error *err);
+int kube_list_pages(struct proa_kube *kube, struct proa_arena *arena, const struct kube_list *list,
+                    proa_str *ret_version, struct proa_error *err);
 
 #endif

@@ -1,12 +1,13 @@
 /* Objects: get, create, replace, patch, delete, finalizers, discovery. */
 #include "client_internal.h"
 
-static int wrap(struct proa_error *err, int rc, const char *verb, const struct proa_kube_kind *kind, proa_str namespace_, proa_str name)
+static int wrap(struct proa_error *err, int rc, const char *verb, const struct proa_kube_kind *kind,
+                proa_str namespace_, proa_str name)
 {
     if (!err || !err->code)
         return rc;
-    return proa_error_wrap(err, "%s %s " PROA_FMT "%s" PROA_FMT, verb, kind->kind, PROA_ARG(namespace_), namespace_.len ? "/" : "",
-                           PROA_ARG(name));
+    return proa_error_wrap(err, "%s %s " PROA_FMT "%s" PROA_FMT, verb, kind->kind, PROA_ARG(namespace_),
+                           namespace_.len ? "/" : "", PROA_ARG(name));
 }
 
 static int read_object(struct proa_arena *arena, proa_str body, const struct proa_type *type, void *ret_object,
@@ -22,11 +23,13 @@ static int read_object(struct proa_arena *arena, proa_str body, const struct pro
     return rc;
 }
 
-int proa_kube_get_type(struct proa_kube *kube, struct proa_arena *arena, const struct proa_kube_kind *kind, proa_str namespace_,
-                       proa_str name, const struct proa_type *type, void *ret_object, struct proa_error *err)
+int proa_kube_get_type(struct proa_kube *kube, struct proa_arena *arena, const struct proa_kube_kind *kind,
+                       proa_str namespace_, proa_str name, const struct proa_type *type, void *ret_object,
+                       struct proa_error *err)
 {
     proa_str body;
-    int rc = proa_kube_send(kube, arena, &(struct proa_kube_request){.kind = kind, .namespace_ = namespace_, .name = name}, &body, err);
+    int rc = proa_kube_send(
+        kube, arena, &(struct proa_kube_request){.kind = kind, .namespace_ = namespace_, .name = name}, &body, err);
 
     if (rc == 0)
         rc = read_object(arena, body, type, ret_object, err);
@@ -34,8 +37,8 @@ int proa_kube_get_type(struct proa_kube *kube, struct proa_arena *arena, const s
 }
 
 /* Puts apiVersion, kind and metadata.name in front of what the body holds; one that begins with apiVersion is whole already. */
-static int complete(struct proa_arena *arena, const struct proa_kube_kind *kind, proa_str name, proa_str body, proa_str *ret_body,
-                    struct proa_error *err)
+static int complete(struct proa_arena *arena, const struct proa_kube_kind *kind, proa_str name, proa_str body,
+                    proa_str *ret_body, struct proa_error *err)
 {
     const proa_str metadata = PROA_STR("\"metadata\":{");
     proa_str rest = proa_str_slice(body, 1, body.len);
@@ -69,8 +72,8 @@ static int complete(struct proa_arena *arena, const struct proa_kube_kind *kind,
     return 0;
 }
 
-static int write(struct proa_kube *kube, struct proa_arena *arena, struct proa_kube_request *request, const char *verb, proa_str name,
-                 const struct proa_type *type, void *ret_object, struct proa_error *err)
+static int write(struct proa_kube *kube, struct proa_arena *arena, struct proa_kube_request *request, const char *verb,
+                 proa_str name, const struct proa_type *type, void *ret_object, struct proa_error *err)
 {
     proa_str body;
     int rc = proa_kube_send(kube, arena, request, &body, err);
@@ -80,8 +83,9 @@ static int write(struct proa_kube *kube, struct proa_arena *arena, struct proa_k
     return rc < 0 ? wrap(err, rc, verb, request->kind, request->namespace_, name) : 0;
 }
 
-int proa_kube_create(struct proa_kube *kube, struct proa_arena *arena, const struct proa_kube_kind *kind, proa_str namespace_,
-                     proa_str body, const struct proa_type *type, void *ret_object, struct proa_error *err)
+int proa_kube_create(struct proa_kube *kube, struct proa_arena *arena, const struct proa_kube_kind *kind,
+                     proa_str namespace_, proa_str body, const struct proa_type *type, void *ret_object,
+                     struct proa_error *err)
 {
     struct proa_kube_request request = {.method = "POST", .kind = kind, .namespace_ = namespace_};
     struct proa_buf query;
@@ -93,9 +97,9 @@ int proa_kube_create(struct proa_kube *kube, struct proa_arena *arena, const str
     return write(kube, arena, &request, "create", PROA_STR(""), type, ret_object, err);
 }
 
-int proa_kube_replace(struct proa_kube *kube, struct proa_arena *arena, const struct proa_kube_kind *kind, proa_str namespace_,
-                      proa_str name, const char *subresource, proa_str body, const struct proa_type *type, void *ret_object,
-                      struct proa_error *err)
+int proa_kube_replace(struct proa_kube *kube, struct proa_arena *arena, const struct proa_kube_kind *kind,
+                      proa_str namespace_, proa_str name, const char *subresource, proa_str body,
+                      const struct proa_type *type, void *ret_object, struct proa_error *err)
 {
     struct proa_kube_request request = {
         .method = "PUT", .kind = kind, .namespace_ = namespace_, .name = name, .subresource = subresource};
@@ -108,9 +112,9 @@ int proa_kube_replace(struct proa_kube *kube, struct proa_arena *arena, const st
     return write(kube, arena, &request, "replace", name, type, ret_object, err);
 }
 
-int proa_kube_patch(struct proa_kube *kube, struct proa_arena *arena, const struct proa_kube_kind *kind, proa_str namespace_,
-                    proa_str name, proa_str body, const struct proa_kube_patch_options *options, const struct proa_type *type,
-                    void *ret_object, struct proa_error *err)
+int proa_kube_patch(struct proa_kube *kube, struct proa_arena *arena, const struct proa_kube_kind *kind,
+                    proa_str namespace_, proa_str name, proa_str body, const struct proa_kube_patch_options *options,
+                    const struct proa_type *type, void *ret_object, struct proa_error *err)
 {
     static const char *const content_types[] = {
         [PROA_KUBE_APPLY] = "application/apply-patch+yaml",
@@ -127,7 +131,8 @@ int proa_kube_patch(struct proa_kube *kube, struct proa_arena *arena, const stru
     struct proa_buf query;
 
     proa_buf_init(&query, arena, 0);
-    kube_query_add(&query, "fieldManager", proa_str_c(options->field_manager ? options->field_manager : kube->options.field_manager));
+    kube_query_add(&query, "fieldManager",
+                   proa_str_c(options->field_manager ? options->field_manager : kube->options.field_manager));
     if (options->kind == PROA_KUBE_APPLY)
         kube_query_add(&query, "force", options->force ? PROA_STR("true") : PROA_STR("false"));
     if (options->dry_run)
@@ -138,11 +143,13 @@ int proa_kube_patch(struct proa_kube *kube, struct proa_arena *arena, const stru
     request.query = proa_buf_str(&query);
     if (options->kind == PROA_KUBE_APPLY)
         PROA_TRY(complete(arena, kind, name, body, &request.body, err));
-    return write(kube, arena, &request, options->kind == PROA_KUBE_APPLY ? "apply" : "patch", name, type, ret_object, err);
+    return write(kube, arena, &request, options->kind == PROA_KUBE_APPLY ? "apply" : "patch", name, type, ret_object,
+                 err);
 }
 
-int proa_kube_delete(struct proa_kube *kube, struct proa_arena *arena, const struct proa_kube_kind *kind, proa_str namespace_,
-                     proa_str name, const struct proa_kube_delete_options *options, struct proa_error *err)
+int proa_kube_delete(struct proa_kube *kube, struct proa_arena *arena, const struct proa_kube_kind *kind,
+                     proa_str namespace_, proa_str name, const struct proa_kube_delete_options *options,
+                     struct proa_error *err)
 {
     struct proa_json_writer w;
     struct proa_buf body;
@@ -176,10 +183,11 @@ int proa_kube_delete(struct proa_kube *kube, struct proa_arena *arena, const str
     proa_json_object_end(&w);
     if (body.error < 0)
         return proa_fail(err, PROA_ENOMEM, "no memory for a request");
-    rc = proa_kube_send(kube, arena,
-                        &(struct proa_kube_request){
-                            .method = "DELETE", .kind = kind, .namespace_ = namespace_, .name = name, .body = proa_buf_str(&body)},
-                        &ignored, err);
+    rc = proa_kube_send(
+        kube, arena,
+        &(struct proa_kube_request){
+            .method = "DELETE", .kind = kind, .namespace_ = namespace_, .name = name, .body = proa_buf_str(&body)},
+        &ignored, err);
     return rc < 0 ? wrap(err, rc, "delete", kind, namespace_, name) : 0;
 }
 
@@ -190,7 +198,8 @@ PROA_DESCRIBE_WITH(discovered, (.unknown = PROA_UNKNOWN_IGNORE), (name, str));
 struct discovery {
     PROA_ARRAY_OF(struct discovered) resources;
 };
-PROA_DESCRIBE_WITH(discovery, (.unknown = PROA_UNKNOWN_IGNORE), (resources, array(object(discovered)), .default_json = "[]"));
+PROA_DESCRIBE_WITH(discovery, (.unknown = PROA_UNKNOWN_IGNORE),
+                   (resources, array(object(discovered)), .default_json = "[]"));
 
 int proa_kube_is_served(struct proa_kube *kube, const struct proa_kube_kind *kind, struct proa_error *err)
 {
@@ -237,14 +246,14 @@ static int set_finalizer(struct proa_kube *kube, const struct proa_kube_kind *ki
     return proa_kube_patch(kube, &arena, kind, meta->namespace_, meta->name, body, &options, NULL, NULL, err);
 }
 
-int proa_kube_add_finalizer(struct proa_kube *kube, const struct proa_kube_kind *kind, const struct proa_kube_meta *meta,
-                            const char *finalizer, struct proa_error *err)
+int proa_kube_add_finalizer(struct proa_kube *kube, const struct proa_kube_kind *kind,
+                            const struct proa_kube_meta *meta, const char *finalizer, struct proa_error *err)
 {
     return set_finalizer(kube, kind, meta, finalizer, true, err);
 }
 
-int proa_kube_remove_finalizer(struct proa_kube *kube, const struct proa_kube_kind *kind, const struct proa_kube_meta *meta,
-                               const char *finalizer, struct proa_error *err)
+int proa_kube_remove_finalizer(struct proa_kube *kube, const struct proa_kube_kind *kind,
+                               const struct proa_kube_meta *meta, const char *finalizer, struct proa_error *err)
 {
     int rc = set_finalizer(kube, kind, meta, finalizer, false, err);
 

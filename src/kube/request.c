@@ -3,17 +3,23 @@
 
 #include <stdlib.h>
 
-enum { IN_FLIGHT_DEFAULT = 16, REQUEST_DEFAULT_MS = 30000, ITEM_DEFAULT_BYTES = 4 * 1024 * 1024, ERROR_MAX_BYTES = 256 * 1024 };
+enum {
+    IN_FLIGHT_DEFAULT = 16,
+    REQUEST_DEFAULT_MS = 30000,
+    ITEM_DEFAULT_BYTES = 4 * 1024 * 1024,
+    ERROR_MAX_BYTES = 256 * 1024
+};
 
 static int metrics_init(struct proa_kube *kube, struct proa_error *err)
 {
     if (!kube->options.metrics)
         return 0;
-    PROA_TRY(proa_counter_new(kube->options.metrics,
-                              &(struct proa_metric_options){.name = "rest_client_requests",
-                                                            .help = "Requests to the API server by status code, method and host",
-                                                            .labels = {"code", "method", "host"}},
-                              &kube->requests, err));
+    PROA_TRY(proa_counter_new(
+        kube->options.metrics,
+        &(struct proa_metric_options){.name = "rest_client_requests",
+                                      .help = "Requests to the API server by status code, method and host",
+                                      .labels = {"code", "method", "host"}},
+        &kube->requests, err));
     return proa_histogram_new(kube->options.metrics,
                               &(struct proa_metric_options){.name = "rest_client_request_duration_seconds",
                                                             .help = "Time until the head of the API server's answer",
@@ -142,8 +148,8 @@ static void measure(struct proa_kube *kube, const struct proa_kube_request *requ
                            (double)duration_ns / 1e9, NULL);
 }
 
-static int send_once(struct proa_kube *kube, struct proa_arena *arena, const struct proa_kube_request *request, bool again,
-                     struct proa_exchange **ret_exchange, struct proa_error *err)
+static int send_once(struct proa_kube *kube, struct proa_arena *arena, const struct proa_kube_request *request,
+                     bool again, struct proa_exchange **ret_exchange, struct proa_error *err)
 {
     struct proa_client_field fields[2];
     struct proa_client *client;
@@ -165,21 +171,23 @@ static int send_once(struct proa_kube *kube, struct proa_arena *arena, const str
     if (kube->credentials.authorization)
         fields[count++] = (struct proa_client_field){"Authorization", proa_str_c(kube->credentials.authorization)};
     start = proa_loop_now_exact(kube->options.loop);
-    rc = proa_client_open(client, arena,
-                          &(struct proa_client_request){.method = request->method,
-                                                        .url = proa_buf_str(&url),
-                                                        .fields = fields,
-                                                        .fields_count = count,
-                                                        .body = request->body,
-                                                        .content_type = !request->body.ptr     ? NULL
-                                                                        : request->content_type ? request->content_type
-                                                                                                : "application/json",
-                                                        /* An apply is the same done twice; 429 says that nothing was done. */
-                                                        .may_repeat = request->method && strcmp(request->method, "PATCH") == 0 &&
-                                                                      request->content_type &&
-                                                                      strcmp(request->content_type, "application/apply-patch+yaml") == 0},
-                          ret_exchange, err);
-    measure(kube, request, rc < 0 ? 0 : proa_exchange_status(*ret_exchange), proa_loop_now_exact(kube->options.loop) - start);
+    rc = proa_client_open(
+        client, arena,
+        &(struct proa_client_request){.method = request->method,
+                                      .url = proa_buf_str(&url),
+                                      .fields = fields,
+                                      .fields_count = count,
+                                      .body = request->body,
+                                      .content_type = !request->body.ptr      ? NULL
+                                                      : request->content_type ? request->content_type
+                                                                              : "application/json",
+                                      /* An apply is the same done twice; 429 says that nothing was done. */
+                                      .may_repeat = request->method && strcmp(request->method, "PATCH") == 0 &&
+                                                    request->content_type &&
+                                                    strcmp(request->content_type, "application/apply-patch+yaml") == 0},
+        ret_exchange, err);
+    measure(kube, request, rc < 0 ? 0 : proa_exchange_status(*ret_exchange),
+            proa_loop_now_exact(kube->options.loop) - start);
     return rc;
 }
 
@@ -238,8 +246,8 @@ int kube_open(struct proa_kube *kube, struct proa_arena *arena, const struct pro
     return kube_status_error(body, status, after, err);
 }
 
-int proa_kube_send(struct proa_kube *kube, struct proa_arena *arena, const struct proa_kube_request *request, proa_str *ret_body,
-                   struct proa_error *err)
+int proa_kube_send(struct proa_kube *kube, struct proa_arena *arena, const struct proa_kube_request *request,
+                   proa_str *ret_body, struct proa_error *err)
 {
     struct proa_loop *loop = kube->options.loop;
     struct proa_deadline_scope scope PROA_CLEANUP(proa_deadline_leave) =
@@ -248,7 +256,8 @@ int proa_kube_send(struct proa_kube *kube, struct proa_arena *arena, const struc
     int rc = proa_sem_acquire(kube->places);
 
     if (rc < 0)
-        return proa_fail(err, rc, "no place among the %u requests in flight", (unsigned)kube->options.requests_in_flight);
+        return proa_fail(err, rc, "no place among the %u requests in flight",
+                         (unsigned)kube->options.requests_in_flight);
     rc = kube_open(kube, arena, request, false, &exchange, err);
     if (rc == 0) {
         rc = read_all(exchange, arena, kube->options.item_bytes, ret_body, err);

@@ -20,11 +20,11 @@ struct splitter {
     uint8_t mode;
     uint8_t capturing; /* enum splitter_part, 0: none */
     bool in_string, is_escaped;
-    bool is_key;       /* the string being read at depth 1 may be a member's name */
+    bool is_key; /* the string being read at depth 1 may be a member's name */
     bool after_colon;
-    bool ended;        /* the list's last brace has come */
+    bool ended; /* the list's last brace has come */
     uint32_t depth;
-    uint32_t base;     /* depth at which what is captured ends */
+    uint32_t base; /* depth at which what is captured ends */
     bool in_items;
     char key[SPLITTER_KEY_MAX]; /* the present member of the list, cut off */
     uint8_t key_len;

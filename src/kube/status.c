@@ -1,6 +1,8 @@
 /* metav1.Status: failures as the API server tells them. */
 #include "client_internal.h"
 
+#include <stdio.h>
+
 struct status_cause {
     proa_str reason, message, field;
 };
@@ -91,13 +93,15 @@ int kube_status_error(proa_str body, int http_status, uint32_t retry_after_s, st
     proa_fail(err, code, PROA_FMT, PROA_ARG(status.message));
     if (!err)
         return code;
-    snprintf(err->origin, sizeof err->origin, PROA_FMT, PROA_ARG(proa_str_slice(status.reason, 0, sizeof err->origin - 1)));
+    snprintf(err->origin, sizeof err->origin, PROA_FMT,
+             PROA_ARG(proa_str_slice(status.reason, 0, sizeof err->origin - 1)));
     err->retry_after_s = retry_after_s;
     if (status.details.presence != PROA_SET)
         return code;
     if (status.details.value.retry_after_seconds > err->retry_after_s)
         err->retry_after_s = status.details.value.retry_after_seconds;
-    for (size_t i = 0; status.details.value.causes.presence == PROA_SET && i < status.details.value.causes.value.len; i++) {
+    for (size_t i = 0; status.details.value.causes.presence == PROA_SET && i < status.details.value.causes.value.len;
+         i++) {
         const struct status_cause *cause = &status.details.value.causes.value.ptr[i];
 
         if (err->arena)

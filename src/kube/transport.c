@@ -2,6 +2,7 @@
 #include "client_internal.h"
 
 #include <proa/tls.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 struct kube_transport {
@@ -34,13 +35,14 @@ static int tls_init(struct proa_kube *kube, struct kube_transport *transport, st
 {
     const struct proa_kube_config *config = kube->config;
     const struct kube_credentials *credentials = &kube->credentials;
-    struct proa_tls_options options = {.ca_file = config->ca_file,
-                                       .ca_pem = config->ca_pem,
-                                       .cert_file = credentials->cert_pem ? NULL : config->cert_file,
-                                       .cert_pem = credentials->cert_pem ? credentials->cert_pem : config->cert_pem,
-                                       .key_file = credentials->key_pem ? NULL : config->key_file,
-                                       .key_pem = credentials->key_pem ? credentials->key_pem : config->key_pem,
-                                       .insecure_skip_verify = config->is_insecure};
+    struct proa_tls_options options = {
+        .ca_file = config->ca_file,
+        .ca_pem = proa_str_c(config->ca_pem),
+        .cert_file = credentials->cert_pem ? NULL : config->cert_file,
+        .cert_pem = proa_str_c(credentials->cert_pem ? credentials->cert_pem : config->cert_pem),
+        .key_file = credentials->key_pem ? NULL : config->key_file,
+        .key_pem = proa_str_c(credentials->key_pem ? credentials->key_pem : config->key_pem),
+        .insecure_skip_verify = config->is_insecure};
     int rc = proa_tls_client_new(&options, &transport->tls, err);
 
     if (rc < 0)
@@ -77,7 +79,9 @@ static int transport_new(struct proa_kube *kube, struct kube_transport **ret_tra
                                                            .tls = is_https ? &transport->layer : NULL,
                                                            .logger = kube->options.logger,
                                                            .user_agent = kube->options.user_agent,
-                                                           .env = proxy ? env : kube->config->proxy_url ? NULL : kube->config->env,
+                                                           .env = proxy                     ? env
+                                                                  : kube->config->proxy_url ? NULL
+                                                                                            : kube->config->env,
                                                            .request_ms = kube->options.request_ms,
                                                            .body_bytes = kube->options.item_bytes},
                              &transport->client, err);
@@ -108,7 +112,7 @@ static void free_unused(struct kube_transport *current)
 
 int kube_transport_get(struct proa_kube *kube, bool changed, struct proa_client **ret_client, struct proa_error *err)
 {
-    struct kube_transport *fresh;
+    struct kube_transport *fresh = NULL;
 
     if (!kube->transport || changed) {
         PROA_TRY(transport_new(kube, &fresh, err));

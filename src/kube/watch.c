@@ -51,7 +51,7 @@ struct watch {
     bool is_streaming; /* the present list comes as a watch, whose initial events are not over */
     bool no_streaming; /* the server cannot */
     bool got_events;
-    int event_result;  /* of the caller's function, when it ended the watch */
+    int event_result; /* of the caller's function, when it ended the watch */
 };
 
 static int tell(struct watch *watch, enum proa_kube_event_kind kind, proa_str json, proa_str version)
@@ -120,7 +120,8 @@ static int found_event(void *arg, enum splitter_part part, proa_str text)
     else if (proa_str_eq_c(event.type, "DELETED"))
         kind = PROA_KUBE_DELETED;
     else
-        return proa_fail(watch->err, PROA_EPROTOCOL, "a watch event of the unknown type \"" PROA_FMT "\"", PROA_ARG(event.type));
+        return proa_fail(watch->err, PROA_EPROTOCOL, "a watch event of the unknown type \"" PROA_FMT "\"",
+                         PROA_ARG(event.type));
     PROA_TRY(tell(watch, kind, event.object, object.metadata.resource_version));
     /* While a streaming list is not over its versions are in no order. */
     return watch->is_streaming ? 0 : keep_version(watch, object.metadata.resource_version);
@@ -303,8 +304,8 @@ static int handle(struct watch *watch, int rc, proa_mono_ns started)
     return kube_wait_ready(watch->kube, next_backoff(watch));
 }
 
-int proa_kube_watch(struct proa_kube *kube, const struct proa_kube_kind *kind, const struct proa_kube_watch_options *options,
-                    struct proa_error *err)
+int proa_kube_watch(struct proa_kube *kube, const struct proa_kube_kind *kind,
+                    const struct proa_kube_watch_options *options, struct proa_error *err)
 {
     struct proa_error own = {0};
     struct watch watch = {.kube = kube, .kind = kind, .options = options, .err = err ? err : &own, .must_list = true};

@@ -19,6 +19,8 @@ static const struct {
 
 struct document {
     const struct proa_router *router;
+    proa_str *templates; /* the path of each route, without types; ptr NULL for hidden ones */
+    size_t routes;
     struct proa_arena arena;
     struct proa_json_writer w;
     struct proa_error *err;
@@ -378,16 +380,17 @@ static proa_str template_of(struct document *d, const char *path)
 }
 
 /* All operations of a path stand together, where its first route stands. */
-static int path_item(struct document *d, size_t first, proa_str path)
+static int path_item(struct document *d, size_t first)
 {
     const struct proa_route *route;
     const char *full, *name;
 
-    proa_json_key(&d->w, path);
+    proa_json_key(&d->w, d->templates[first]);
     proa_json_object(&d->w);
-    for (size_t i = first; (route = proa_router_route(d->router, i, &full, &name)); i++) {
-        if (route->hidden || !proa_str_eq(template_of(d, full), path))
+    for (size_t i = first; i < d->routes; i++) {
+        if (!d->templates[i].ptr || !proa_str_eq(d->templates[i], d->templates[first]))
             continue;
+        route = proa_router_route(d->router, i, &full, &name);
         for (size_t m = 0; m < METHODS; m++)
             if (route->methods & methods[m].method)
                 PROA_TRY(operation(d, route, full, m));
@@ -396,24 +399,40 @@ static int path_item(struct document *d, size_t first, proa_str path)
     return 0;
 }
 
-static int paths(struct document *d)
+static int find_templates(struct document *d)
 {
-    const struct proa_route *route, *earlier;
+    const struct proa_route *route;
     const char *full, *name;
 
-    open_object(d, "paths");
-    for (size_t i = 0; (route = proa_router_route(d->router, i, &full, &name)); i++) {
-        proa_str path = template_of(d, full);
-        bool seen = false;
-
-        if (!path.ptr)
+    while (proa_router_route(d->router, d->routes, &full, &name))
+        d->routes++;
+    d->templates = proa_arena_calloc(&d->arena, d->routes, sizeof *d->templates);
+    if (!d->templates)
+        return proa_fail(d->err, PROA_ENOMEM, "memory is out");
+    for (size_t i = 0; i < d->routes; i++) {
+        route = proa_router_route(d->router, i, &full, &name);
+        if (route->hidden)
+            continue;
+        d->templates[i] = template_of(d, full);
+        if (!d->templates[i].ptr)
             return proa_fail(d->err, PROA_ENOMEM, "memory is out");
-        for (size_t j = 0; j < i && !seen; j++) {
-            earlier = proa_router_route(d->router, j, &full, &name);
-            seen = !earlier->hidden && proa_str_eq(template_of(d, full), path);
-        }
-        if (!route->hidden && !seen)
-            PROA_TRY(path_item(d, i, path));
+    }
+    return 0;
+}
+
+static int paths(struct document *d)
+{
+    PROA_TRY(find_templates(d));
+    open_object(d, "paths");
+    for (size_t i = 0; i < d->routes; i++) {
+        size_t earlier = 0;
+
+        if (!d->templates[i].ptr)
+            continue;
+        while (earlier < i && !(d->templates[earlier].ptr && proa_str_eq(d->templates[earlier], d->templates[i])))
+            earlier++;
+        if (earlier == i)
+            PROA_TRY(path_item(d, i));
     }
     proa_json_object_end(&d->w);
     return 0;

@@ -68,8 +68,9 @@ static int64_t now_s(struct proa_sql sql)
 
 static int still_running(struct proa_sql sql)
 {
+    proa_fail(sql.err, PROA_ECONFLICT, "a request with this Idempotency-Key is still running");
     sql.err->retry_after_s = 1;
-    return proa_fail(sql.err, PROA_ECONFLICT, "a request with this Idempotency-Key is still running");
+    return PROA_ECONFLICT;
 }
 
 /* Between replicas: the key's lock ends with the transaction. SQLite has one writer already. */

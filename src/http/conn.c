@@ -323,8 +323,10 @@ static void on_end(void *arg, int code)
     /* A client that has gone is not worth the work; it may also have closed only its sending side, so the answer that
      * comes of the cancellation is still sent. */
     req->close_after = true;
-    if (!req->body_complete && req->body_error == 0 && conn->input.len == 0)
-        req->body_error = PROA_ECLOSED;
+    if (req->reader) {
+        proa_unpark(req->reader, 0); /* it finds that the body is not whole */
+        return;
+    }
     if (req->cause == 0)
         req->cause = PROA_ECLOSED;
     if (req->fiber)

@@ -35,7 +35,7 @@ static void watch_ready(uv_poll_t *poll, int status, int events)
 int proa_fd_watch_new(struct proa_loop *loop, int fd, void (*ready)(void *arg, int events), void *arg,
                       struct proa_fd_watch **ret_watch)
 {
-    struct proa_fd_watch *watch;
+    struct proa_fd_watch *watch = NULL;
     int rc;
 
     loop_assert_here(loop);
@@ -98,7 +98,7 @@ static void fd_ready(void *arg, int events)
 
 int proa_wait_fd(struct proa_loop *loop, int fd, int events, int *ret_events)
 {
-    struct proa_fd_watch *watch;
+    struct proa_fd_watch *watch = NULL;
     struct fd_wait wait = {0};
     int rc;
 

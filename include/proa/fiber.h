@@ -74,6 +74,9 @@ size_t proa_fiber_stack_size(const struct proa_fiber *fiber);
 /** One pointer that a higher layer hangs on the running fiber (the request); inherited by started fibers. */
 void *proa_fiber_context(const struct proa_fiber *fiber);
 void proa_fiber_set_context(struct proa_fiber *fiber, void *context);
+/** And one for the present span of a trace (proa/tracer.h); inherited too. */
+void *proa_fiber_span(const struct proa_fiber *fiber);
+void proa_fiber_set_span(struct proa_fiber *fiber, void *span);
 /** Living fibers of a loop and the most there ever were. */
 uint32_t proa_loop_fibers(const struct proa_loop *loop, uint32_t *ret_peak);
 
@@ -150,6 +153,9 @@ void proa_fd_watch_free(struct proa_fd_watch *watch);
  *  *ret_ran telling whether fn ran at all (may be NULL). In a simulation fn runs inline. */
 PROA_MUST_USE int proa_blocking(struct proa_loop *loop, void (*fn)(void *arg), void *arg, void (*interrupt)(void *arg),
                                 bool *ret_ran);
+/** Ends the pool's threads and waits for them, so that what libraries keep for each thread is given back while they still can (OpenSSL
+ *  cannot once `exit` has begun with its own clean-up). The last call to the kit: no loop lives, none is made afterwards. */
+void proa_blocking_end(void);
 
 PROA_END_DECLS
 #endif

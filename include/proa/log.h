@@ -98,6 +98,13 @@ static inline struct proa_kv proa_kv_bool(const char *key, bool value)
     return kv;
 }
 
+/** `json` is one JSON value; what is not is written as a string. */
+static inline struct proa_kv proa_kv_json(const char *key, proa_str json)
+{
+    struct proa_kv kv = {key, PROA_KV_JSON, {json}};
+    return kv;
+}
+
 /** What code logs with. Plain value; zero (or NULL) logs nothing. */
 struct proa_logger {
     struct proa_log *log;
@@ -110,8 +117,10 @@ struct proa_logger {
 
 /** Whether a line of this level would be written: cheap. */
 bool proa_log_enabled(const struct proa_logger *logger, enum proa_log_level level);
-/** Writes one line: time, level, target, message, trace and span ids, inherited fields, fields. Hostile bytes
- *  in values cannot forge or break a line. Never blocks. From any thread. */
+/** Writes one line: time, level, target, message, trace and span ids, inherited fields, fields. Of fields with the same
+ *  key the last is written. Hostile bytes in values cannot forge or break a line: controls and what is not UTF-8 are
+ *  escaped or replaced, values over 1 KiB are cut, and a line is at most 4 KiB. Never blocks (but for a synchronous
+ *  log). From any thread. */
 void proa_log_line(const struct proa_logger *logger, enum proa_log_level level, proa_str message,
                    const struct proa_kv *fields, uint32_t count);
 /** An error object as a line: message, code name, errno. */

@@ -3,6 +3,7 @@
 #include "app_internal.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 enum { FIBERS_BESIDE_REQUESTS = 1024 };
 
@@ -55,6 +56,8 @@ static int set_up_log(struct proa_app *app, uint64_t open_files, struct proa_err
                           err));
     app->service = proa_kv_c("service.name", app->options->name);
     app->logger = (struct proa_logger){.log = app->log, .target = "app", .fields = &app->service, .fields_count = 1};
+    app->http_logger = app->logger;
+    app->http_logger.target = "http";
     if (open_files < app->config.process.open_files)
         PROA_WARN(&app->logger, "the limit of open files cannot be raised as far as asked for",
                   proa_kv_u64("asked", app->config.process.open_files), proa_kv_u64("limit", open_files));
@@ -156,6 +159,8 @@ static void take_down(struct proa_app *app)
     proa_log_free(app->log);
     proa_metrics_free(app->metrics);
     proa_arena_done(&app->arena);
+    /* Asked for only now, it runs before the clean-up of libraries that the program has used meanwhile. */
+    atexit(proa_blocking_end);
 }
 
 static int fail(const struct proa_app *app, const struct proa_error *err)

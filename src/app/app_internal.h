@@ -47,6 +47,7 @@ struct proa_app {
     struct proa_log *log;
     struct proa_kv service; /* the field that every line has */
     struct proa_logger logger;
+    struct proa_logger http_logger; /* the servers' */
     struct proa_metrics *metrics;
     struct proa_loops *loops;
     struct proa_loop *loop; /* 0, where the frame lives */

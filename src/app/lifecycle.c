@@ -16,7 +16,7 @@ static int open_server(struct proa_app *app, const char *address, const struct p
                                           .router = router,
                                           .state = app->options->state,
                                           .metrics = is_admin ? NULL : app->metrics,
-                                          .logger = &app->logger,
+                                          .logger = &app->http_logger,
                                           .access_log_all = http->access_log,
                                           .slow_ms = http->slow_ms};
     char bound[PROA_ADDRESS_MAX];

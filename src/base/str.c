@@ -315,17 +315,52 @@ static size_t drop_exponent_filler(const char *text, size_t len, char *out)
     return kept + len - at;
 }
 
+/* Numbers as programs mostly have them, with few decimals: "0.25", "1234.567". @returns 0 when it is no such. */
+static size_t short_decimal_text(double value, char *out)
+{
+    static const double powers[] = {1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6};
+    enum { LAST = sizeof powers / sizeof powers[0] - 1 };
+    double magnitude = fabs(value);
+    size_t len = 0;
+
+    if (!(magnitude >= 1e-4 && magnitude < 1e9)) /* below, %g has an exponent; above, the digits may not be 15 */
+        return 0;
+    for (int decimals = 1; decimals <= LAST; decimals++) {
+        int64_t scaled = (int64_t)(magnitude * powers[decimals] + 0.5);
+        char digits[PROA_U64_TEXT_MAX];
+        size_t whole;
+
+        /* Both are exact, and so their quotient is what reading the text gives. */
+        if ((double)scaled / powers[decimals] != magnitude)
+            continue;
+        if (value < 0)
+            out[len++] = '-';
+        whole = proa_u64_text((uint64_t)scaled / (uint64_t)powers[decimals], out + len);
+        len += whole;
+        out[len++] = '.';
+        /* With a leading one that keeps the zeros behind the point. */
+        proa_u64_text((uint64_t)scaled % (uint64_t)powers[decimals] + (uint64_t)powers[decimals], digits);
+        memcpy(out + len, digits + 1, (size_t)decimals);
+        return len + (size_t)decimals;
+    }
+    return 0;
+}
+
 size_t proa_double_text(double value, char *out)
 {
     /* A text of up to 15 digits is found at 15 already, as %g drops zeros; of subnormals fewer digits are significant. */
     int digits = fabs(value) < DBL_MIN ? 1 : DBL_DIG;
     char text[40];
     locale_t old;
+    size_t kept;
     int len = 0;
 
     assert(isfinite(value));
     if (fabs(value) < 1e15 && value == (double)(int64_t)value && !(value == 0 && signbit(value)))
         return proa_i64_text((int64_t)value, out);
+    kept = short_decimal_text(value, out);
+    if (kept > 0)
+        return kept;
     pthread_once(&c_locale_once, make_c_locale);
     old = uselocale(c_locale);
     for (; digits <= DBL_DECIMAL_DIG; digits++) {

@@ -418,16 +418,23 @@ static int next_document(struct conversion *c, proa_str *ret_json, yaml_mark_t *
 }
 
 /* JSON is taken as what it is: exactly, faster, and with its escapes of surrogate pairs, which libyaml refuses. */
+static bool is_space(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
 static bool is_json(struct proa_arena *arena, proa_str text, proa_str *ret_json)
 {
-    size_t at = 0;
-
-    while (at < text.len && strchr(" \t\r\n", text.ptr[at]) && text.ptr[at])
-        at++;
-    if (at == text.len || (text.ptr[at] != '{' && text.ptr[at] != '[') || proa_json_check(text, NULL) < 0)
+    while (text.len > 0 && is_space(text.ptr[0]))
+        text = proa_str_slice(text, 1, text.len);
+    while (text.len > 0 && is_space(text.ptr[text.len - 1]))
+        text.len--;
+    if (text.len == 0 || (text.ptr[0] != '{' && text.ptr[0] != '[') || proa_json_check(text, NULL) < 0)
         return false;
-    *ret_json = proa_arena_str(arena, text);
-    return ret_json->ptr != NULL;
+    text = proa_arena_str(arena, text);
+    if (text.ptr)
+        *ret_json = text;
+    return text.ptr != NULL;
 }
 
 int proa_yaml_to_json(struct proa_arena *arena, proa_str text, proa_str *ret_json, struct proa_error *err)

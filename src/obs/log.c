@@ -12,6 +12,7 @@ enum {
     QUEUE_BYTES_MAX = 1024 * 1024 * 1024,
     FREE_TIMEOUT_MS = 1000,
     PARENTS_MAX = 16, /* loggers of a chain whose fields are written */
+    FIELDS_MAX = 48,
     FIELD_ROOM = 160, /* a field is begun only with this much room: its key, and a value's marker */
     VALUE_ROOM = 80,  /* and its value only with this much: a number, or quotes around a marker */
     TAIL_ROOM = 128,  /* behind the fields: ids in text format, `,"log.truncated":true}`, newline */
@@ -260,25 +261,29 @@ static void add_value(struct line *line, const struct proa_kv *kv)
 /* The line's own members, which a field must not appear to be. */
 static bool is_reserved(const char *key)
 {
-    static const char *const reserved[] = {"time",     "level",   "target",       "message",
-                                           "trace_id", "span_id", "log.truncated"};
-
-    for (size_t i = 0; i < PROA_COUNT(reserved); i++)
-        if (strcmp(key, reserved[i]) == 0)
-            return true;
-    return false;
+    switch (key[0]) {
+    case 't': return strcmp(key, "time") == 0 || strcmp(key, "target") == 0 || strcmp(key, "trace_id") == 0;
+    case 'l': return strcmp(key, "level") == 0 || strcmp(key, "log.truncated") == 0;
+    case 'm': return strcmp(key, "message") == 0;
+    case 's': return strcmp(key, "span_id") == 0;
+    default: return false;
+    }
 }
 
-static void add_field(struct line *line, const struct proa_kv *kv)
+struct named {
+    const struct proa_kv *kv;
+    proa_str key;
+};
+
+static void add_field(struct line *line, const struct named *field)
 {
-    proa_str key = proa_str_slice(proa_str_c(kv->key), 0, FIELD_ROOM / 4);
+    proa_str key = proa_str_slice(field->key, 0, FIELD_ROOM / 4);
     char *begin = line->text.at;
 
-    if (key.len == 0 || line->text.end - begin < FIELD_ROOM) {
+    if (line->text.end - begin < FIELD_ROOM) {
         line->text.truncated = true;
         return;
     }
-
     if (line->log->is_text) {
         log_text_raw(&line->text, PROA_STR(" "));
         add_colour(line, PROA_STR("\x1b[2m"));
@@ -286,7 +291,10 @@ static void add_field(struct line *line, const struct proa_kv *kv)
         log_text_raw(&line->text, PROA_STR("="));
         add_colour(line, PROA_STR("\x1b[0m"));
     } else {
-        log_text_raw(&line->text, is_reserved(kv->key) ? PROA_STR(",\"field.") : PROA_STR(",\""));
+        if (is_reserved(field->kv->key))
+            log_text_raw(&line->text, PROA_STR(",\"field."));
+        else
+            log_text_raw(&line->text, PROA_STR(",\""));
         log_text_escaped(&line->text, key, LOG_QUOTE_JSON);
         log_text_raw(&line->text, PROA_STR("\":"));
     }
@@ -295,53 +303,72 @@ static void add_field(struct line *line, const struct proa_kv *kv)
         line->text.truncated = true;
         return;
     }
-    add_value(line, kv);
+    add_value(line, field->kv);
 }
 
 /* A line's fields from outside to inside: of the loggers, then its own. */
-struct sources {
-    struct {
-        const struct proa_kv *fields;
-        uint32_t count;
-    } items[PARENTS_MAX + 1];
+struct fields {
+    struct named items[FIELDS_MAX];
     uint32_t count;
+    uint64_t keys_seen; /* a bit for each kind of key, by length and ends */
+    bool may_repeat;    /* two of a kind were seen */
+    bool too_many;
 };
 
-static bool is_overridden(const struct sources *sources, uint32_t source, uint32_t field)
+static void collect(struct fields *all, const struct proa_kv *fields, uint32_t count)
 {
-    const char *key = sources->items[source].fields[field].key;
+    for (uint32_t i = 0; i < count; i++) {
+        proa_str key = proa_str_c(fields[i].key);
+        uint64_t bit;
 
-    for (uint32_t s = source; s < sources->count; s++)
-        for (uint32_t f = s == source ? field + 1 : 0; f < sources->items[s].count; f++) {
-            const char *other = sources->items[s].fields[f].key;
-
-            if (key == other || (key && other && strcmp(key, other) == 0))
-                return true;
+        if (key.len == 0)
+            continue;
+        if (all->count == FIELDS_MAX) {
+            all->too_many = true;
+            return;
         }
+        bit = UINT64_C(1) << ((key.len * 7 + (unsigned char)key.ptr[0] * 3 + (unsigned char)key.ptr[key.len - 1]) & 63);
+        all->may_repeat = all->may_repeat || (all->keys_seen & bit);
+        all->keys_seen |= bit;
+        all->items[all->count].kv = &fields[i];
+        all->items[all->count++].key = key;
+    }
+}
+
+static void collect_inherited(struct fields *all, const struct proa_logger *logger)
+{
+    const struct proa_logger *chain[PARENTS_MAX];
+    uint32_t depth = 0;
+
+    for (; logger && depth < PARENTS_MAX; logger = logger->parent)
+        if (logger->fields_count > 0)
+            chain[depth++] = logger;
+    while (depth-- > 0)
+        collect(all, chain[depth]->fields, chain[depth]->fields_count);
+}
+
+static bool is_repeated_later(const struct fields *all, uint32_t index)
+{
+    for (uint32_t i = index + 1; i < all->count; i++)
+        if (proa_str_eq(all->items[i].key, all->items[index].key))
+            return true;
     return false;
 }
 
 static void add_fields(struct line *line, const struct proa_logger *logger, const struct proa_kv *fields,
                        uint32_t count)
 {
-    const struct proa_logger *chain[PARENTS_MAX];
-    struct sources sources;
-    uint32_t depth = 0;
+    struct fields all __attribute__((uninitialized));
 
-    sources.count = 0;
-    for (; logger && depth < PARENTS_MAX; logger = logger->parent)
-        if (logger->fields_count > 0)
-            chain[depth++] = logger;
-    while (depth-- > 0) {
-        sources.items[sources.count].fields = chain[depth]->fields;
-        sources.items[sources.count++].count = chain[depth]->fields_count;
-    }
-    sources.items[sources.count].fields = fields;
-    sources.items[sources.count++].count = count;
-    for (uint32_t s = 0; s < sources.count; s++)
-        for (uint32_t f = 0; f < sources.items[s].count; f++)
-            if (!is_overridden(&sources, s, f))
-                add_field(line, &sources.items[s].fields[f]);
+    all.count = 0;
+    all.keys_seen = 0;
+    all.may_repeat = all.too_many = false;
+    collect_inherited(&all, logger);
+    collect(&all, fields, count);
+    for (uint32_t i = 0; i < all.count; i++)
+        if (!all.may_repeat || !is_repeated_later(&all, i))
+            add_field(line, &all.items[i]);
+    line->text.truncated = line->text.truncated || all.too_many;
 }
 
 static void add_ids(struct line *line, const struct proa_trace_ids *ids)

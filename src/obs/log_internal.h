@@ -37,7 +37,17 @@ enum log_quote {
     LOG_QUOTE_JSON, /**< and quotes and backslashes */
 };
 /** As much as there is room for. */
-void log_text_raw(struct log_text *text, proa_str bytes);
+void log_text_raw_cut(struct log_text *text, proa_str bytes);
+static inline void log_text_raw(struct log_text *text, proa_str bytes)
+{
+    if (PROA_UNLIKELY(bytes.len > (size_t)(text->end - text->at))) {
+        log_text_raw_cut(text, bytes);
+        return;
+    }
+    if (bytes.len > 0)
+        memcpy(text->at, bytes.ptr, bytes.len);
+    text->at += bytes.len;
+}
 /** Escaped, at most LOG_VALUE_MAX bytes of output; what was cut is told by a marker in the text. */
 void log_text_escaped(struct log_text *text, proa_str value, enum log_quote quote);
 /** A JSON value given as text: white space made harmless; a JSON string of it when it is not JSON or too long. */

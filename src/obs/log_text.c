@@ -9,15 +9,10 @@ static size_t room(const struct log_text *text)
     return (size_t)(text->end - text->at);
 }
 
-void log_text_raw(struct log_text *text, proa_str bytes)
+void log_text_raw_cut(struct log_text *text, proa_str bytes)
 {
-    if (bytes.len > room(text)) {
-        text->truncated = true;
-        bytes = proa_utf8_cut(bytes, room(text));
-    }
-    if (bytes.len > 0)
-        memcpy(text->at, bytes.ptr, bytes.len);
-    text->at += bytes.len;
+    text->truncated = true;
+    log_text_raw(text, proa_utf8_cut(bytes, room(text)));
 }
 
 /* Characters that a terminal or a viewer obeys instead of showing: C1 controls, line and paragraph separators, the
@@ -88,6 +83,39 @@ static bool is_ordinary(unsigned char c, enum log_quote quote)
     return c >= 0x20 && c < 0x7f && (quote == LOG_QUOTE_NONE || (c != '"' && c != '\\'));
 }
 
+/* Of eight bytes at once: high bits where a byte is not ordinary (bit tricks: Mycroft's test for a zero byte). */
+static uint64_t unordinary(uint64_t word, enum log_quote quote)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101), highs = UINT64_C(0x8080808080808080);
+    uint64_t del = word ^ ones * 0x7f, quotes = word ^ ones * '"', backslashes = word ^ ones * '\\';
+    uint64_t found = word | ((word - ones * 0x20) & ~word) | ((del - ones) & ~del);
+
+    if (quote == LOG_QUOTE_JSON)
+        found |= ((quotes - ones) & ~quotes) | ((backslashes - ones) & ~backslashes);
+    return found & highs;
+}
+
+/* How many bytes at the front may be written as they are; `most` is at most value.len. */
+static size_t ordinary_run(proa_str value, size_t most, enum log_quote quote)
+{
+    size_t run = 0;
+    uint64_t word;
+
+    for (; run + sizeof word <= most; run += sizeof word) {
+        memcpy(&word, value.ptr + run, sizeof word);
+        if (unordinary(word, quote))
+            break;
+    }
+    if (most >= sizeof word && most - run < sizeof word) { /* the last eight, some of them again */
+        memcpy(&word, value.ptr + most - sizeof word, sizeof word);
+        if (!unordinary(word, quote))
+            return most;
+    }
+    while (run < most && is_ordinary((unsigned char)value.ptr[run], quote))
+        run++;
+    return run;
+}
+
 static void put_cut_marker(struct log_text *text, size_t cut)
 {
     char digits[PROA_U64_TEXT_MAX];
@@ -104,11 +132,10 @@ void log_text_escaped(struct log_text *text, proa_str value, enum log_quote quot
     char *limit = text->at + (most < LOG_VALUE_MAX ? most : LOG_VALUE_MAX);
 
     while (value.len > 0) {
-        size_t run = 0, room_left = (size_t)(limit - text->at), taken, written;
+        size_t room_left = (size_t)(limit - text->at), taken, written;
+        size_t run = ordinary_run(value, value.len < room_left ? value.len : room_left, quote);
         char escape[ESCAPE_MAX];
 
-        while (run < value.len && run < room_left && is_ordinary((unsigned char)value.ptr[run], quote))
-            run++;
         memcpy(text->at, value.ptr, run);
         text->at += run;
         value = proa_str_n(value.ptr + run, value.len - run);
@@ -127,8 +154,8 @@ void log_text_escaped(struct log_text *text, proa_str value, enum log_quote quot
 
 bool log_text_is_plain(proa_str value)
 {
-    if (value.len == 0)
-        return false;
+    if (value.len == 0 || value.len > LOG_VALUE_MAX - CUT_MARKER_MAX)
+        return false; /* a marker would have spaces */
     for (size_t i = 0; i < value.len; i++) {
         unsigned char c = (unsigned char)value.ptr[i];
 

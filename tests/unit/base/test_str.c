@@ -252,6 +252,36 @@ static void check_double(double value, const char *expected)
     assert_memory_equal(out, expected, strlen(expected));
 }
 
+/* Decimals of every length against printf, which finds the shortest at 15 digits. */
+static void test_short_decimals_as_text(void **state)
+{
+    uint64_t seed = 1;
+
+    for (int i = 0; i < 200000; i++) {
+        char text[40], expected[40];
+        double value;
+
+        seed = seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+        snprintf(text, sizeof text, "%s%u.%0*u", i & 1 ? "-" : "", (unsigned)(seed >> 40) >> (seed >> 20 & 31),
+                 1 + i % 9, (unsigned)(seed >> 32) % 10);
+        value = strtod(text, NULL);
+        snprintf(expected, sizeof expected, "%.15g", value);
+        if (!strchr(expected, 'e') && value != 0 && strtod(expected, NULL) == value)
+            check_double(value, expected);
+        /* And any double in their range: what it prints reads back. */
+        value = (double)(seed >> 11) * 0x1p-53 * (i % 3 ? 1 : 1e8);
+        text[proa_double_text(value, text)] = '\0';
+        assert_true(strtod(text, NULL) == value);
+    }
+    check_double(0.0001, "0.0001");
+    check_double(0.00011, "0.00011");
+    check_double(999999999.999999, "999999999.999999");
+    check_double(0.000099, "9.9e-5");
+    check_double(-0.25, "-0.25");
+    check_double(1.000001, "1.000001");
+    check_double(1000000000.5, "1000000000.5");
+}
+
 static void test_doubles_as_text(void **state)
 {
     (void)state;
@@ -337,6 +367,7 @@ int main(void)
         cmocka_unit_test(test_integers_from_text),
         cmocka_unit_test(test_integers_as_text),
         cmocka_unit_test(test_doubles_from_text),
+        cmocka_unit_test(test_short_decimals_as_text),
         cmocka_unit_test(test_doubles_as_text),
         cmocka_unit_test(test_doubles_survive_text),
         cmocka_unit_test(test_doubles_do_not_follow_the_locale),

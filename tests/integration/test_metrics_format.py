@@ -1,0 +1,77 @@
+"""Real parsers read both text formats: prometheus_client, and promtool where it is found."""
+import shutil
+import subprocess
+
+import pytest
+from support import BUILD, ask
+
+parser = pytest.importorskip("prometheus_client.parser", reason="prometheus_client is missing: python3-prometheus-client")
+from prometheus_client.openmetrics import parser as openmetrics_parser  # noqa: E402
+
+
+def sample(kind):
+    program = BUILD / "tests" / "metrics_sample"
+    if not program.exists():
+        pytest.skip(f"metrics_sample is not built in {BUILD}")
+    return subprocess.run([program, kind], check=True, capture_output=True).stdout.decode()
+
+
+def check_families(families):
+    samples = {(s.name, tuple(sorted(s.labels.items()))): s for family in families for s in family.samples}
+
+    def value(name, **labels):
+        return samples[name, tuple(sorted(labels.items()))].value
+
+    hostile = 'a"b\\c\nd\u00e9'
+    assert value("sample_sent_bytes_total", to=hostile, why="") == 7
+    assert value("sample_sent_bytes_total", to=hostile, why="x\ufffd") == 8
+    assert value("sample_sent_bytes_total", overflow="true") == 9
+    assert value("sample_level") == -0.125
+    assert value("sample_duration_seconds_count", route="/users/{id}") == 100
+    assert value("sample_duration_seconds_sum", route="/users/{id}") == sum(i * 0.25 for i in range(100))
+    assert value("sample_duration_seconds_bucket", route="/users/{id}", le="1.0") == 5
+    assert value("sample_duration_seconds_bucket", route="/users/{id}", le="+Inf") == 100
+    for name in ("process_cpu_seconds_total", "process_resident_memory_bytes", "process_start_time_seconds", "process_open_fds"):
+        assert value(name) > 0
+    assert value("proa_fibers", loop="1") == 0
+    return samples
+
+
+def test_text():
+    families = list(parser.text_string_to_metric_families(sample("text")))
+    check_families(families)
+    by_name = {family.name: family for family in families}
+    assert by_name["sample_sent_bytes"].type == "counter"
+    assert by_name["sample_sent_bytes"].documentation == 'Sent\nwith \\ and "quotes"'
+    assert by_name["sample_duration_seconds"].type == "histogram"
+
+
+def test_openmetrics():
+    text = sample("openmetrics")
+    families = list(openmetrics_parser.text_string_to_metric_families(text))
+    samples = check_families(families)
+    by_name = {family.name: family for family in families}
+    assert by_name["sample_sent_bytes"].unit == "bytes"
+    assert by_name["sample_sent_bytes"].documentation == 'Sent\nwith \\ and "quotes"'
+    exemplar = samples["sample_duration_seconds_bucket", (("le", "+Inf"), ("route", "/users/{id}"))].exemplar
+    assert exemplar.labels == {"trace_id": "ab" + "0" * 30, "span_id": "cd" + "0" * 14}
+    assert exemplar.value == 24.75
+    assert float(exemplar.timestamp) > 1.7e9
+
+
+@pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is missing: package prometheus")
+def test_promtool():
+    result = subprocess.run(["promtool", "check", "metrics"], input=sample("text"), capture_output=True, text=True)
+    assert (result.returncode, result.stdout + result.stderr) == (0, "")
+
+
+def test_a_services_own(hello):
+    ask(hello.port, "GET", "/api/users/1", {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"})
+    text = ask(hello.port, "GET", "/metrics").body.decode()
+    assert {family.name for family in parser.text_string_to_metric_families(text)} >= {"requests", "process_cpu_seconds"}
+    text = ask(hello.port, "GET", "/metrics", {"Accept": "application/openmetrics-text; version=1.0.0"}).body.decode()
+    assert {family.name for family in openmetrics_parser.text_string_to_metric_families(text)} >= {"requests"}
+    if shutil.which("promtool"):
+        text = ask(hello.port, "GET", "/metrics").body
+        result = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True)
+        assert (result.returncode, result.stdout + result.stderr) == (0, b"")

@@ -74,6 +74,9 @@ size_t proa_fiber_stack_size(const struct proa_fiber *fiber);
 /** One pointer that a higher layer hangs on the running fiber (the request); inherited by started fibers. */
 void *proa_fiber_context(const struct proa_fiber *fiber);
 void proa_fiber_set_context(struct proa_fiber *fiber, void *context);
+/** And one for the present span of a trace (proa/tracer.h); inherited too. */
+void *proa_fiber_span(const struct proa_fiber *fiber);
+void proa_fiber_set_span(struct proa_fiber *fiber, void *span);
 /** Living fibers of a loop and the most there ever were. */
 uint32_t proa_loop_fibers(const struct proa_loop *loop, uint32_t *ret_peak);
 

@@ -182,7 +182,7 @@ static int parse_class(struct parser *p, struct pattern_set *set)
     bool first_item = true;
 
     for (;; first_item = false) {
-        uint32_t first, last;
+        uint32_t first = 0, last;
         int rc;
 
         if (at_end(p))

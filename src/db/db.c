@@ -9,6 +9,7 @@
 enum {
     SHARED_PER_LOOP = 2,
     SHARED_MAX = 8,
+    SQLITE_READERS = 4, /* they take threads of the blocking pool */
     OWN_DEFAULT = 16,
     WAITING_DEFAULT = 1000,
     STATEMENT_MS_DEFAULT = 15000,
@@ -48,7 +49,8 @@ static void fill_defaults(struct proa_db *db)
     struct proa_db_options *options = &db->options;
 
     if (!options->shared_connections) {
-        options->shared_connections = SHARED_PER_LOOP * db->loops_count;
+        options->shared_connections =
+            strcmp(db->driver->system, "sqlite") == 0 ? SQLITE_READERS : SHARED_PER_LOOP * db->loops_count;
         if (options->shared_connections > SHARED_MAX)
             options->shared_connections = SHARED_MAX;
     }
@@ -94,7 +96,7 @@ static int note_loops(struct proa_db *db, const struct proa_db_options *options)
 int proa_db_open(const struct proa_db_options *options, struct proa_db **ret_db, struct proa_error *err)
 {
     struct proa_db *db PROA_CLEANUP(db_free_at) = NULL;
-    const struct proa_db_driver *driver;
+    const struct proa_db_driver *driver = NULL;
 
     assert(options->loops || options->loop);
     PROA_TRY(choose_driver(options, &driver, err));

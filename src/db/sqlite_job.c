@@ -274,6 +274,17 @@ static int run_script(struct sqlite_job *job)
     return 0;
 }
 
+/* The file may be another one next time, or healthy again: it is opened anew. */
+static void close_after(struct sqlite_job *job)
+{
+    struct sqlite_db *own = job->conn->pool->own;
+
+    sqlite_conn_close(job->conn);
+    job->is_in_tx = false;
+    sqlite_close_idle(own);
+    db_metrics_connect_failed(own->db);
+}
+
 static int get_ready(struct sqlite_job *job)
 {
     const char *what = NULL;
@@ -282,7 +293,10 @@ static int get_ready(struct sqlite_job *job)
     if (code != SQLITE_OK) {
         int rc = note_failure(job, code, what);
 
-        sqlite_conn_close(job->conn);
+        if (sqlite_is_fatal(code))
+            close_after(job);
+        else
+            sqlite_conn_close(job->conn);
         return rc;
     }
     if (job->conn->must_roll_back && !sqlite3_get_autocommit(job->conn->handle)) {
@@ -319,11 +333,8 @@ void sqlite_job_run(void *arg)
         return;
     job->code = job->is_script ? run_script(job) : run_statement(job);
     job->code = check_left_clean(job);
-    /* The file may be another one next time, or healthy again: it is opened anew. */
-    if (sqlite_is_fatal(job->sqlite_code)) {
-        sqlite_conn_close(job->conn);
-        job->is_in_tx = false;
-    }
+    if (sqlite_is_fatal(job->sqlite_code) && !job->conn->pool->own->is_memory)
+        close_after(job);
 }
 
 void sqlite_interrupt(void *arg)

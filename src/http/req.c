@@ -140,20 +140,28 @@ const char *proa_req_route(const struct proa_req *req)
     return req->route ? req->route->name : "";
 }
 
+/* The ids are read or made when first asked for: most requests log nothing. */
+static void find_ids(struct proa_req *req)
+{
+    struct proa_loop *loop = req->home->loop;
+    uint64_t random[3];
+
+    for (int i = 0; i < 3; i++)
+        random[i] = proa_loop_random_u64(loop) | 1; /* all zero is no id */
+    if (req->traceparent.ptr && proa_traceparent_parse(req->traceparent, &req->ids))
+        memcpy(req->parent_span, req->ids.span_id, sizeof req->parent_span);
+    else
+        memcpy(req->ids.trace_id, random, 16);
+    memcpy(req->ids.span_id, random + 2, 8);
+    req->traced = true;
+}
+
 const struct proa_trace_ids *proa_req_trace(const struct proa_req *const_req)
 {
-    /* Made when first asked for: most requests log nothing. */
     struct proa_req *req = (struct proa_req *)(uintptr_t)const_req;
 
-    if (!req->traced) {
-        uint64_t random[3];
-
-        for (int i = 0; i < 3; i++)
-            random[i] = proa_loop_random_u64(req->home->loop) | 1; /* all zero is no id */
-        memcpy(req->ids.trace_id, random, 16);
-        memcpy(req->ids.span_id, random + 2, 8);
-        req->traced = true;
-    }
+    if (!req->traced)
+        find_ids(req);
     return &req->ids;
 }
 

@@ -230,7 +230,10 @@ static void taken(struct uv_stream *stream, size_t bytes)
     stream->queued -= bytes;
     while (bytes > 0) {
         struct out_block *block = stream->out;
-        size_t now = block->end - block->begin < bytes ? block->end - block->begin : bytes;
+        size_t now;
+
+        assert(block);
+        now = block->end - block->begin < bytes ? block->end - block->begin : bytes;
 
         block->begin += now;
         bytes -= now;

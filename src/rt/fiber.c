@@ -138,6 +138,7 @@ static int fiber_take(struct proa_group *group, const struct proa_fiber_options 
         fiber->deadline = loop->current->deadline;
     fiber->cancel_cause = group->cancel_cause;
     fiber->user = parent ? parent->user : NULL;
+    fiber->span = parent ? parent->span : NULL;
     fiber->waiter = NULL;
     fiber->shielded = fiber->uninterruptible = fiber->ended = false;
     proa_timer_init(&fiber->timer, loop, deadline_struck);
@@ -538,6 +539,16 @@ void *proa_fiber_context(const struct proa_fiber *fiber)
 void proa_fiber_set_context(struct proa_fiber *fiber, void *context)
 {
     fiber->user = context;
+}
+
+void *proa_fiber_span(const struct proa_fiber *fiber)
+{
+    return fiber->span;
+}
+
+void proa_fiber_set_span(struct proa_fiber *fiber, void *span)
+{
+    fiber->span = span;
 }
 
 size_t proa_fiber_stack_size(const struct proa_fiber *fiber)

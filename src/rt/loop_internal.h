@@ -110,6 +110,7 @@ struct proa_fiber {
     bool uninterruptible; /* waits for something that will surely come */
     bool ended;
     void *user;
+    void *span;
     char *stack; /* lowest usable byte */
     size_t stack_bytes;
     size_t guard_bytes; /* below the stack */

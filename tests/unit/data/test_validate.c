@@ -2,6 +2,7 @@
 #include "everything.h"
 
 #include <math.h>
+#include <pthread.h>
 
 struct ruled {
     int64_t i64;
@@ -223,6 +224,35 @@ static void patterns_of_hand_written_descriptions(void **state)
     assert_string_equal(broken(b), "/code pattern;");
 }
 
+struct shared {
+    proa_str name;
+};
+PROA_DESCRIBE(shared, (name, str, .pattern = "^[a-z]{3}$"));
+
+static void *validate_often(void *arg)
+{
+    const struct shared good = {PROA_STR_INIT("abc")}, bad = {PROA_STR_INIT("abcd")};
+
+    for (int i = 0; i < 1000; i++)
+        if (proa_validate(&shared_type, &good, NULL) != 0 || proa_validate(&shared_type, &bad, NULL) == 0)
+            return arg;
+    return NULL;
+}
+
+/* For the thread sanitizer: the first check of each thread may be the one that compiles. */
+static void threads_share_a_pattern(void **state)
+{
+    pthread_t threads[4];
+    void *result;
+
+    for (size_t i = 0; i < PROA_COUNT(threads); i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, validate_often, threads), 0);
+    for (size_t i = 0; i < PROA_COUNT(threads); i++) {
+        assert_int_equal(pthread_join(threads[i], &result), 0);
+        assert_null(result);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -231,6 +261,7 @@ int main(void)
         bench_test(checks_of_nested_types_point_into_the_document),
         bench_test(messages_are_for_people),
         bench_test(patterns_of_hand_written_descriptions),
+        bench_test(threads_share_a_pattern),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

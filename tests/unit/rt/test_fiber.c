@@ -540,7 +540,10 @@ static void test_group_in_a_shield_can_be_cancelled(void **state)
 /* The rest. */
 static int see_context(void *arg)
 {
-    *(void **)arg = proa_fiber_context(proa_fiber_current(loop));
+    void **seen = arg;
+
+    seen[0] = proa_fiber_context(proa_fiber_current(loop));
+    seen[1] = proa_fiber_span(proa_fiber_current(loop));
     return 0;
 }
 
@@ -548,19 +551,22 @@ static int context_body(void *arg)
 {
     struct proa_fiber *self = proa_fiber_current(loop);
     struct proa_group group;
-    void *seen[2] = {0};
-    int request;
+    void *of_child[2] = {0}, *of_other[2] = {0};
+    int request, span;
 
     assert_string_equal(proa_fiber_name(self), "fiber");
     proa_fiber_set_name(self, "worker");
     assert_string_equal(proa_fiber_name(self), "worker");
     proa_fiber_set_context(self, &request);
+    proa_fiber_set_span(self, &span);
     proa_group_init(&group, loop);
-    assert_int_equal(proa_group_start(&group, NULL, see_context, &seen[0]), 0);
-    assert_int_equal(proa_loop_start_fiber(loop, NULL, see_context, &seen[1]), 0);
+    assert_int_equal(proa_group_start(&group, NULL, see_context, of_child), 0);
+    assert_int_equal(proa_loop_start_fiber(loop, NULL, see_context, of_other), 0);
     assert_int_equal(proa_group_wait(&group), 0);
-    assert_ptr_equal(seen[0], &request);
-    assert_null(seen[1]);
+    assert_ptr_equal(of_child[0], &request);
+    assert_ptr_equal(of_child[1], &span);
+    assert_null(of_other[0]);
+    assert_null(of_other[1]);
     return 0;
 }
 

@@ -1,0 +1,57 @@
+/** What a finished span holds, for exporters. Allocated once, of fixed size; text and lists lie in its own buffer. */
+#ifndef PROA_OBS_SPAN_RECORD_H
+#define PROA_OBS_SPAN_RECORD_H
+
+#include <proa/tracer.h>
+
+enum { SPAN_RECORD_BYTES = 2048 };
+
+struct span_attribute {
+    struct span_attribute *next;
+    struct proa_kv kv;
+};
+
+struct span_event {
+    struct span_event *next;
+    proa_time_ns time;
+    proa_str name;
+    struct span_attribute *attributes;
+};
+
+struct proa_span_record {
+    struct proa_span_record *next; /**< in the queue */
+    struct proa_tracer *tracer;
+    struct proa_trace_ids ids;
+    uint8_t parent_id[8];
+    bool has_parent;
+    bool is_parent_remote;
+    enum proa_span_kind kind;
+    enum proa_span_status status;
+    proa_mono_ns began;
+    proa_time_ns start;
+    proa_time_ns end;
+    proa_str name;
+    proa_str status_text;
+    proa_str tracestate;
+    struct span_attribute *attributes;
+    struct span_attribute **attributes_end;
+    uint32_t attributes_count;
+    uint32_t attributes_dropped;
+    struct span_event *events;
+    struct span_event **events_end;
+    uint32_t events_count;
+    uint32_t events_dropped;
+    uint32_t used; /**< of buffer */
+    char buffer[] __attribute__((aligned(8)));
+};
+
+/** Finished spans in the order of their end, at most `max`; NULL when there are none. Freed by span_record_free. One taker at a time. */
+struct proa_span_record *tracer_take(struct proa_tracer *tracer, uint32_t max, uint32_t *ret_count);
+void span_record_free(struct proa_span_record *record);
+/** How many wait. */
+uint32_t tracer_waiting(const struct proa_tracer *tracer);
+/** Somebody exports: until then spans are not recorded. `notify` is called, on any thread, when a span is the first to wait and when
+ *  as many as `batch` do. NULL: nobody any more; the caller makes sure that no span ends meanwhile. */
+void tracer_attach(struct proa_tracer *tracer, uint32_t batch, void (*notify)(void *arg), void *arg);
+
+#endif

@@ -185,6 +185,7 @@ static bool step(struct conn *conn)
             return false; /* a client that does not read its answers gets no further ones */
         return conn_step_head(conn);
     case CONN_SERVING:
+        assert(conn->req);
         if (!conn->req->finished)
             return false;
         conn_finish_request(conn);
@@ -257,6 +258,7 @@ static void run(struct conn *conn)
     else
         proa_buf_clear(&part->out);
     keep_ahead(conn);
+    assert(conn->busy > 0); /* so none of what closes frees it before this is over */
     if (conn->state == CONN_IDLE && conn->ended)
         conn_close(conn, false, 0);
     if (conn->state == CONN_CLOSED && conn->req && conn->req->finished)

@@ -528,7 +528,7 @@ int router_find(const struct proa_router *router, enum proa_method method, proa_
                 struct route_match *ret)
 {
     struct search search = {.arena = arena, .match = ret, .has_escapes = proa_str_find_char(path, '%') >= 0};
-    proa_str rest = path;
+    proa_str rest;
 
     ret->route = NULL;
     ret->allow = 0;

@@ -28,9 +28,8 @@ static char answers[BURST * ANSWER_MAX]; /* the answer, BURST times */
 static size_t answer_len;
 static int epoll_fd;
 
-static const char default_answer[] =
-    "HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 7\r\n"
-    "Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n\r\nUser 42";
+static const char default_answer[] = "HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n"
+                                     "Content-Type: text/plain; charset=utf-8\r\nContent-Length: 7\r\n\r\nUser 42";
 
 /* How many heads end in these bytes. */
 static uint32_t count_heads(struct connection *connection, const char *bytes, size_t len)

@@ -52,6 +52,8 @@ PROA_MUST_USE int proa_client_new(const struct proa_client_options *options, str
                                   struct proa_error *err);
 /** No exchange may be open. NULL is fine. */
 void proa_client_free(struct proa_client *client);
+/** Exchanges that are open. */
+uint32_t proa_client_exchanges(const struct proa_client *client);
 
 struct proa_client_field {
     const char *name;

@@ -12,7 +12,8 @@
  *
  *  Errors: PROA_ENOTFOUND (proa_db_one without a row), PROA_EEXISTS (unique rule), PROA_ECONFLICT (serialisation, deadlock,
  *  foreign key), PROA_EVALIDATION (check or not-null rule), PROA_ETIMEDOUT, PROA_ECANCELED, PROA_EBUSY (the wait for a connection is
- *  full), PROA_EUNAVAILABLE (no server), PROA_EUNKNOWN, PROA_EINTERNAL (bad SQL, kinds that do not fit). The constraint's name, when there is
+ *  full), PROA_EUNAVAILABLE (no server, disk full), PROA_EUNKNOWN, PROA_EIO (SQLite's file cannot be opened, read or written: the message
+ *  names it and says why; it is tried again with the next statement), PROA_EINTERNAL (bad SQL, kinds that do not fit). The constraint's name, when there is
  *  one, is in proa_db_constraint.
  */
 #ifndef PROA_DB_H
@@ -147,6 +148,10 @@ static inline struct proa_value proa_null(void)
 /* Calls. Parameters are $1, $2, … and given in order. Columns land in the members whose column name (`.column`, else the outside
  * name) is the result column's name; a result column without a member, or a required member without a column, is PROA_EINTERNAL. NULL
  * lands in optional members only. Signed 64-bit columns land in u64 members when not negative. */
+
+/** Text must be UTF-8 without a zero byte (PROA_EVALIDATION). Durations and quantities are integers: nanoseconds and bytes; objects, lists
+ *  and maps are JSON in one column; timestamps keep microseconds. After a statement failed in a transaction, others fail with
+ *  PROA_EINTERNAL until it, or the savepoint around it, was rolled back. */
 
 /** A statement whose rows are not wanted. @param ret_rows rows changed; may be NULL. */
 #define proa_db_exec(sql, ret_rows, text, ...) proa_db_exec_values(sql, ret_rows, text, PROA_VALUES(__VA_ARGS__))

@@ -153,6 +153,9 @@ void proa_fd_watch_free(struct proa_fd_watch *watch);
  *  *ret_ran telling whether fn ran at all (may be NULL). In a simulation fn runs inline. */
 PROA_MUST_USE int proa_blocking(struct proa_loop *loop, void (*fn)(void *arg), void *arg, void (*interrupt)(void *arg),
                                 bool *ret_ran);
+/** Ends the pool's threads and waits for them, so that what libraries keep for each thread is given back while they still can (OpenSSL
+ *  cannot once `exit` has begun with its own clean-up). The last call to the kit: no loop lives, none is made afterwards. */
+void proa_blocking_end(void);
 
 PROA_END_DECLS
 #endif

@@ -10,6 +10,7 @@ PROA_BEGIN_DECLS
 enum proa_schema_dialect {
     PROA_SCHEMA_OPENAPI = 0, /**< OpenAPI 3.1: 2020-12; nested types by $ref to #/components/schemas/NAME */
     PROA_SCHEMA_INLINE,      /**< 2020-12 with everything inline */
+    PROA_SCHEMA_MERGE_PATCH, /**< OpenAPI 3.1: a merge patch on the type (RFC 7396): nothing required, null removes */
     PROA_SCHEMA_KUBERNETES,  /**< structural schema of a CRD v1: inline, nullable, defaults, x-kubernetes-* */
 };
 

@@ -41,15 +41,17 @@ PROA_MUST_USE int proa_stream_send(struct proa_stream *stream, const proa_str *s
 /** Bytes queued and not yet taken by the kernel. */
 size_t proa_stream_queued(const struct proa_stream *stream);
 
-/** Fiber use: may suspend until at least one byte is there. *ret_bytes 0 at the end of the stream.
+/** Fiber use (one fiber reads and one writes at a time): may suspend until at least one byte is there.
+ *  *ret_bytes 0 at the end of the stream.
  *  @returns 0, PROA_ECLOSED (reset), PROA_ETIMEDOUT, the cancellation's cause, PROA_EIO. */
 PROA_MUST_USE int proa_stream_read(struct proa_stream *stream, void *out, size_t bytes, size_t *ret_bytes);
-/** Fiber use: may suspend until all is taken by the kernel. */
+/** Fiber use: may suspend until all is taken by the kernel. After an error it is unknown how much was sent. */
 PROA_MUST_USE int proa_stream_write(struct proa_stream *stream, proa_str bytes);
 
 /** Half-close: what is queued is sent, then the end of the stream. */
 void proa_stream_shutdown(struct proa_stream *stream);
-/** Closes at once and gives the stream up; queued bytes are dropped; no callback comes after it. */
+/** Closes at once and gives the stream up; queued bytes are dropped; no callback comes after it, and a fiber that
+ *  waits in it gets PROA_ECLOSED. In any state and from any callback. NULL is fine. */
 void proa_stream_close(struct proa_stream *stream);
 /** Closes with a reset (RST), for peers that break the rules. */
 void proa_stream_abort(struct proa_stream *stream);
@@ -61,8 +63,11 @@ void proa_stream_local(const struct proa_stream *stream, char *out);
 /** Name of the protocol chosen by ALPN, "" without TLS. */
 proa_str proa_stream_alpn(const struct proa_stream *stream);
 
-/** Connects. `address` is "host:port", "[v6]:port" or "unix:PATH"; host is a numeric address or
- *  "localhost" (127.0.0.1). May suspend. */
+/** Connects. `address` is "host:port", "[v6]:port" or "unix:PATH"; host is a numeric address, "localhost" (127.0.0.1)
+ *  or a name, resolved by /etc/hosts and DNS (/etc/resolv.conf: servers, search, ndots). Of several addresses the next
+ *  one is tried when one fails or does not answer for 250 ms (RFC 8305). On a simulated loop a name is its address.
+ *  May suspend. @returns 0, PROA_EUNAVAILABLE (refused, unreachable, no such name, no answer of a name server),
+ *  PROA_ENOTFOUND (no such Unix socket), PROA_EINVAL, PROA_ETIMEDOUT, the cancellation's cause. */
 PROA_MUST_USE int proa_connect(struct proa_loop *loop, const char *address, struct proa_stream **ret_stream,
                                struct proa_error *err);
 

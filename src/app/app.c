@@ -3,6 +3,7 @@
 #include "app_internal.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 enum { FIBERS_BESIDE_REQUESTS = 1024 };
 
@@ -32,7 +33,7 @@ struct proa_arena *proa_app_arena(struct proa_app *app)
 }
 
 /* On the watchdog's thread. */
-static void stalled(void *arg, const char *loop, const char *fiber, uint32_t held_ms, bool over)
+void app_stalled(void *arg, const char *loop, const char *fiber, uint32_t held_ms, bool over)
 {
     struct proa_app *app = arg;
     proa_str label = proa_str_c(fiber);
@@ -55,6 +56,8 @@ static int set_up_log(struct proa_app *app, uint64_t open_files, struct proa_err
                           err));
     app->service = proa_kv_c("service.name", app->options->name);
     app->logger = (struct proa_logger){.log = app->log, .target = "app", .fields = &app->service, .fields_count = 1};
+    app->http_logger = app->logger;
+    app->http_logger.target = "http";
     if (open_files < app->config.process.open_files)
         PROA_WARN(&app->logger, "the limit of open files cannot be raised as far as asked for",
                   proa_kv_u64("asked", app->config.process.open_files), proa_kv_u64("limit", open_files));
@@ -136,11 +139,7 @@ static int set_up(struct proa_app *app, struct proa_error *err)
     PROA_TRY(set_up_loops(app, err));
     PROA_TRY(set_up_metrics(app, err));
     PROA_TRY(set_up_routers(app, err));
-    PROA_TRY(signals_catch(app, err));
-    if (proa_watchdog_start(app->loops, &(struct proa_watchdog_options){.stalled = stalled, .arg = app},
-                            &app->watchdog) < 0)
-        PROA_WARN(&app->logger, "stalled loops will not be noticed");
-    return 0;
+    return signals_catch(app, err);
 }
 
 static void take_down(struct proa_app *app)
@@ -156,6 +155,8 @@ static void take_down(struct proa_app *app)
     proa_log_free(app->log);
     proa_metrics_free(app->metrics);
     proa_arena_done(&app->arena);
+    /* Asked for only now, it runs before the clean-up of libraries that the program has used meanwhile. */
+    atexit(proa_blocking_end);
 }
 
 static int fail(const struct proa_app *app, const struct proa_error *err)

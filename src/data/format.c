@@ -3,14 +3,60 @@
 
 #include <arpa/inet.h>
 
-static bool is_alpha(char c)
+/* What a character may be part of. */
+enum {
+    ALPHA = 1,
+    DIGIT = 2,
+    HEX = 4,
+    LOCAL_PART = 8,      /* of an email */
+    UNRESERVED_SUB = 16, /* unreserved and sub-delims of RFC 3986 */
+    SCHEME = 32,
+};
+#define BOTH (ALPHA | LOCAL_PART | UNRESERVED_SUB | SCHEME)
+static const uint8_t classes[256] = {
+    ['0' ... '9'] = DIGIT | HEX | LOCAL_PART | UNRESERVED_SUB | SCHEME,
+    ['A' ... 'F'] = BOTH | HEX,
+    ['G' ... 'Z'] = BOTH,
+    ['a' ... 'f'] = BOTH | HEX,
+    ['g' ... 'z'] = BOTH,
+    ['.'] = LOCAL_PART | UNRESERVED_SUB | SCHEME,
+    ['-'] = LOCAL_PART | UNRESERVED_SUB | SCHEME,
+    ['+'] = LOCAL_PART | UNRESERVED_SUB | SCHEME,
+    ['!'] = LOCAL_PART | UNRESERVED_SUB,
+    ['$'] = LOCAL_PART | UNRESERVED_SUB,
+    ['&'] = LOCAL_PART | UNRESERVED_SUB,
+    ['\''] = LOCAL_PART | UNRESERVED_SUB,
+    ['*'] = LOCAL_PART | UNRESERVED_SUB,
+    ['='] = LOCAL_PART | UNRESERVED_SUB,
+    ['_'] = LOCAL_PART | UNRESERVED_SUB,
+    ['~'] = LOCAL_PART | UNRESERVED_SUB,
+    ['#'] = LOCAL_PART,
+    ['%'] = LOCAL_PART,
+    ['/'] = LOCAL_PART,
+    ['?'] = LOCAL_PART,
+    ['^'] = LOCAL_PART,
+    ['`'] = LOCAL_PART,
+    ['{'] = LOCAL_PART,
+    ['|'] = LOCAL_PART,
+    ['}'] = LOCAL_PART,
+    ['('] = UNRESERVED_SUB,
+    [')'] = UNRESERVED_SUB,
+    [','] = UNRESERVED_SUB,
+    [';'] = UNRESERVED_SUB,
+};
+#undef BOTH
+
+static bool is(char c, unsigned class)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+    return (classes[(unsigned char)c] & class) != 0;
 }
 
-static bool is_digit(char c)
+static bool all_are(proa_str s, unsigned class)
 {
-    return c >= '0' && c <= '9';
+    for (size_t i = 0; i < s.len; i++)
+        if (!is(s.ptr[i], class))
+            return false;
+    return true;
 }
 
 /* Labels of letters, digits and inner hyphens, 1..63 bytes each (RFC 1123 section 2.1). */
@@ -24,7 +70,7 @@ static bool is_hostname(proa_str s)
         if (label.len == 0 || label.len > 63 || label.ptr[0] == '-' || label.ptr[label.len - 1] == '-')
             return false;
         for (size_t i = 0; i < label.len; i++)
-            if (!is_alpha(label.ptr[i]) && !is_digit(label.ptr[i]) && label.ptr[i] != '-')
+            if (!is(label.ptr[i], ALPHA | DIGIT) && label.ptr[i] != '-')
                 return false;
     }
     return true;
@@ -33,14 +79,10 @@ static bool is_hostname(proa_str s)
 /* The form of HTML's input type=email: a willful, practical narrowing of RFC 5322. */
 static bool is_email(proa_str s)
 {
-    static const char extra[] = ".!#$%&'*+/=?^_`{|}~-";
     ptrdiff_t at = proa_str_find_char(s, '@');
 
-    if (at <= 0 || s.len > 254)
+    if (at <= 0 || s.len > 254 || !all_are(proa_str_slice(s, 0, (size_t)at), LOCAL_PART))
         return false;
-    for (ptrdiff_t i = 0; i < at; i++)
-        if (!is_alpha(s.ptr[i]) && !is_digit(s.ptr[i]) && !(s.ptr[i] && strchr(extra, s.ptr[i])))
-            return false;
     return is_hostname(proa_str_slice(s, (size_t)at + 1, s.len));
 }
 
@@ -52,15 +94,10 @@ static bool is_uuid(proa_str s)
         bool hyphen = i == 8 || i == 13 || i == 18 || i == 23;
         char c = s.ptr[i];
 
-        if (hyphen ? c != '-' : !(is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F')))
+        if (hyphen ? c != '-' : !is(c, HEX))
             return false;
     }
     return true;
-}
-
-static bool is_unreserved_or_sub(char c)
-{
-    return is_alpha(c) || is_digit(c) || (c && strchr("-._~!$&'()*+,;=", c));
 }
 
 /* Characters of a URI's part: unreserved, sub-delims, whole escapes and `more`. */
@@ -73,7 +110,7 @@ static bool is_uri_text(proa_str s, const char *more)
             if (proa_hex_decode(&byte, 1, proa_str_slice(s, i + 1, i + 3)) < 0)
                 return false;
             i += 2;
-        } else if (!is_unreserved_or_sub(s.ptr[i]) && !(s.ptr[i] && strchr(more, s.ptr[i]))) {
+        } else if (!is(s.ptr[i], UNRESERVED_SUB) && !(s.ptr[i] && strchr(more, s.ptr[i]))) {
             return false;
         }
     }
@@ -89,9 +126,8 @@ static bool is_ip_future(proa_str s)
 
     if (s.len < 4 || (s.ptr[0] | 0x20) != 'v' || dot < 2 || (size_t)dot + 1 == s.len)
         return false;
-    for (ptrdiff_t i = 1; i < dot; i++)
-        if (!is_digit(s.ptr[i]) && !((s.ptr[i] | 0x20) >= 'a' && (s.ptr[i] | 0x20) <= 'f'))
-            return false;
+    if (!all_are(proa_str_slice(s, 1, (size_t)dot), HEX))
+        return false;
     return proa_str_find_char(s, '%') < 0 && is_uri_text(proa_str_slice(s, (size_t)dot + 1, s.len), ":");
 }
 
@@ -118,9 +154,8 @@ static bool is_authority(proa_str s)
     colon = proa_str_find_char(s, ':');
     if (colon < 0)
         return is_uri_text(s, "");
-    for (size_t i = (size_t)colon + 1; i < s.len; i++)
-        if (!is_digit(s.ptr[i]))
-            return false;
+    if (!all_are(proa_str_slice(s, (size_t)colon + 1, s.len), DIGIT))
+        return false;
     return is_uri_text(proa_str_slice(s, 0, (size_t)colon), "");
 }
 
@@ -141,11 +176,8 @@ static bool is_uri(proa_str s)
 {
     proa_str rest, tail;
 
-    if (s.len == 0 || !is_alpha(s.ptr[0]) || !cut_tail(&s, ':', &rest))
+    if (s.len == 0 || !is(s.ptr[0], ALPHA) || !cut_tail(&s, ':', &rest) || !all_are(s, SCHEME))
         return false;
-    for (size_t i = 1; i < s.len; i++)
-        if (!is_alpha(s.ptr[i]) && !is_digit(s.ptr[i]) && !(s.ptr[i] && strchr("+-.", s.ptr[i])))
-            return false;
     if (cut_tail(&rest, '#', &tail) && !is_uri_text(tail, ":@/?"))
         return false;
     if (cut_tail(&rest, '?', &tail) && !is_uri_text(tail, ":@/?"))

@@ -261,27 +261,24 @@ static uint32_t class_of(const struct pattern_table *table, uint32_t code)
 
 static bool matches_by_table(const struct pattern_table *table, proa_str text)
 {
-    uint32_t state = 0;
+    const uint16_t *next = table->next;
+    uint32_t state = 0, code;
     size_t at = 0;
+    uint8_t verdict;
 
     while (at < text.len) {
         unsigned char c = (unsigned char)text.ptr[at];
-        uint32_t class, code;
 
-        if (table->verdicts[state] & (VERDICT_MATCHED | VERDICT_NEVER))
-            break;
-        if (c < 0x80) {
-            class = table->ascii[c];
+        if (PROA_LIKELY(c < 0x80)) {
+            state = next[state + table->ascii[c]];
             at++;
         } else {
             at += next_code_point(proa_str_n(text.ptr + at, text.len - at), &code);
-            class = class_of(table, code);
+            state = next[state + class_of(table, code)];
         }
-        state = table->next[state * table->classes + class];
     }
-    if (table->verdicts[state] & VERDICT_MATCHED)
-        return true;
-    return at == text.len && (table->verdicts[state] & VERDICT_AT_END);
+    verdict = table->verdicts[state / table->classes];
+    return (verdict & (VERDICT_MATCHED | VERDICT_AT_END)) != 0;
 }
 
 bool proa_pattern_matches(const struct proa_pattern *pattern, struct proa_arena *scratch, proa_str text)

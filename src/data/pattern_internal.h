@@ -70,15 +70,16 @@ struct pattern_state {
     struct pattern_set set;
 };
 
-/** A deterministic automaton, built when it is small: then a text costs one table look-up a code point. */
+/** A deterministic automaton, built when it is small: then a text costs one table look-up a code point. A state is the place
+ *  of its row in `next`; those that are decided stay where they are. */
 struct pattern_table {
     uint8_t ascii[128];            /**< class of an ASCII character */
     const uint32_t *starts;        /**< intervals of code points: each begins here and ends before the next */
     const uint8_t *interval_class; /**< class of each interval */
     uint32_t intervals;
     uint32_t classes;
-    const uint8_t *next;     /**< [state * classes + class] */
-    const uint8_t *verdicts; /**< of each state: enum pattern_verdict */
+    const uint16_t *next;    /**< [state + class] */
+    const uint8_t *verdicts; /**< [state / classes]: enum pattern_verdict */
 };
 enum pattern_verdict {
     VERDICT_MATCHED = 1, /**< whatever follows */

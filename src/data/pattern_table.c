@@ -24,7 +24,7 @@ struct builder {
     uint32_t counts[TABLE_STATES_MAX];
     uint8_t verdicts[TABLE_STATES_MAX];
     uint32_t states;
-    uint8_t *next;
+    uint16_t *next; /* rows of `classes` cells, holding the place of a row */
 };
 
 static int compare_u32(const void *a, const void *b)
@@ -152,7 +152,7 @@ static int step(struct builder *b, uint32_t from, uint32_t code)
 
 static bool find_states(struct builder *b)
 {
-    b->next = proa_arena_calloc(b->scratch, TABLE_CELLS_MAX, 1);
+    b->next = proa_arena_calloc(b->scratch, TABLE_CELLS_MAX, sizeof *b->next);
     if (!b->next)
         return false;
     pattern_walk_clear(&b->walk);
@@ -160,14 +160,14 @@ static bool find_states(struct builder *b)
     if (state_of(b, true) < 0)
         return false;
     for (uint32_t from = 0; from < b->states; from++) {
-        if (b->verdicts[from] & (VERDICT_MATCHED | VERDICT_NEVER))
-            continue;
+        bool decided = b->verdicts[from] & (VERDICT_MATCHED | VERDICT_NEVER);
+
         for (uint32_t class = 0; class < b->classes; class ++) {
-            int to = step(b, from, b->samples[class]);
+            int to = decided ? (int)from : step(b, from, b->samples[class]);
 
             if (to < 0)
                 return false;
-            b->next[from * b->classes + class] = (uint8_t)to;
+            b->next[from * b->classes + class] = (uint16_t)((uint32_t)to * b->classes);
         }
     }
     return true;
@@ -191,7 +191,7 @@ static const struct pattern_table *finish(struct proa_arena *arena, const struct
     table->classes = b->classes;
     table->starts = keep(arena, b->starts, b->intervals * sizeof *b->starts);
     table->interval_class = keep(arena, b->interval_class, b->intervals);
-    table->next = keep(arena, b->next, (size_t)b->states * b->classes);
+    table->next = keep(arena, b->next, (size_t)b->states * b->classes * sizeof *b->next);
     table->verdicts = keep(arena, b->verdicts, b->states);
     if (!table->starts || !table->interval_class || !table->next || !table->verdicts)
         return NULL;

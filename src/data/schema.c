@@ -35,6 +35,17 @@ static void true_member(struct schema *s, const char *key)
     proa_json_bool(s->w, true);
 }
 
+static bool is_patch(const struct schema *s)
+{
+    return s->dialect == PROA_SCHEMA_MERGE_PATCH;
+}
+
+/* Whether null may stand for the member: it is a value of its own, or takes the member out. */
+static bool is_nullable(const struct schema *s, const struct proa_field *field)
+{
+    return field->optional || (is_patch(s) && field->default_json);
+}
+
 /* 2020-12 says "or null" by a list of types, structural schemas by a member of their own. */
 static void type_member(struct schema *s, const char *type, bool nullable)
 {
@@ -192,7 +203,8 @@ static int object_schema(struct schema *s, const struct proa_field *field, bool 
     /* The member's own sentence goes before the type's. */
     bool with_doc = !field->doc || field->container != PROA_SINGLE;
 
-    if (s->dialect != PROA_SCHEMA_OPENAPI)
+    /* Of a patch, a list's items are whole; objects and maps' values are merged. */
+    if (s->dialect != PROA_SCHEMA_OPENAPI && !(is_patch(s) && field->container == PROA_LIST))
         return type_members(s, field->type, nullable, with_doc);
     if (!nullable) {
         reference(s, field->type);
@@ -288,13 +300,13 @@ static int container_schema(struct schema *s, const struct proa_field *field)
 {
     bool list = field->container == PROA_LIST;
 
-    type_member(s, list ? "array" : "object", field->optional);
+    type_member(s, list ? "array" : "object", is_nullable(s, field));
     proa_json_key(s->w, list ? PROA_STR("items") : PROA_STR("additionalProperties"));
     proa_json_object(s->w);
-    PROA_TRY(value_schema(s, field, false));
+    PROA_TRY(value_schema(s, field, is_patch(s) && !list));
     validations(s, field->kind == PROA_OBJECT ? field->type->rules : NULL, false);
     proa_json_object_end(s->w);
-    if (field->min_items)
+    if (field->min_items && !(is_patch(s) && !list))
         u64_member(s, list ? "minItems" : "minProperties", field->min_items);
     if (field->max_items)
         u64_member(s, list ? "maxItems" : "maxProperties", field->max_items);
@@ -311,7 +323,7 @@ static void annotations(struct schema *s, const struct proa_field *field)
 {
     if (field->doc)
         text_member(s, "description", field->doc);
-    if (field->default_json) {
+    if (field->default_json && !is_patch(s)) {
         proa_json_key(s->w, PROA_STR("default"));
         proa_json_raw(s->w, proa_str_c(field->default_json));
     }
@@ -343,7 +355,7 @@ static int field_schema(struct schema *s, const struct proa_field *field)
     if (field->container != PROA_SINGLE)
         PROA_TRY(container_schema(s, field));
     else
-        PROA_TRY(value_schema(s, field, field->optional));
+        PROA_TRY(value_schema(s, field, is_nullable(s, field)));
     annotations(s, field);
     proa_json_object_end(s->w);
     return 0;
@@ -358,6 +370,8 @@ static void required_member(struct schema *s, const struct proa_type *type)
 {
     bool any = false;
 
+    if (is_patch(s))
+        return;
     for (uint32_t i = 0; i < type->fields_count; i++)
         any = any || is_required(s, &type->fields[i]);
     if (!any)
@@ -368,6 +382,15 @@ static void required_member(struct schema *s, const struct proa_type *type)
         if (is_required(s, &type->fields[i]))
             proa_json_text(s->w, proa_field_name(&type->fields[i]));
     proa_json_array_end(s->w);
+}
+
+/* A patch may name read-only members, which are skipped; they are not listed, so nothing can be said of unlisted ones. */
+static bool has_hidden(const struct schema *s, const struct proa_type *type)
+{
+    for (uint32_t i = 0; is_patch(s) && i < type->fields_count; i++)
+        if (type->fields[i].read_only)
+            return true;
+    return false;
 }
 
 /* Of a struct's schema, but for the rules of a Kubernetes type, which stand with the member's own. */
@@ -381,13 +404,15 @@ static int type_members(struct schema *s, const struct proa_type *type, bool nul
     proa_json_key(s->w, PROA_STR("properties"));
     proa_json_object(s->w);
     for (uint32_t i = 0; i < type->fields_count; i++) {
+        if (is_patch(s) && type->fields[i].read_only)
+            continue;
         proa_json_key(s->w, proa_field_name(&type->fields[i]));
         PROA_TRY(field_schema(s, &type->fields[i]));
     }
     proa_json_object_end(s->w);
     required_member(s, type);
     /* Structural schemas cannot say it; the API server prunes what it does not know. */
-    if (type->unknown == PROA_UNKNOWN_REJECT && !is_kubernetes(s)) {
+    if (type->unknown == PROA_UNKNOWN_REJECT && !is_kubernetes(s) && !has_hidden(s, type)) {
         proa_json_key(s->w, PROA_STR("additionalProperties"));
         proa_json_bool(s->w, false);
     }

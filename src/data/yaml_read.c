@@ -47,12 +47,14 @@ static PROA_PRINTF(3, 4) int fail_at(struct conversion *c, yaml_mark_t mark, con
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    return proa_fail(c->err, PROA_ESYNTAX, "YAML, line %zu, column %zu: %s", mark.line + 1, mark.column + 1, text);
+    proa_fail(c->err, PROA_ESYNTAX, "YAML, line %zu, column %zu: %s", mark.line + 1, mark.column + 1, text);
+    return PROA_ESYNTAX;
 }
 
 static int fail_memory(struct conversion *c)
 {
-    return proa_fail(c->err, PROA_ENOMEM, "memory is out");
+    proa_fail(c->err, PROA_ENOMEM, "memory is out");
+    return PROA_ENOMEM;
 }
 
 static int fail_buf(struct conversion *c, int rc)
@@ -418,16 +420,23 @@ static int next_document(struct conversion *c, proa_str *ret_json, yaml_mark_t *
 }
 
 /* JSON is taken as what it is: exactly, faster, and with its escapes of surrogate pairs, which libyaml refuses. */
+static bool is_space(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
 static bool is_json(struct proa_arena *arena, proa_str text, proa_str *ret_json)
 {
-    size_t at = 0;
-
-    while (at < text.len && strchr(" \t\r\n", text.ptr[at]) && text.ptr[at])
-        at++;
-    if (at == text.len || (text.ptr[at] != '{' && text.ptr[at] != '[') || proa_json_check(text, NULL) < 0)
+    while (text.len > 0 && is_space(text.ptr[0]))
+        text = proa_str_slice(text, 1, text.len);
+    while (text.len > 0 && is_space(text.ptr[text.len - 1]))
+        text.len--;
+    if (text.len == 0 || (text.ptr[0] != '{' && text.ptr[0] != '[') || proa_json_check(text, NULL) < 0)
         return false;
-    *ret_json = proa_arena_str(arena, text);
-    return ret_json->ptr != NULL;
+    text = proa_arena_str(arena, text);
+    if (text.ptr)
+        *ret_json = text;
+    return text.ptr != NULL;
 }
 
 int proa_yaml_to_json(struct proa_arena *arena, proa_str text, proa_str *ret_json, struct proa_error *err)
@@ -487,7 +496,7 @@ int proa_yaml_documents(struct proa_arena *arena, proa_str text, proa_str **ret_
 int proa_yaml_read_type(struct proa_arena *arena, proa_str text, unsigned flags, const struct proa_type *type,
                         void *ret_value, struct proa_error *err)
 {
-    proa_str json;
+    proa_str json = {0};
 
     PROA_TRY(proa_yaml_to_json(arena, text, &json, err));
     return proa_json_read_type(arena, json, flags, type, ret_value, err);

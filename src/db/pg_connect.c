@@ -28,6 +28,10 @@ static int check_url(struct pg_config *config, const char *url, struct proa_erro
             rc = fail_url(err, "has an @ in its host: in the password it is written as %40");
             break;
         }
+        if (strcmp(option->keyword, "port") == 0 && option->val[strspn(option->val, "0123456789,")]) {
+            rc = fail_url(err, "has a port that is no number");
+            break;
+        }
         if (strcmp(option->keyword, "password") == 0 && *option->val) {
             config->password = strdup(option->val);
             if (!config->password)

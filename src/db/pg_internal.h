@@ -25,6 +25,7 @@
 
 enum {
     PG_OUTSTANDING_MAX = 64,    /* statements on their way on one shared connection */
+    PG_STALE_MAX = 2,           /* a statement is sent again after a change of schema; the last time unprepared */
     PG_PREPARED_MAX = 256,      /* statements kept prepared on one connection */
     PG_DOWN_WAIT_MS = 1000,     /* how long statements wait for a lost server before they fail at once */
     PG_BACKOFF_MIN_MS = 50,     /* between attempts to connect, doubled each time, with jitter */
@@ -137,9 +138,10 @@ struct pg_call {
     bool is_committed; /* COMMIT said so, not ROLLBACK */
     bool is_streamed;  /* row by row, not prepared */
     bool has_columns;
-    bool was_retried;
-    bool may_retry;  /* serialisation, deadlock */
-    bool is_pending; /* counted as such */
+    bool was_retried; /* on another connection */
+    uint8_t stale;    /* how often its prepared statement was out of date */
+    bool may_retry;   /* serialisation, deadlock */
+    bool is_pending;  /* counted as such */
     bool is_done;
 };
 
@@ -156,6 +158,7 @@ struct pg_loop {
     uint32_t waiting_max;
     struct proa_flush flush;
     struct proa_timer tick;
+    bool was_up;
     proa_mono_ns down_since;    /* PROA_NEVER while a shared connection is up */
     char reason[PG_REASON_MAX]; /* why it is down */
     struct proa_list free_sent;
@@ -237,7 +240,6 @@ bool pg_is_down(const struct pg_loop *pl);
 PROA_MUST_USE int pg_fail_down(const struct pg_loop *pl, struct proa_error *err);
 
 /* pg_own.c */
-PROA_MUST_USE int pg_own_acquire(struct pg_loop *pl, struct proa_error *err, struct pg_conn **ret_conn);
 void pg_own_release(struct pg_conn *conn);
 void pg_own_up(struct pg_conn *conn);
 void pg_own_failed(struct pg_conn *conn);

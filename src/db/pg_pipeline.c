@@ -10,6 +10,7 @@
  */
 #include "pg_internal.h"
 
+#include <assert.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -111,13 +112,21 @@ static bool send_prepared(struct pg_conn *conn, struct pg_sent *sent, const stru
     return PQsendQueryPrepared(conn->pq, name, (int)statement->values_count, pl->values, pl->lengths, pl->formats, 0);
 }
 
-static bool send_streamed(struct pg_conn *conn, const struct db_statement *statement)
+static bool send_unprepared(struct pg_conn *conn, const struct db_statement *statement)
 {
     struct pg_loop *pl = conn->pl;
 
     return PQsendQueryParams(conn->pq, statement->text, (int)statement->values_count, NULL, pl->values, pl->lengths,
-                             pl->formats, 0) &&
-           PQsetSingleRowMode(conn->pq);
+                             pl->formats, 0);
+}
+
+static bool send_statement(struct pg_conn *conn, struct pg_sent *sent, const struct pg_call *call)
+{
+    assert(call->statement);
+    if (call->is_streamed)
+        return send_unprepared(conn, call->statement) && PQsetSingleRowMode(conn->pq);
+    return call->stale == PG_STALE_MAX ? send_unprepared(conn, call->statement)
+                                       : send_prepared(conn, sent, call->statement);
 }
 
 static bool send_script(struct pg_conn *conn, const char *script)
@@ -149,10 +158,7 @@ int pg_send(struct pg_conn *conn, struct pg_call *call)
     sent = sent_new(pl);
     if (!sent)
         return proa_fail(call->sql.err, PROA_ENOMEM, "PostgreSQL: no memory for a statement");
-    if (call->script)
-        ok = send_script(conn, call->script);
-    else
-        ok = call->is_streamed ? send_streamed(conn, call->statement) : send_prepared(conn, sent, call->statement);
+    ok = call->script ? send_script(conn, call->script) : send_statement(conn, sent, call);
     if (!ok) {
         /* Half of it may lie in libpq's buffer, but no Sync: it cannot be committed. */
         sent_free(pl, sent);
@@ -222,9 +228,9 @@ static bool try_again(struct pg_conn *conn, struct pg_sent *sent)
         pg_prepared_forget(conn, sent->prepared_id);
     if (!call || call->is_in_tx)
         return false; /* the transaction has failed with it */
-    if (call->was_retried)
+    if (call->stale == PG_STALE_MAX)
         return false;
-    call->was_retried = true;
+    call->stale++;
     call->sent = NULL;
     call->rc = 0;
     proa_error_clear(call->sql.err);

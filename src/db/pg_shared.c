@@ -12,7 +12,10 @@ void pg_set_reason(struct pg_loop *pl, const char *text)
 
 bool pg_is_down(const struct pg_loop *pl)
 {
-    return pl->shared_up == 0 && proa_loop_now(pl->loop) >= proa_add_u64_sat(pl->down_since, PROA_MS(PG_DOWN_WAIT_MS));
+    /* The first connection of all gets the time it may take, unless it was refused. */
+    uint64_t wait_ms = pl->was_up || *pl->reason ? PG_DOWN_WAIT_MS : pl->pg->db->options.connect_ms;
+
+    return pl->shared_up == 0 && proa_loop_now(pl->loop) >= proa_add_u64_sat(pl->down_since, PROA_MS(wait_ms));
 }
 
 int pg_fail_down(const struct pg_loop *pl, struct proa_error *err)
@@ -201,6 +204,7 @@ void pg_shared_up(struct pg_conn *conn)
     struct pg_loop *pl = conn->pl;
 
     pl->shared_up++;
+    pl->was_up = true;
     pl->down_since = PROA_NEVER;
     db_metrics_connections(pl->pg->db, DB_SHARED, 1, 0);
     proa_loop_flush_later(pl->loop, &pl->flush);

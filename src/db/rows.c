@@ -32,6 +32,7 @@ static bool is_named(const struct proa_field *field, proa_str column)
 
 const struct proa_field *db_field_of_column(const struct proa_type *type, proa_str column)
 {
+    assert(type->fields || type->fields_count == 0);
     for (uint32_t i = 0; i < type->fields_count; i++)
         if (is_named(&type->fields[i], column))
             return &type->fields[i];
@@ -304,6 +305,18 @@ int db_rows_f64(struct db_rows *rows, size_t column, double value)
     if (target.field->container != PROA_SINGLE)
         return misfit(&target, "a number, and the member is a list or map");
     switch ((enum proa_kind)target.field->kind) {
+    case PROA_I8:
+    case PROA_I16:
+    case PROA_I32:
+    case PROA_I64:
+    case PROA_U8:
+    case PROA_U16:
+    case PROA_U32:
+    case PROA_U64:
+        /* "3.0" is what some sums are; beyond 2^53 a double may stand for its neighbour. */
+        if (value != trunc(value) || fabs(value) > 0x1p53)
+            return misfit(&target, "a fraction, and the member is a whole number");
+        return db_rows_i64(rows, column, (int64_t)value);
     case PROA_F64: *(double *)target.at = value; return done(&target);
     case PROA_TEXT: return set_text(&target, proa_str_n(text, proa_double_text(value, text)));
     case PROA_RAW: return set_json(&target, proa_str_n(text, proa_double_text(value, text)));

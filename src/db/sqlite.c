@@ -6,7 +6,6 @@
 #include <stdlib.h>
 
 enum {
-    READERS_DEFAULT = 4,
     BUSY_PAUSE_MS = 1, /* before the second attempt at a locked file; doubles */
     BUSY_PAUSE_MAX_MS = 50,
     ROLLBACK_GRACE_MS = 5000,

@@ -104,14 +104,13 @@ static void wake_posted(struct proa_task *task)
     wake(PROA_CONTAINER(task, struct pool_waiter, task));
 }
 
-void sqlite_release(struct proa_sql sql, struct sqlite_conn *conn)
+/* To who waits longest, or to the free ones. `here`: the loop whose thread this is, or NULL. */
+static void give_back(struct sqlite_conn *conn, const struct proa_loop *here)
 {
     struct sqlite_pool *pool = conn->pool;
     struct pool_waiter *next = NULL;
     struct proa_list *node;
 
-    if (conn->result.cap > SQLITE_RESULT_BYTES_KEPT)
-        proa_buf_done(&conn->result);
     pthread_mutex_lock(&pool->own->mutex);
     node = proa_list_pop_front(&pool->waiting);
     if (node) {
@@ -126,10 +125,52 @@ void sqlite_release(struct proa_sql sql, struct sqlite_conn *conn)
     if (!next)
         return;
     /* From here it cannot leave before it was woken, so it may be looked at without the mutex. */
-    if (next->loop == sql.loop)
+    if (next->loop == here)
         wake(next);
     else
         proa_loop_post(next->loop, &next->task);
+}
+
+void sqlite_release(struct proa_sql sql, struct sqlite_conn *conn)
+{
+    if (conn->result.cap > SQLITE_RESULT_BYTES_KEPT)
+        proa_buf_done(&conn->result);
+    give_back(conn, sql.loop);
+}
+
+static struct sqlite_conn *take_idle(struct sqlite_pool *pool)
+{
+    struct proa_list *node;
+
+    pthread_mutex_lock(&pool->own->mutex);
+    node = proa_list_pop_front(&pool->free);
+    if (node)
+        db_metrics_connections(pool->own->db, pool->kind, -1, 1);
+    pthread_mutex_unlock(&pool->own->mutex);
+    return node ? PROA_CONTAINER(node, struct sqlite_conn, node) : NULL;
+}
+
+static void close_idle(struct sqlite_pool *pool)
+{
+    struct proa_list taken;
+    struct proa_list *node;
+    struct sqlite_conn *conn;
+
+    proa_list_init(&taken);
+    while ((conn = take_idle(pool))) {
+        sqlite_conn_close(conn);
+        proa_list_push_back(&taken, &conn->node);
+    }
+    while ((node = proa_list_pop_front(&taken)))
+        give_back(PROA_CONTAINER(node, struct sqlite_conn, node), NULL);
+}
+
+void sqlite_close_idle(struct sqlite_db *own)
+{
+    close_idle(&own->readers);
+    close_idle(&own->long_readers);
+    close_idle(&own->tx_readers);
+    close_idle(&own->writer);
 }
 
 /* Gone from the queue? Otherwise a connection was granted and the wake is on its way. */
@@ -172,11 +213,28 @@ static int wait_in_queue(struct proa_sql sql, struct sqlite_pool *pool, struct p
     return proa_fail(sql.err, rc, "no connection to the database was free in time");
 }
 
+/* Takes a free connection or a place in the queue. *ret_waits is the truth only here: once in the queue, another thread
+ * may grant a connection at any time. */
+static int take_or_queue(struct sqlite_pool *pool, struct pool_waiter *waiter, bool *ret_waits)
+{
+    waiter->granted = take_free(pool);
+    *ret_waits = !waiter->granted;
+    if (waiter->granted)
+        return 0;
+    if (pool->made == 0)
+        return PROA_ENOMEM; /* nobody would ever give one back */
+    if (pool->waiting_count >= pool->own->db->options.waiting_max)
+        return PROA_EBUSY;
+    proa_list_push_back(&pool->waiting, &waiter->node);
+    pool->waiting_count++;
+    return 0;
+}
+
 int sqlite_acquire(struct proa_sql sql, struct sqlite_pool *pool, struct sqlite_conn **ret_conn)
 {
     struct sqlite_db *own = pool->own;
     struct pool_waiter waiter = {.loop = sql.loop, .task = {.run = wake_posted}};
-    bool is_full, is_out;
+    bool waits;
     int rc;
 
     rc = proa_fiber_check(sql.loop);
@@ -184,20 +242,12 @@ int sqlite_acquire(struct proa_sql sql, struct sqlite_pool *pool, struct sqlite_
         return proa_fail(sql.err, rc, "given up before the statement was sent");
     proa_waiter_init(&waiter.waiter, sql.loop);
     pthread_mutex_lock(&own->mutex);
-    waiter.granted = take_free(pool);
-    is_full = !waiter.granted && pool->waiting_count >= own->db->options.waiting_max;
-    /* With none made, nobody would ever give one back. */
-    is_out = !waiter.granted && pool->made == 0;
-    if (!waiter.granted && !is_full && !is_out) {
-        proa_list_push_back(&pool->waiting, &waiter.node);
-        pool->waiting_count++;
-    }
+    rc = take_or_queue(pool, &waiter, &waits);
     pthread_mutex_unlock(&own->mutex);
-    if (is_out)
-        return proa_fail(sql.err, PROA_ENOMEM, "no memory for a connection");
-    if (is_full)
-        return proa_fail(sql.err, PROA_EBUSY, "too many requests wait for the database");
-    if (!waiter.granted) {
+    if (rc < 0)
+        return proa_fail(sql.err, rc,
+                         rc == PROA_EBUSY ? "too many requests wait for the database" : "no memory for a connection");
+    if (waits) {
         db_metrics_pending(own->db, pool->kind, 1);
         rc = wait_in_queue(sql, pool, &waiter);
         db_metrics_pending(own->db, pool->kind, -1);

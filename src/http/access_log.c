@@ -7,6 +7,9 @@ enum { FIELDS_MAX = 10 };
 
 static enum proa_log_level level_of(const struct server_loop *part, const struct proa_req *req, bool slow)
 {
+    /* A probe that is told "not yet", several times a second, is no failure. */
+    if (req->status == 503 && req->route && req->route->def->probe)
+        return part->server->options.access_log_all ? PROA_LOG_INFO : PROA_LOG_OFF;
     if (req->status == 500)
         return PROA_LOG_ERROR;
     if (req->status > 500 || slow)
@@ -17,6 +20,7 @@ static enum proa_log_level level_of(const struct server_loop *part, const struct
 static uint32_t describe(const struct proa_req *req, bool aborted, uint64_t duration_ns, const char *peer,
                          struct proa_kv *fields)
 {
+    uint64_t duration_us = duration_ns / 1000; /* finer digits say nothing */
     uint32_t count = 0;
 
     fields[count++] = proa_kv_str("http.request.method", req->method_text);
@@ -25,7 +29,7 @@ static uint32_t describe(const struct proa_req *req, bool aborted, uint64_t dura
         fields[count++] = proa_kv_c("http.route", req->route->name);
     fields[count++] = proa_kv_u64("http.response.status_code", (uint64_t)req->status);
     fields[count++] = proa_kv_u64("http.response.body.size", req->reply_bytes);
-    fields[count++] = proa_kv_f64("duration_ms", (double)duration_ns * 1e-6);
+    fields[count++] = proa_kv_f64("duration_ms", (double)duration_us / 1000);
     if (peer[0])
         fields[count++] = proa_kv_c("network.peer.address", peer);
     if (req->cause < 0)

@@ -137,6 +137,11 @@ void proa_client_free(struct proa_client *client)
     free(client);
 }
 
+uint32_t proa_client_exchanges(const struct proa_client *client)
+{
+    return client->exchanges;
+}
+
 /* -- The request's head ------------------------------------------------------------------------------------------- */
 
 static bool is_token(proa_str text)

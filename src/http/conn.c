@@ -185,6 +185,7 @@ static bool step(struct conn *conn)
             return false; /* a client that does not read its answers gets no further ones */
         return conn_step_head(conn);
     case CONN_SERVING:
+        assert(conn->req);
         if (!conn->req->finished)
             return false;
         conn_finish_request(conn);
@@ -257,6 +258,7 @@ static void run(struct conn *conn)
     else
         proa_buf_clear(&part->out);
     keep_ahead(conn);
+    assert(conn->busy > 0); /* so none of what closes frees it before this is over */
     if (conn->state == CONN_IDLE && conn->ended)
         conn_close(conn, false, 0);
     if (conn->state == CONN_CLOSED && conn->req && conn->req->finished)
@@ -323,8 +325,10 @@ static void on_end(void *arg, int code)
     /* A client that has gone is not worth the work; it may also have closed only its sending side, so the answer that
      * comes of the cancellation is still sent. */
     req->close_after = true;
-    if (!req->body_complete && req->body_error == 0 && conn->input.len == 0)
-        req->body_error = PROA_ECLOSED;
+    if (req->reader) {
+        proa_unpark(req->reader, 0); /* it finds that the body is not whole */
+        return;
+    }
     if (req->cause == 0)
         req->cause = PROA_ECLOSED;
     if (req->fiber)

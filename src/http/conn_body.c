@@ -175,6 +175,7 @@ int proa_req_body(struct proa_req *req, proa_str *ret_body)
         *ret_body = req->body;
         return 0;
     }
+    piece = proa_str_n("", 0);
     proa_buf_init(&body, &req->arena, 0);
     if (req->body_known_length && req->body_length <= BODY_PIECE_BYTES)
         proa_buf_reserve(&body, (size_t)req->body_length + 1);

@@ -73,15 +73,8 @@ static struct proa_req *req_from_head(struct conn *conn, size_t bytes)
     req->body_complete = !parser->has_body;
     req->body_known_length = parser->has_length;
     req->body_length = parser->content_length;
-    if (parser->traceparent) {
-        req->traced = proa_traceparent_parse(req->fields[parser->traceparent - 1].value, &req->ids);
-        if (req->traced) {
-            uint64_t span = proa_loop_random_u64(conn->part->loop) | 1; /* all zero is no id */
-
-            memcpy(req->parent_span, req->ids.span_id, sizeof req->parent_span);
-            memcpy(req->ids.span_id, &span, sizeof req->ids.span_id);
-        }
-    }
+    if (parser->traceparent)
+        req->traceparent = req->fields[parser->traceparent - 1].value;
     return req;
 }
 

@@ -61,6 +61,8 @@ enum h1_phase {
 struct h1_parser {
     llhttp_t llhttp, behind_line;
     const struct h1_limits *limits;
+    char known_host[64]; /* the last one that was valid */
+    uint32_t known_host_len;
     /* From here on h1_start clears. */
     const char *base; /* of the section, during a call */
     uint32_t parsed;  /* of it, already looked at */
@@ -119,6 +121,12 @@ int h1_target(struct h1_parser *parser, const char *base);
 /** Whether text is `uri-host [":" port]`; may be empty. */
 bool h1_host_valid(proa_str text);
 bool h1_is_token_char(unsigned char c);
+/** The first byte that a path, or a query, cannot hold. */
+const char *h1_skip_path(const char *at, const char *end);
+const char *h1_skip_query(const char *at, const char *end);
+enum proa_method h1_method_of(proa_str text);
+/** Reads a whole plain head from parser->base. @returns false when it is not one; then the parser must be started again. */
+bool h1_quick(struct h1_parser *parser, uint32_t max);
 extern const llhttp_settings_t h1_settings;
 
 #endif

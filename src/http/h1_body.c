@@ -48,9 +48,9 @@ static enum h1_event trailers_end(struct h1_parser *parser)
     return H1_END;
 }
 
-static enum h1_event failed(struct h1_parser *parser, llhttp_errno_t code)
+static enum h1_event failed(struct h1_parser *parser)
 {
-    if (code == HPE_USER)
+    if (parser->limit == H1_LIMIT_FIELDS)
         return h1_fail(parser, 431, "there are too many trailer fields");
     return h1_fail(parser, 400, llhttp_get_error_reason(&parser->llhttp));
 }
@@ -73,7 +73,7 @@ static enum h1_event trailers(struct h1_parser *parser, proa_str input, size_t *
         return event;
     }
     if (code != HPE_OK)
-        return failed(parser, code);
+        return failed(parser);
     parser->parsed = end;
     if (end == max) {
         parser->limit = H1_LIMIT_HEAD;
@@ -112,7 +112,7 @@ static enum h1_event chunks(struct h1_parser *parser, proa_str input, size_t *re
         parser->piece = proa_str_n(NULL, 0);
         code = llhttp_execute(&parser->llhttp, input.ptr + used, input.len - used);
         if (code != HPE_OK && code != HPE_PAUSED)
-            return failed(parser, code);
+            return failed(parser);
         used = code == HPE_OK ? input.len : (size_t)(llhttp_get_error_pos(&parser->llhttp) - input.ptr);
         *ret_used = used;
         if (parser->piece.len > 0) {

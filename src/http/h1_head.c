@@ -28,23 +28,29 @@ static int on_field_name(llhttp_t *llhttp, const char *at, size_t len)
     struct h1_field *field;
 
     if (!parser->in_name) {
-        if (parser->fields_count == parser->limits->fields) {
-            parser->limit = H1_LIMIT_FIELDS;
-            return HPE_USER;
-        }
-        field = &parser->fields[parser->fields_count++];
+        parser->in_name = true;
+        parser->fields_count++;
+        if (parser->fields_count > parser->limits->fields)
+            return 0;
+        field = &parser->fields[parser->fields_count - 1];
         field->name = (struct h1_span){(uint32_t)(at - parser->base), 0};
         field->value = (struct h1_span){0, 0};
-        parser->in_name = true;
     }
-    parser->fields[parser->fields_count - 1].name.len += (uint32_t)len;
+    if (parser->fields_count <= parser->limits->fields)
+        parser->fields[parser->fields_count - 1].name.len += (uint32_t)len;
     return 0;
 }
 
+/* One too many is known when its name is whole: pieces of a name come as the input is cut, a name that is none not at all. */
 static int on_field_name_end(llhttp_t *llhttp)
 {
-    of(llhttp)->in_name = false;
-    return 0;
+    struct h1_parser *parser = of(llhttp);
+
+    parser->in_name = false;
+    if (parser->fields_count <= parser->limits->fields)
+        return 0;
+    parser->limit = H1_LIMIT_FIELDS;
+    return HPE_USER;
 }
 
 static int on_field_value(llhttp_t *llhttp, const char *at, size_t len)
@@ -128,7 +134,7 @@ bool h1_is_blank(const struct h1_parser *parser)
 }
 
 /* Methods. */
-static enum proa_method method_of(proa_str text)
+enum proa_method h1_method_of(proa_str text)
 {
     switch (text.len) {
     case 3:
@@ -209,7 +215,7 @@ static enum h1_event line_end(struct h1_parser *parser)
 
     if (parser->minor == 0xff)
         return h1_fail(parser, 505, "this server speaks HTTP/1.1");
-    parser->method = method_of(proa_str_n(base + parser->method_text.at, parser->method_text.len));
+    parser->method = h1_method_of(proa_str_n(base + parser->method_text.at, parser->method_text.len));
     if (parser->method == PROA_METHOD_OTHER && parser->method_text.len == 7 &&
         memcmp(base + parser->method_text.at, "CONNECT", 7) == 0)
         return h1_fail(parser, 501, "this server is no proxy");
@@ -269,44 +275,67 @@ static void connection_options(proa_str value, struct framing *framing)
     }
 }
 
+/* Most requests name the same host as the one before: it need not be looked at again. */
+static bool host_valid(struct h1_parser *parser, proa_str host)
+{
+    if (host.len > 0 && host.len == parser->known_host_len && memcmp(host.ptr, parser->known_host, host.len) == 0)
+        return true;
+    if (!h1_host_valid(host))
+        return false;
+    if (host.len <= sizeof parser->known_host) {
+        if (host.len)
+            memcpy(parser->known_host, host.ptr, host.len);
+        parser->known_host_len = (uint32_t)host.len;
+    }
+    return true;
+}
+
+/* Whether a name is the literal, of the same length, in any case. */
+static bool is_name(const char *name, const char *literal)
+{
+    return ((unsigned char)name[0] | 0x20) == (unsigned char)literal[0] &&
+           proa_str_eq_nocase(proa_str_c(literal), proa_str_n(name, strlen(literal)));
+}
+
 static enum h1_event look_at_field(struct h1_parser *parser, uint32_t index, struct framing *framing)
 {
     const struct h1_field *field = &parser->fields[index];
-    proa_str name = text_of(parser, field->name), value = text_of(parser, field->value);
+    const char *name = parser->base + field->name.at;
+    proa_str value = text_of(parser, field->value);
 
-    switch (name.len) {
+    switch (field->name.len) {
     case 4:
-        if (proa_str_eq_nocase(name, PROA_STR("host"))) {
+        if (is_name(name, "host")) {
             framing->hosts++;
-            if (!h1_host_valid(value))
+            if (!host_valid(parser, value))
                 return h1_fail(parser, 400, "Host is not valid");
             if (!parser->host.len) /* a target's goes before it */
                 parser->host = field->value;
         }
         break;
     case 6:
-        if (proa_str_eq_nocase(name, PROA_STR("expect"))) {
+        if (is_name(name, "expect")) {
             if (!proa_str_eq_nocase(value, PROA_STR("100-continue")))
                 return h1_fail(parser, 417, "this expectation cannot be met");
             parser->expects_continue = parser->minor == 1;
         }
         break;
     case 10:
-        if (proa_str_eq_nocase(name, PROA_STR("connection")))
+        if (is_name(name, "connection"))
             connection_options(value, framing);
         break;
     case 11:
-        if (proa_str_eq_nocase(name, PROA_STR("traceparent")))
+        if (is_name(name, "traceparent"))
             parser->traceparent = parser->traceparent ? UINT32_MAX : index + 1;
         break;
     case 14:
-        if (proa_str_eq_nocase(name, PROA_STR("content-length"))) {
+        if (is_name(name, "content-length")) {
             framing->lengths++;
             framing->length = value;
         }
         break;
     case 17:
-        if (proa_str_eq_nocase(name, PROA_STR("transfer-encoding"))) {
+        if (is_name(name, "transfer-encoding")) {
             framing->encodings++;
             framing->encoding = value;
         }
@@ -405,8 +434,10 @@ static enum h1_event fields(struct h1_parser *parser, const char *end)
     case HPE_PAUSED:
         parser->parsed = (uint32_t)(llhttp_get_error_pos(&parser->llhttp) - parser->base);
         return head_end(parser);
-    case HPE_USER: return h1_fail(parser, 431, "there are too many header fields");
-    default: return h1_fail(parser, 400, llhttp_get_error_reason(&parser->llhttp));
+    default:
+        if (parser->limit == H1_LIMIT_FIELDS)
+            return h1_fail(parser, 431, "there are too many header fields");
+        return h1_fail(parser, 400, llhttp_get_error_reason(&parser->llhttp));
     }
 }
 
@@ -419,6 +450,14 @@ enum h1_event h1_head(struct h1_parser *parser, proa_str input, size_t *ret_used
     assert(parser->phase <= H1_AT_FIELDS);
     *ret_used = 0;
     parser->base = input.ptr;
+    if (parser->phase == H1_AT_START && parser->parsed == 0) {
+        if (h1_quick(parser, end) && head_end(parser) == H1_HEAD) {
+            *ret_used = parser->parsed;
+            return H1_HEAD;
+        }
+        h1_start(parser, false);
+        parser->base = input.ptr;
+    }
     for (; parser->parsed < end && parser->phase < H1_AT_FIELDS; parser->parsed++) {
         event = line_byte(parser, input.ptr[parser->parsed]);
         if (event == H1_ERROR)

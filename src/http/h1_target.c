@@ -107,6 +107,20 @@ bool h1_is_token_char(unsigned char c)
     return (classes[c] & IN_TOKEN) != 0;
 }
 
+const char *h1_skip_path(const char *at, const char *end)
+{
+    while (at < end && (classes[(unsigned char)*at] & IN_PATH))
+        at++;
+    return at;
+}
+
+const char *h1_skip_query(const char *at, const char *end)
+{
+    while (at < end && (classes[(unsigned char)*at] & IN_QUERY))
+        at++;
+    return at;
+}
+
 static bool is_hex(unsigned char c)
 {
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
@@ -174,14 +188,6 @@ bool h1_host_valid(proa_str text)
     return text.ptr[end] == ':' && port_valid(proa_str_slice(text, end + 1, text.len));
 }
 
-static bool chars_valid(const char *text, size_t len, uint8_t class)
-{
-    for (size_t i = 0; i < len; i++)
-        if (!(classes[(unsigned char)text[i]] & class))
-            return false;
-    return true;
-}
-
 /* origin-form, from `at` on; also the tail of an absolute one. */
 static int origin(struct h1_parser *parser, const char *base, uint32_t at, uint32_t end)
 {
@@ -190,8 +196,8 @@ static int origin(struct h1_parser *parser, const char *base, uint32_t at, uint3
 
     parser->path = (struct h1_span){at, path_end - at};
     parser->query = mark ? (struct h1_span){path_end + 1, end - path_end - 1} : (struct h1_span){end, 0};
-    if (!chars_valid(base + at, path_end - at, IN_PATH) ||
-        !chars_valid(base + parser->query.at, parser->query.len, IN_QUERY))
+    if (h1_skip_path(base + at, base + path_end) != base + path_end ||
+        h1_skip_query(base + parser->query.at, base + end) != base + end)
         return 400;
     return 0;
 }

@@ -190,6 +190,18 @@ static struct series *series_new(struct server_loop *part, const struct proa_req
     return series;
 }
 
+/* Of each bucket one sampled request is shown at a scrape: all slow ones may be it, of the many quick ones some. */
+static bool wants_exemplar(struct server_loop *part, const struct proa_req *req, uint64_t duration_ns)
+{
+    enum { QUICK_MS = 5, QUICK_ONES = 16 };
+
+    if (!req->traceparent.ptr)
+        return false;
+    if (duration_ns < PROA_MS(QUICK_MS) && ++part->exemplar_turn % QUICK_ONES != 0)
+        return false;
+    return (proa_req_trace(req)->flags & 1) != 0;
+}
+
 void server_count_request(struct server_loop *part, const struct proa_req *req, uint64_t duration_ns)
 {
     unsigned method = method_slot(req->method);
@@ -210,7 +222,7 @@ void server_count_request(struct server_loop *part, const struct proa_req *req, 
     }
     proa_counter_add(series->requests, part->shard, 1);
     proa_histogram_observe(series->duration, part->shard, (double)duration_ns * 1e-9,
-                           req->traced && (req->ids.flags & 1) ? &req->ids : NULL);
+                           wants_exemplar(part, req, duration_ns) ? proa_req_trace(req) : NULL);
 }
 
 int server_series_reserve(struct server_loop *part, uint32_t routes)

@@ -109,6 +109,55 @@ int proa_reply_json_text(struct proa_req *req, int status, proa_str json)
     return reply(req, status, "application/json", json);
 }
 
+/* The conversions that nearly all formats are made of (%s, %.*s, and whole numbers without width), several times as quick as
+ * the C library does them. @returns the length, or -1 for what it does not know or what does not fit. */
+static int format_plain(char *out, size_t bytes, const char *format, va_list args)
+{
+    size_t len = 0;
+
+    for (; *format; format++) {
+        bool is_long = false;
+        proa_str text;
+
+        if (bytes - len <= PROA_I64_TEXT_MAX)
+            return -1;
+        if (*format != '%') {
+            out[len++] = *format;
+            continue;
+        }
+        format++;
+        for (; *format == 'l' || *format == 'z'; format++)
+            is_long = true;
+        switch (*format) {
+        case 'd': len += proa_i64_text(is_long ? va_arg(args, long) : va_arg(args, int), out + len); continue;
+        case 'u':
+            len += proa_u64_text(is_long ? va_arg(args, unsigned long) : va_arg(args, unsigned), out + len);
+            continue;
+        case 's':
+            if (is_long)
+                return -1;
+            text = proa_str_c(va_arg(args, const char *));
+            break;
+        case '.':
+            if (is_long || format[1] != '*' || format[2] != 's')
+                return -1;
+            format += 2;
+            text.len = (size_t)va_arg(args, int);
+            text.ptr = va_arg(args, const char *);
+            break;
+        default: return -1;
+        }
+        if (text.len > bytes - len || !text.ptr)
+            return -1;
+        memcpy(out + len, text.ptr, text.len);
+        len += text.len;
+    }
+    return (int)len;
+}
+
+_Static_assert(sizeof(long) == sizeof(long long) && sizeof(long) == sizeof(size_t),
+               "of one size where format_plain takes them as one");
+
 int proa_reply_printf(struct proa_req *req, int status, const char *format, ...)
 {
     char local[512] __attribute__((uninitialized));
@@ -117,9 +166,9 @@ int proa_reply_printf(struct proa_req *req, int status, const char *format, ...)
     int len;
 
     va_start(args, format);
-    len = vsnprintf(local, sizeof local, format, args);
+    len = format_plain(local, sizeof local, format, args);
     va_end(args);
-    if (len >= 0 && (size_t)len < sizeof local)
+    if (len >= 0)
         return proa_reply_text(req, status, proa_str_n(local, (size_t)len));
     va_start(args, format);
     text = proa_arena_vprintf(&req->arena, format, args);

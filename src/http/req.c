@@ -140,20 +140,28 @@ const char *proa_req_route(const struct proa_req *req)
     return req->route ? req->route->name : "";
 }
 
+/* The ids are read or made when first asked for: most requests log nothing. */
+static void find_ids(struct proa_req *req)
+{
+    struct proa_loop *loop = req->home->loop;
+    uint64_t random[3];
+
+    for (int i = 0; i < 3; i++)
+        random[i] = proa_loop_random_u64(loop) | 1; /* all zero is no id */
+    if (req->traceparent.ptr && proa_traceparent_parse(req->traceparent, &req->ids))
+        memcpy(req->parent_span, req->ids.span_id, sizeof req->parent_span);
+    else
+        memcpy(req->ids.trace_id, random, 16);
+    memcpy(req->ids.span_id, random + 2, 8);
+    req->traced = true;
+}
+
 const struct proa_trace_ids *proa_req_trace(const struct proa_req *const_req)
 {
-    /* Made when first asked for: most requests log nothing. */
     struct proa_req *req = (struct proa_req *)(uintptr_t)const_req;
 
-    if (!req->traced) {
-        uint64_t random[3];
-
-        for (int i = 0; i < 3; i++)
-            random[i] = proa_loop_random_u64(req->home->loop) | 1; /* all zero is no id */
-        memcpy(req->ids.trace_id, random, 16);
-        memcpy(req->ids.span_id, random + 2, 8);
-        req->traced = true;
-    }
+    if (!req->traced)
+        find_ids(req);
     return &req->ids;
 }
 
@@ -230,19 +238,18 @@ void req_tell_done(struct proa_req *req, bool aborted, proa_mono_ns now)
 /* The chain: the router's middleware, the group's, the route's, the handler. */
 static int answer_builtin(struct proa_req *req);
 
-static int run_handler(struct proa_req *req)
+/* What one link of the chain left behind becomes an answer at once, so that those around it see the final status. */
+static int settle(struct proa_req *req, int rc)
 {
-    int rc = req->route ? req->route->def->handler(req) : answer_builtin(req);
-
-    if (rc < 0 && req->status == 0) {
-        if (req->error.code != rc)
+    if (req->status == 0) {
+        if (rc >= 0)
+            rc = proa_fail(&req->error, PROA_EINTERNAL, "no answer was given by the handler of \"%s\"",
+                           proa_req_route(req));
+        else if (req->error.code != rc)
             proa_fail(&req->error, rc, "%s", "");
-        proa_ignore(proa_reply_problem(req, &req->error));
-    } else if (rc >= 0 && req->status == 0) {
-        proa_fail(&req->error, PROA_EINTERNAL, "the handler of %s gave no answer", proa_req_route(req));
-        proa_ignore(proa_reply_problem(req, &req->error));
+        reply_failure(req, 0, &req->error);
     }
-    if (rc < 0)
+    if (rc < 0 && req->cause == 0)
         req->cause = rc;
     return rc < 0 ? rc : 0;
 }
@@ -271,22 +278,15 @@ int proa_next(struct proa_req *req)
         if (!next)
             next = chain_at(req->route->def->middleware, &index);
     }
-    return next ? next->run(req, next->arg) : run_handler(req);
+    if (next)
+        return settle(req, next->run(req, next->arg));
+    return settle(req, req->route ? req->route->def->handler(req) : answer_builtin(req));
 }
 
 void req_run(struct proa_req *req)
 {
     int rc = proa_next(req);
 
-    /* Middleware that answered nothing and did not go on. */
-    if (req->status == 0) {
-        if (rc >= 0)
-            rc = proa_fail(&req->error, PROA_EINTERNAL, "no answer was given");
-        else if (req->error.code != rc)
-            proa_fail(&req->error, rc, "%s", "");
-        proa_ignore(proa_reply_problem(req, &req->error));
-        req->cause = rc;
-    }
     if (req->reply == REPLY_STREAMING && req->sse) {
         if (rc < 0)
             sse_connection_lost(req);

@@ -39,7 +39,7 @@ static int json_body(struct proa_req *req, bool merge, proa_str *ret_body)
 
 int proa_req_json_type(struct proa_req *req, const struct proa_type *type, void *ret_value)
 {
-    proa_str body;
+    proa_str body = {0};
 
     PROA_TRY(json_body(req, false, &body));
     return proa_json_read_type(&req->arena, body, PROA_JSON_INPUT, type, ret_value, &req->error);
@@ -47,7 +47,7 @@ int proa_req_json_type(struct proa_req *req, const struct proa_type *type, void 
 
 int proa_req_merge_patch_type(struct proa_req *req, const struct proa_type *type, void *value)
 {
-    proa_str body;
+    proa_str body = {0};
 
     PROA_TRY(json_body(req, true, &body));
     return proa_json_merge_type(&req->arena, body, type, value, &req->error);
@@ -86,7 +86,19 @@ static int bind(struct binding *binding, const struct proa_field *field, proa_st
     return rc < 0 && binding->req->error.fields_count == before ? rc : 0;
 }
 
-static int binding_end(struct binding *binding, const char *where, void *ret_value)
+/* `if_match` as "if-match". */
+static proa_str header_name(struct proa_req *req, const struct proa_field *field)
+{
+    proa_str member = proa_field_name(field);
+    char *name = proa_arena_cstr(&req->arena, member);
+
+    for (char *c = name; c && *c; c++)
+        if (*c == '_')
+            *c = '-';
+    return name ? proa_str_n(name, member.len) : proa_str_n("", 0);
+}
+
+static int binding_end(struct binding *binding, bool of_header, void *ret_value)
 {
     struct proa_error *err = &binding->req->error;
 
@@ -95,9 +107,12 @@ static int binding_end(struct binding *binding, const char *where, void *ret_val
         /* A list that is not there is empty: there is no other way to say so. */
         bool required = !field->optional && !field->default_json && field->container == PROA_SINGLE;
 
-        if (required && !binding->seen[i])
-            proa_error_add_field(err, PROA_EINVAL, pointer_of(binding->req, where, proa_field_name(field)), "required",
-                                 PROA_FMT " is missing", PROA_ARG(proa_field_name(field)));
+        if (required && !binding->seen[i]) {
+            proa_str name = of_header ? header_name(binding->req, field) : proa_field_name(field);
+
+            proa_error_add_field(err, PROA_EINVAL, pointer_of(binding->req, of_header ? "header" : "query", name),
+                                 "required", PROA_FMT " is missing", PROA_ARG(name));
+        }
     }
     if (err->fields_count == 0 && binding->type->check)
         proa_ignore(binding->type->check(binding->value, err));
@@ -184,19 +199,7 @@ int proa_req_query_type(struct proa_req *req, const struct proa_type *type, void
         if (rc < 0)
             return query_broken(req, rc);
     }
-    return binding_end(&binding, "query", ret_value);
-}
-
-/* `if_match` as "if-match". */
-static proa_str header_name(struct proa_req *req, const struct proa_field *field)
-{
-    proa_str member = proa_field_name(field);
-    char *name = proa_arena_cstr(&req->arena, member);
-
-    for (char *c = name; c && *c; c++)
-        if (*c == '_')
-            *c = '-';
-    return name ? proa_str_n(name, member.len) : proa_str_n("", 0);
+    return binding_end(&binding, false, ret_value);
 }
 
 int proa_req_headers_type(struct proa_req *req, const struct proa_type *type, void *ret_value)
@@ -211,5 +214,5 @@ int proa_req_headers_type(struct proa_req *req, const struct proa_type *type, vo
         if (value.ptr)
             PROA_TRY(bind(&binding, &type->fields[i], value, pointer_of(req, "header", name)));
     }
-    return binding_end(&binding, "header", ret_value);
+    return binding_end(&binding, true, ret_value);
 }

@@ -73,9 +73,10 @@ struct proa_req {
     struct req_field *fields;
     uint32_t fields_count;
     bool is_http10;
-    bool keep_alive; /* as the client wishes */
-    bool traced;     /* ids are set */
-    bool counted;    /* among the requests in flight */
+    bool keep_alive;      /* as the client wishes */
+    bool traced;          /* ids are set, from `traceparent` or made */
+    bool counted;         /* among the requests in flight */
+    proa_str traceparent; /* as it came; ptr NULL: none, or several */
     struct proa_trace_ids ids;
     struct req_field *trailers;
     uint32_t trailers_count;

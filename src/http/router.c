@@ -24,6 +24,8 @@ struct proa_router {
     uint32_t routes_count;
     struct proa_middleware *uses;
     uint32_t uses_count;
+    void **owned; /* freed with the router */
+    uint32_t owned_count;
 };
 
 static const char *const kind_names[SEGMENT_KINDS] = {"", "u64", "i64", "uuid", "str", "path"};
@@ -68,7 +70,21 @@ void proa_router_free(struct proa_router *router)
         route_free(router->routes[i]);
     free(router->routes);
     free(router->uses);
+    for (uint32_t i = 0; i < router->owned_count; i++)
+        free(router->owned[i]);
+    free(router->owned);
     free(router);
+}
+
+int router_own(struct proa_router *router, void *memory)
+{
+    void **owned = realloc(router->owned, (router->owned_count + 1) * sizeof *owned);
+
+    if (!owned)
+        return PROA_ENOMEM;
+    owned[router->owned_count++] = memory;
+    router->owned = owned;
+    return 0;
 }
 
 int proa_router_use(struct proa_router *router, proa_middleware_fn *run, void *arg)
@@ -226,7 +242,7 @@ static int insert(struct proa_router *router, struct route *route, struct proa_e
 
     proa_ignore(proa_str_split(&rest, '/', &part)); /* what stands before the first slash: nothing */
     while (proa_str_split(&rest, '/', &part)) {
-        struct segment segment;
+        struct segment segment = {0};
 
         if (++segments > SEGMENTS_MAX)
             return proa_fail(err, PROA_EINVAL, "route %s: more than %d segments", route->full_path, SEGMENTS_MAX);
@@ -364,6 +380,7 @@ unsigned router_methods(const struct proa_router *router)
 /* Looking up. */
 struct search {
     unsigned method_bit;
+    bool has_escapes;
     struct proa_arena *arena;
     struct route_match *match;
     uint32_t values;
@@ -426,17 +443,46 @@ static bool walk_param(const struct node *child, proa_str segment, proa_str rest
     return found;
 }
 
-/* Whether any route ends where this path does, below a parameter that does not fit: then the parameter is to blame. */
-static bool path_exists(const struct node *node, proa_str rest)
+/* Like proa_str_split, for the short texts between slashes. */
+static inline bool next_segment(proa_str *rest, proa_str *ret_segment)
 {
-    proa_str segment;
+    size_t len = 0;
+
+    if (!rest->ptr)
+        return false;
+    while (len < rest->len && rest->ptr[len] != '/')
+        len++;
+    *ret_segment = proa_str_n(rest->ptr, len);
+    *rest = len < rest->len ? proa_str_n(rest->ptr + len + 1, rest->len - len - 1) : proa_str_n(NULL, 0);
+    return true;
+}
+
+static const struct node *find_literal(const struct node *node, proa_str text)
+{
+    enum { FEW = 8 };
     bool found;
     uint32_t at;
 
-    if (!proa_str_split(&rest, '/', &segment))
+    if (node->literals_count <= FEW) {
+        for (at = 0; at < node->literals_count; at++)
+            if (proa_str_eq(node->literals[at]->literal, text))
+                return node->literals[at];
+        return NULL;
+    }
+    at = literal_place(node, text, &found);
+    return found ? node->literals[at] : NULL;
+}
+
+/* Whether any route ends where this path does, below a parameter that does not fit: then the parameter is to blame. */
+static bool path_exists(const struct node *node, proa_str rest)
+{
+    const struct node *literal;
+    proa_str segment;
+
+    if (!next_segment(&rest, &segment))
         return node->methods != 0;
-    at = literal_place(node, segment, &found);
-    if (found && path_exists(node->literals[at], rest))
+    literal = find_literal(node, segment);
+    if (literal && path_exists(literal, rest))
         return true;
     for (int kind = SEGMENT_U64; kind < SEGMENT_REST; kind++)
         if (node->kinds[kind] && path_exists(node->kinds[kind], rest))
@@ -444,22 +490,32 @@ static bool path_exists(const struct node *node, proa_str rest)
     return node->kinds[SEGMENT_REST] != NULL;
 }
 
+static bool is_text(proa_str decoded)
+{
+    return proa_utf8_valid(decoded) && !memchr(decoded.ptr, '\0', decoded.len);
+}
+
+static bool decode(struct search *search, proa_str *text)
+{
+    proa_str raw = *text;
+
+    search->error = proa_percent_decode(search->arena, raw, false, text);
+    if (search->error == 0 && text->ptr != raw.ptr && !is_text(*text))
+        search->error = PROA_ESYNTAX;
+    return search->error == 0;
+}
+
 static bool walk(const struct node *node, proa_str rest, struct search *search)
 {
-    proa_str whole = rest, raw, segment;
-    bool found;
-    uint32_t at;
+    const struct node *literal;
+    proa_str whole = rest, segment;
 
-    if (!proa_str_split(&rest, '/', &raw))
+    if (!next_segment(&rest, &segment))
         return arrive(node, search);
-    search->error = proa_percent_decode(search->arena, raw, false, &segment);
-    if (search->error == 0 && segment.ptr != raw.ptr &&
-        (!proa_utf8_valid(segment) || memchr(segment.ptr, '\0', segment.len)))
-        search->error = PROA_ESYNTAX;
-    if (search->error < 0)
+    if (search->has_escapes && !decode(search, &segment))
         return false;
-    at = literal_place(node, segment, &found);
-    if (found && walk(node->literals[at], rest, search))
+    literal = find_literal(node, segment);
+    if (literal && walk(literal, rest, search))
         return true;
     for (int kind = SEGMENT_U64; kind < SEGMENT_REST && search->error == 0; kind++) {
         const struct node *child = node->kinds[kind];
@@ -467,7 +523,7 @@ static bool walk(const struct node *node, proa_str rest, struct search *search)
         if (!child)
             continue;
         if (kind != SEGMENT_TEXT && !fits(child->kind, segment)) {
-            if (!search->match->bad_param.ptr && path_exists(child, rest)) {
+            if (segment.len > 0 && !search->match->bad_param.ptr && path_exists(child, rest)) {
                 search->match->bad_param = child->param;
                 search->match->bad_kind = kind_names[kind];
             }
@@ -477,11 +533,9 @@ static bool walk(const struct node *node, proa_str rest, struct search *search)
             return true;
     }
     if (node->kinds[SEGMENT_REST] && search->error == 0) {
-        search->error = proa_percent_decode(search->arena, whole, false, &segment);
-        if (search->error == 0 && !proa_utf8_valid(segment))
-            search->error = PROA_ESYNTAX;
-        if (search->error == 0)
-            return walk_param(node->kinds[SEGMENT_REST], segment, rest, search);
+        if (search->has_escapes && !decode(search, &whole))
+            return false;
+        return walk_param(node->kinds[SEGMENT_REST], whole, rest, search);
     }
     return false;
 }
@@ -489,16 +543,17 @@ static bool walk(const struct node *node, proa_str rest, struct search *search)
 int router_find(const struct proa_router *router, enum proa_method method, proa_str path, struct proa_arena *arena,
                 struct route_match *ret)
 {
-    struct search search = {.arena = arena, .match = ret};
-    proa_str rest = path, before;
+    struct search search = {.arena = arena, .match = ret, .has_escapes = proa_str_find_char(path, '%') >= 0};
+    proa_str rest;
 
     ret->route = NULL;
     ret->allow = 0;
     ret->bad_param = proa_str_n(NULL, 0);
     /* A method without a bit fits no route, but the path's methods are still to be told. */
     search.method_bit = method == PROA_METHOD_OTHER ? METHODS : (unsigned)__builtin_ctz((unsigned)method);
-    if (!proa_str_split(&rest, '/', &before) || before.len > 0)
+    if (path.len == 0 || path.ptr[0] != '/')
         return 0;
+    rest = proa_str_n(path.ptr + 1, path.len - 1);
     proa_ignore(walk(&router->root, rest, &search));
     return search.error;
 }

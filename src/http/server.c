@@ -92,6 +92,7 @@ static int listen_on(struct proa_server *server, struct proa_error *err)
 
     for (uint32_t i = 0; i < server->parts_count; i++)
         loops[i] = server->parts[i].loop;
+    assert(server->parts_count > 0);
     kept = malloc(server->parts_count * sizeof(struct proa_loop *));
     if (!kept)
         return proa_fail(err, PROA_ENOMEM, "memory is out");
@@ -236,6 +237,21 @@ static void set_phase(struct proa_server *server, enum server_phase phase)
     atomic_store_explicit(&server->shared.phase, (int)phase, memory_order_relaxed);
 }
 
+/* Cancels what is left, also when the draining fiber itself was told to end. */
+static void cut_rest(struct proa_server *server)
+{
+    struct proa_loop *loop = server->parts[0].loop;
+    struct proa_shield_scope shield PROA_CLEANUP(proa_shield_leave) =
+        proa_shield_enter(loop, PROA_MS(2 * CUT_GRACE_MS));
+
+    while (atomic_load_explicit(&server->shared.controls, memory_order_acquire) > 0 &&
+           proa_sleep(loop, PROA_MS(DRAIN_LOOK_MS)) == 0)
+        ;
+    set_phase(server, SERVER_CUTTING);
+    tell_parts(server, control);
+    proa_ignore(wait_ended(server, proa_loop_now_exact(loop) + PROA_MS(CUT_GRACE_MS)));
+}
+
 int proa_server_drain(struct proa_server *server, uint32_t delay_ms, uint32_t drain_ms)
 {
     struct proa_loop *loop = server->parts[0].loop;
@@ -254,18 +270,7 @@ int proa_server_drain(struct proa_server *server, uint32_t delay_ms, uint32_t dr
         rc = wait_ended(server, cut_at);
     if (rc == 0)
         return 0;
-    {
-        /* Cut the rest, also when this fiber itself was told to end. */
-        struct proa_shield_scope shield PROA_CLEANUP(proa_shield_leave) =
-            proa_shield_enter(loop, PROA_MS(2 * CUT_GRACE_MS));
-
-        while (atomic_load_explicit(&server->shared.controls, memory_order_acquire) > 0 &&
-               proa_sleep(loop, PROA_MS(DRAIN_LOOK_MS)) == 0)
-            ;
-        set_phase(server, SERVER_CUTTING);
-        tell_parts(server, control);
-        proa_ignore(wait_ended(server, proa_loop_now_exact(loop) + PROA_MS(CUT_GRACE_MS)));
-    }
+    cut_rest(server);
     return PROA_ETIMEDOUT;
 }
 

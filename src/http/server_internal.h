@@ -19,7 +19,7 @@ enum {
     DISCARD_MAX_BYTES = 256 * 1024,      /* of an unread body, before the connection is closed instead */
     LINGER_MS = 2000,                    /* after an answer that closes, for the client's end */
     DRAIN_LINGER_MS = 500,               /* the same in a drain */
-    DRAIN_IDLE_MS = 200,                 /* an idle connection in a drain: a request may be on its way */
+    DRAIN_IDLE_MS = 1000,                /* an idle connection in a drain: a request may be on its way */
     REFUSED_MAX = 32,                    /* connections over the limit that are told so; more are reset */
     REQS_KEPT = 64,                      /* request objects kept for reuse, a loop */
     PARSERS_KEPT = 16,                   /* parsers likewise */
@@ -92,6 +92,7 @@ struct server_loop {
     unsigned methods;                 /* of all its routes */
     struct series **series;           /* 0: no route, else by route index + 1 */
     uint32_t series_count;
+    uint32_t exemplar_turn;
     struct proa_task control; /* drain, from loop 0 */
     struct proa_task reap;    /* from any loop: close idle connections */
     _Atomic uint32_t reap_count;

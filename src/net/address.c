@@ -59,8 +59,10 @@ int address_parse(const char *text, void *ret_sockaddr, unsigned *ret_len, struc
     memset(storage, 0, sizeof *storage);
     if (strncmp(text, "unix:", 5) == 0)
         return parse_unix(text + 5, (struct sockaddr_un *)storage, ret_len, err);
-    if (host_len == 0 || host_len >= sizeof host || proa_str_to_u64(proa_str_c(colon + 1), &port) < 0 || port > 65535)
+    if (host_len == 0 || proa_str_to_u64(proa_str_c(colon + 1), &port) < 0 || port > 65535)
         return proa_fail(err, PROA_EINVAL, "address \"%.128s\" is not host:port or unix:PATH", text);
+    if (host_len >= sizeof host) /* no numeric one is so long */
+        return proa_fail(err, PROA_EUNSUPPORTED, "address \"%.128s\": names are not resolved here", text);
     memcpy(host, text, host_len);
     host[host_len] = '\0';
     return parse_host(text, host, host_len, storage, (uint16_t)port, ret_len, err);
@@ -90,11 +92,11 @@ static void text_of_unix(const struct sockaddr_un *un, unsigned len, char *out)
 
 void address_text(const void *sockaddr, unsigned len, char *out)
 {
-    const struct sockaddr_storage *storage = sockaddr;
+    const struct sockaddr *any = sockaddr;
     const struct sockaddr_in *v4 = sockaddr;
     char host[INET_ADDRSTRLEN] = "";
 
-    switch (storage->ss_family) {
+    switch (any->sa_family) {
     case AF_INET:
         inet_ntop(AF_INET, &v4->sin_addr, host, sizeof host);
         snprintf(out, PROA_ADDRESS_MAX, "%s:%u", host, ntohs(v4->sin_port));

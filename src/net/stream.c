@@ -63,7 +63,7 @@ int proa_stream_send(struct proa_stream *stream, const proa_str *slices, size_t 
         return PROA_ECLOSED;
     rc = stream->ops->send(stream, slices, count);
     if (rc < 0)
-        stream->send_error = (int8_t)rc;
+        stream->send_error = (int16_t)rc;
     return rc;
 }
 
@@ -117,7 +117,7 @@ void stream_data(struct proa_stream *stream, proa_str bytes)
 void stream_end(struct proa_stream *stream, int code)
 {
     stream->ended = true;
-    stream->end_code = (int8_t)code;
+    stream->end_code = (int16_t)code;
     stop_reading(stream);
     if (stream->reader)
         wake_reader(stream, 0, code);
@@ -137,7 +137,7 @@ static void wake_writer(struct proa_stream *stream, int code)
 void stream_drained(struct proa_stream *stream, int code)
 {
     if (code < 0)
-        stream->send_error = (int8_t)code;
+        stream->send_error = (int16_t)code;
     if (stream->writer)
         wake_writer(stream, code);
     else if (stream->events && stream->events->on_drained)
@@ -161,7 +161,7 @@ static int read_without_waiting(struct proa_stream *stream, void *out, size_t by
         return PROA_EAGAIN;
     if (got <= 0) {
         stream->ended = true;
-        stream->end_code = (int8_t)got;
+        stream->end_code = (int16_t)got;
         PROA_TRY((int)got);
     }
     *ret_bytes = (size_t)got;

@@ -55,13 +55,13 @@ struct proa_stream {
     void *arg;
     struct stream_reader *reader; /* fiber use: who reads now */
     struct stream_writer *writer; /* fiber use: who writes now */
-    int8_t send_error;            /* 0, or why nothing can be sent any more */
-    int8_t end_code;              /* how reading ended */
+    int16_t send_error;           /* 0, or why nothing can be sent any more */
+    int16_t end_code;             /* how reading ended */
     bool reading;
     bool ended; /* nothing can be read any more */
     bool shut;  /* nothing may be sent any more */
 };
-_Static_assert(PROA_ECODE_MIN >= INT8_MIN, "codes fit");
+_Static_assert(PROA_ECODE_MIN >= INT16_MIN, "codes fit");
 
 /** Called by implementations, on the loop. */
 void stream_data(struct proa_stream *stream, proa_str bytes);

@@ -120,8 +120,9 @@ static ptrdiff_t transmit(struct uv_stream *stream, struct iovec *slices, size_t
     struct msghdr message = {.msg_iov = slices, .msg_iovlen = count};
     ssize_t put;
 
-    do
-        put = sendmsg(stream->fd, &message, MSG_NOSIGNAL);
+    do /* one slice is the common case, and send is cheaper */
+        put = count == 1 ? send(stream->fd, slices->iov_base, slices->iov_len, MSG_NOSIGNAL)
+                         : sendmsg(stream->fd, &message, MSG_NOSIGNAL);
     while (put < 0 && errno == EINTR);
     if (put < 0 && (errno == EAGAIN || errno == ENOBUFS))
         return 0;
@@ -229,7 +230,10 @@ static void taken(struct uv_stream *stream, size_t bytes)
     stream->queued -= bytes;
     while (bytes > 0) {
         struct out_block *block = stream->out;
-        size_t now = block->end - block->begin < bytes ? block->end - block->begin : bytes;
+        size_t now;
+
+        assert(block);
+        now = block->end - block->begin < bytes ? block->end - block->begin : bytes;
 
         block->begin += now;
         bytes -= now;

@@ -9,6 +9,7 @@ struct proa_fd_watch {
     struct proa_loop *loop;
     void (*ready)(void *arg, int events);
     void *arg;
+    int wanted; /* libuv's events */
 };
 
 static void watch_ready(uv_poll_t *poll, int status, int events)
@@ -18,9 +19,12 @@ static void watch_ready(uv_poll_t *poll, int status, int events)
 
     (void)loop_now(watch->loop); /* the loop waits no more, for the watchdog */
 
-    /* An error is told as both, so that the next read or write meets it. */
-    if (status < 0)
+    /* An error is told as both, so that the next read or write meets it. libuv has stopped the watch then; but what
+     * came before the error may be read first, so the owner must be called again until it has met the end. */
+    if (status < 0) {
         seen = PROA_READABLE | PROA_WRITABLE;
+        (void)uv_poll_start(poll, watch->wanted, watch_ready);
+    }
     if (events & (UV_READABLE | UV_DISCONNECT))
         seen |= PROA_READABLE;
     if (events & UV_WRITABLE)
@@ -31,7 +35,7 @@ static void watch_ready(uv_poll_t *poll, int status, int events)
 int proa_fd_watch_new(struct proa_loop *loop, int fd, void (*ready)(void *arg, int events), void *arg,
                       struct proa_fd_watch **ret_watch)
 {
-    struct proa_fd_watch *watch;
+    struct proa_fd_watch *watch = NULL;
     int rc;
 
     loop_assert_here(loop);
@@ -60,6 +64,7 @@ int proa_fd_watch_set(struct proa_fd_watch *watch, int events)
     int rc;
 
     loop_assert_here(watch->loop);
+    watch->wanted = wanted;
     rc = wanted ? uv_poll_start(&watch->poll, wanted, watch_ready) : uv_poll_stop(&watch->poll);
     return rc < 0 ? proa_code_from_errno(rc) : 0;
 }
@@ -93,7 +98,7 @@ static void fd_ready(void *arg, int events)
 
 int proa_wait_fd(struct proa_loop *loop, int fd, int events, int *ret_events)
 {
-    struct proa_fd_watch *watch;
+    struct proa_fd_watch *watch = NULL;
     struct fd_wait wait = {0};
     int rc;
 

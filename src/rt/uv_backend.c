@@ -120,6 +120,11 @@ static void backend_blocking_drop(struct proa_work *work)
     uv_cancel((uv_req_t *)(void *)work->backend);
 }
 
+void proa_blocking_end(void)
+{
+    uv_library_shutdown();
+}
+
 /* libuv gives new descriptors to the kernel, and closes handles, in its next run only: until then an
  * outer loop would wait on uv_backend_fd in vain. uv_backend_timeout knows of both. */
 static bool backend_is_busy(const struct proa_loop *loop)

@@ -14,7 +14,7 @@ struct sim_listener {
 };
 
 struct sim_partition {
-    struct proa_list node;
+    struct sim_partition *next;
     char address[PROA_ADDRESS_MAX];
 };
 
@@ -35,18 +35,19 @@ void sim_network_init(struct proa_sim *sim)
     proa_list_init(&sim->listeners);
     proa_list_init(&sim->connects);
     proa_list_init(&sim->connections);
-    proa_list_init(&sim->partitions);
     sim->next_port = FIRST_FREE_PORT;
 }
 
 void sim_network_done(struct proa_sim *sim)
 {
-    struct proa_list *node;
+    struct sim_partition *next;
 
     assert(proa_list_empty(&sim->listeners) && "a listener was left open");
     assert(proa_list_empty(&sim->connections) && "a stream was left open");
-    while ((node = proa_list_pop_front(&sim->partitions)))
-        free(PROA_CONTAINER(node, struct sim_partition, node));
+    for (struct sim_partition *partition = sim->partitions; partition; partition = next) {
+        next = partition->next;
+        free(partition);
+    }
 }
 
 /* Numeric addresses in one spelling; any other host is a name, which needs no resolving here. */
@@ -130,27 +131,28 @@ static void sim_listener_close(struct proa_listener *listener)
 }
 
 /* Partitions. */
-static struct sim_partition *find_partition(const struct proa_sim *sim, const char *address)
+/* @returns where it hangs, or where one would: then NULL stands there. */
+static struct sim_partition **find_partition(struct proa_sim *sim, const char *address)
 {
-    for (struct proa_list *node = sim->partitions.next; node != &sim->partitions; node = node->next)
-        if (strcmp(PROA_CONTAINER(node, struct sim_partition, node)->address, address) == 0)
-            return PROA_CONTAINER(node, struct sim_partition, node);
-    return NULL;
+    struct sim_partition **at = &sim->partitions;
+
+    while (*at && strcmp((*at)->address, address) != 0)
+        at = &(*at)->next;
+    return at;
 }
 
 bool sim_is_partitioned(const struct sim_connection *connection)
 {
-    const struct proa_sim *sim = connection->sim;
+    struct proa_sim *sim = connection->sim;
 
-    return !proa_list_empty(&sim->partitions) &&
-           (find_partition(sim, connection->listener) || find_partition(sim, connection->dialed));
+    return sim->partitions && (*find_partition(sim, connection->listener) || *find_partition(sim, connection->dialed));
 }
 
 static bool connect_hangs(const struct sim_connect *own)
 {
     const struct sim_listener *to = find_listener(own->sim, own->address);
 
-    return find_partition(own->sim, own->address) || (to && find_partition(own->sim, to->listener->address));
+    return *find_partition(own->sim, own->address) || (to && *find_partition(own->sim, to->listener->address));
 }
 
 static void arm_connect(struct sim_connect *own)
@@ -173,23 +175,23 @@ static void touch_all(struct proa_sim *sim)
 void proa_sim_partition(struct proa_sim *sim, const char *address, bool partitioned)
 {
     char own[PROA_ADDRESS_MAX];
-    struct sim_partition *partition;
+    struct sim_partition **at, *gone;
     int rc = normalise(address, own, NULL);
 
     assert(rc == 0 && "not an address");
-    partition = rc == 0 ? find_partition(sim, own) : NULL;
-    if (rc < 0 || partitioned == (partition != NULL))
+    at = rc == 0 ? find_partition(sim, own) : NULL;
+    if (!at || partitioned == (*at != NULL))
         return;
     sim_trace(sim, SIM_PARTITION, sim->now, partitioned);
-    if (partition) {
-        proa_list_remove(&partition->node);
-        free(partition);
-    } else {
-        partition = calloc(1, sizeof *partition);
-        if (!partition)
+    if (partitioned) {
+        *at = calloc(1, sizeof **at);
+        if (!*at)
             abort(); /* a test without its fault would prove nothing */
-        memcpy(partition->address, own, sizeof own);
-        proa_list_push_back(&sim->partitions, &partition->node);
+        memcpy((*at)->address, own, sizeof own);
+    } else {
+        gone = *at;
+        *at = gone->next;
+        free(gone);
     }
     touch_all(sim);
 }

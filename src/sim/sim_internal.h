@@ -36,7 +36,7 @@ struct proa_sim {
     struct proa_list listeners;
     struct proa_list connects; /* under way */
     struct proa_list connections;
-    struct proa_list partitions;
+    struct sim_partition *partitions;
     uint64_t connections_made;
     uint32_t next_port;
 };
@@ -47,17 +47,21 @@ static inline struct proa_sim *sim_of(const struct proa_loop *loop)
 }
 void sim_trace(struct proa_sim *sim, enum sim_event event, uint64_t a, uint64_t b);
 
+struct chunk_queue {
+    struct chunk *first, *last;
+};
+
 /** One end of a connection, as a stream. */
 struct sim_end {
     struct proa_stream base;
     struct sim_connection *connection;
     struct sim_end *peer;
-    struct proa_list inbox;    /* of chunks: under way to this end, or arrived and not yet read */
+    struct chunk_queue inbox;  /* under way to this end, or arrived and not yet read */
     size_t inbox_bytes;        /* of the window */
     proa_mono_ns last_at;      /* when what was sent last to this end arrives: order is kept */
     proa_mono_ns reset_at;     /* when a reset arrives, PROA_NEVER */
     struct proa_timer arrival; /* of what comes next */
-    struct proa_list outbox;   /* of chunks: not yet in the window */
+    struct chunk_queue outbox; /* not yet in the window */
     size_t queued;             /* bytes of the outbox */
     struct proa_timer drained; /* says so in a turn of its own */
     bool owes_drained;

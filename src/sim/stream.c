@@ -16,7 +16,7 @@ enum { WINDOW_DEFAULT_BYTES = 64 * 1024 };
 
 /* Bytes on their way; none: the end of the stream. */
 struct chunk {
-    struct proa_list node;
+    struct chunk *next;
     proa_mono_ns at;
     size_t begin, end;
     char data[];
@@ -27,33 +27,34 @@ static struct sim_end *of(const struct proa_stream *stream)
     return (struct sim_end *)(uintptr_t)stream;
 }
 
-static struct chunk *first(const struct proa_list *list)
+static void discard_first(struct chunk_queue *queue)
 {
-    return proa_list_empty(list) ? NULL : PROA_CONTAINER(list->next, struct chunk, node);
-}
+    struct chunk *chunk = queue->first;
 
-static void discard(struct chunk *chunk)
-{
-    proa_list_remove(&chunk->node);
+    queue->first = chunk->next;
+    if (!queue->first)
+        queue->last = NULL;
     free(chunk);
 }
 
-static void discard_all(struct proa_list *list)
+static void discard_all(struct chunk_queue *queue)
 {
-    struct chunk *chunk;
-
-    while ((chunk = first(list)))
-        discard(chunk);
+    while (queue->first)
+        discard_first(queue);
 }
 
-static struct chunk *append(struct proa_list *list, size_t bytes)
+static struct chunk *append(struct chunk_queue *queue, size_t bytes)
 {
     struct chunk *chunk = malloc(sizeof *chunk + bytes);
 
     if (!chunk)
         return NULL;
     *chunk = (struct chunk){.end = bytes};
-    proa_list_push_back(list, &chunk->node);
+    if (queue->last)
+        queue->last->next = chunk;
+    else
+        queue->first = chunk;
+    queue->last = chunk;
     return chunk;
 }
 
@@ -92,7 +93,7 @@ static void trace(const struct sim_end *end, enum sim_event event, uint64_t more
 /* Arms the timer for what happens next at this end. */
 static void await_arrival(struct sim_end *end)
 {
-    const struct chunk *next = first(&end->inbox);
+    const struct chunk *next = end->inbox.first;
     proa_mono_ns at = PROA_NEVER;
 
     if (end->is_reset)
@@ -154,14 +155,14 @@ static bool put_on_wire(struct sim_end *from, size_t bytes)
         at += sim->network.stall_ns;
     chunk->at = to->last_at = at > to->last_at ? at : to->last_at;
     while (done < bytes) {
-        struct chunk *source = first(&from->outbox);
+        struct chunk *source = from->outbox.first;
         size_t now = source->end - source->begin < bytes - done ? source->end - source->begin : bytes - done;
 
         memcpy(chunk->data + done, source->data + source->begin, now);
         done += now;
         source->begin += now;
         if (source->begin == source->end)
-            discard(source);
+            discard_first(&from->outbox);
     }
     from->queued -= bytes;
     to->inbox_bytes += bytes;
@@ -259,7 +260,7 @@ static void deliver(struct sim_end *end, struct chunk *chunk)
     size_t most, now = chunk->end - chunk->begin;
 
     if (chunk->end == 0) {
-        discard(chunk);
+        discard_first(&end->inbox);
         trace(end, SIM_END, 0);
         stream_end(&end->base, 0);
         return;
@@ -274,7 +275,7 @@ static void deliver(struct sim_end *end, struct chunk *chunk)
     memcpy(bytes, chunk->data + chunk->begin, now);
     chunk->begin += now;
     if (chunk->begin == chunk->end)
-        discard(chunk);
+        discard_first(&end->inbox);
     end->inbox_bytes -= now;
     trace(end, SIM_DATA, digest(bytes, now));
     stream_data(&end->base, proa_str_n(bytes, now));
@@ -287,7 +288,7 @@ static void deliver(struct sim_end *end, struct chunk *chunk)
 static bool arrive(struct sim_end *end)
 {
     proa_mono_ns now = end->connection->sim->now;
-    struct chunk *next = first(&end->inbox);
+    struct chunk *next = end->inbox.first;
 
     if (!end->connection->is_cut && sim_is_partitioned(end->connection))
         return false;
@@ -303,7 +304,7 @@ static bool arrive(struct sim_end *end)
     if (end->closed) {
         if (next->end > 0)
             send_reset(end);
-        discard(next);
+        discard_first(&end->inbox);
         return true;
     }
     if (!end->base.reading)
@@ -381,7 +382,7 @@ static void shut_down(struct proa_stream *stream)
 
 static bool has_unread(const struct sim_end *end)
 {
-    const struct chunk *next = first(&end->inbox);
+    const struct chunk *next = end->inbox.first;
 
     return next && next->end > 0 && next->at <= end->connection->sim->now;
 }
@@ -432,8 +433,6 @@ static void end_init(struct sim_end *end, struct sim_end *peer, struct sim_conne
     end->connection = connection;
     end->peer = peer;
     end->reset_at = PROA_NEVER;
-    proa_list_init(&end->inbox);
-    proa_list_init(&end->outbox);
     proa_timer_init(&end->arrival, loop, on_arrival);
     proa_timer_init(&end->drained, loop, on_drained);
 }

@@ -1,5 +1,4 @@
 """Fixtures: programs that are ended and checked, databases of both kinds."""
-import os
 import sys
 import uuid
 from pathlib import Path
@@ -9,8 +8,6 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 sys.dont_write_bytecode = True
 from support import BUILD, Program, postgres_module, program_path  # noqa: E402
-
-os.environ.setdefault("ASAN_OPTIONS", "detect_stack_use_after_return=0")
 
 
 @pytest.fixture
@@ -60,12 +57,12 @@ def postgres():
 
 
 def new_postgres_database(server):
-    """A fresh database on the server; its URL."""
+    """An empty schema of its own (made faster than a database); its URL."""
     import psycopg
     name = "t" + uuid.uuid4().hex[:12]
     with psycopg.connect(server.url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    return server.url.rsplit("/", 1)[0] + "/" + name
+        connection.execute(f"CREATE SCHEMA {name}")
+    return f"{server.url}?options=-csearch_path%3D{name}"
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

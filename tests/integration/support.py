@@ -14,6 +14,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("PROA_BUILD", ROOT / "build" / "test"))
 SANITIZER_MARKS = ("AddressSanitizer", "LeakSanitizer", "runtime error:", "ThreadSanitizer", "UndefinedBehaviorSanitizer")
+# For tests that look at memory: what is freed is not kept aside for long.
+ASAN_SMALL = "quarantine_size_mb=4:thread_local_quarantine_size_kb=64"
 PROGRAMS = {"hello": "examples/hello", "users": "apps/users"}
 
 
@@ -150,7 +152,7 @@ class Program:
                 samples[name] = float(value)
         return samples
 
-    def metric(self, name, **labels):
+    def metric(self, name, /, **labels):
         """The sum of all series of a name that have these labels."""
         total = 0.0
         for sample, value in self.metrics().items():

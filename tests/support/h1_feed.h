@@ -123,17 +123,22 @@ static inline void h1_feed_bytes(struct h1_feed *feed, proa_str bytes)
         ;
 }
 
-/** @returns the events as a C string, to be freed. */
-static inline char *h1_feed_free(struct h1_feed *feed)
+/** @returns the events, to be given to proa_buf_done. */
+static inline struct proa_buf h1_feed_end(struct h1_feed *feed)
 {
-    char *events;
+    struct proa_buf events = feed->events;
 
-    proa_buf_add_char(&feed->events, '\0');
-    events = feed->events.ptr;
     proa_buf_done(&feed->pending);
     free(feed->parser);
     free(feed);
     return events;
+}
+
+/** The events as a C string, to be freed; for inputs without NUL bytes. */
+static inline char *h1_feed_free(struct h1_feed *feed)
+{
+    proa_buf_add_char(&feed->events, '\0');
+    return h1_feed_end(feed).ptr;
 }
 
 #endif

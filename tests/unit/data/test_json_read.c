@@ -1,6 +1,8 @@
 /* Reading JSON by description: kinds, limits of C types, strictness, pointers, all broken rules at once. */
 #include "everything.h"
 
+#include <proa/fiber.h>
+
 #include <stdlib.h>
 
 static int read_all(struct bench *b, const char *json, unsigned flags, struct everything *value)
@@ -287,6 +289,49 @@ static void depth_is_bounded(void **state)
     free(hostile);
 }
 
+struct holder {
+    proa_str raw;
+};
+PROA_DESCRIBE_WITH(holder, (.unknown = PROA_UNKNOWN_IGNORE), (raw, raw, .default_json = "null"));
+
+/* The deepest documents that are taken, and ones that break a rule at the bottom, on a stack of 64 KiB. */
+static int read_deep(void *arg)
+{
+    struct bench *b = arg;
+    char *list = nested(62, '[', ']');
+    struct proa_buf json;
+    struct holder holder = {PROA_STR("{}")};
+
+    proa_buf_init(&json, &b->arena, 0);
+    proa_buf_printf(&json, "{\"other\":%s,\"raw\":", list);
+    for (int i = 0; i < 62; i++)
+        proa_buf_add_c(&json, "{\"a/b\":");
+    proa_buf_add_c(&json, "1");
+    for (int i = 0; i < 63; i++)
+        proa_buf_add_char(&json, '}');
+    assert_int_equal(proa_json_read(&b->arena, proa_buf_str(&json), 0, &holder_type, &holder, &b->err), 0);
+    assert_int_equal(proa_json_merge(&b->arena, proa_buf_str(&json), &holder_type, &holder, &b->err), 0);
+    json.len -= 64;
+    proa_buf_add_c(&json, "{\"d\":1,\"d\":[[1]]}");
+    for (int i = 0; i < 63; i++)
+        proa_buf_add_char(&json, '}');
+    assert_int_equal(proa_json_read(&b->arena, proa_buf_str(&json), 0, &holder_type, &holder, &b->err),
+                     PROA_EVALIDATION);
+    assert_int_equal(b->err.fields->pointer.len, strlen("/raw") + 62 * strlen("/a~1b") + strlen("/d"));
+    free(list);
+    return 0;
+}
+
+static void deep_documents_fit_a_fibers_stack(void **state)
+{
+    struct proa_loop *loop;
+
+    assert_int_equal(proa_loop_new(NULL, &loop), 0);
+    assert_int_equal(proa_loop_start_fiber(loop, NULL, read_deep, *state), 0);
+    assert_int_equal(proa_loop_run(loop), 0);
+    proa_loop_free(loop);
+}
+
 static void hostile_documents_stay_linear(void **state)
 {
     struct bench *b = *state;
@@ -403,13 +448,21 @@ static void check_takes_any_value(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        bench_test(every_kind_is_read),        bench_test(defaults_are_given),
-        bench_test(numbers_must_fit),          bench_test(whole_numbers_may_have_a_point),
-        bench_test(all_broken_rules_at_once),  bench_test(syntax_errors_name_their_place),
-        bench_test(unknown_members_by_policy), bench_test(read_only_members_are_skipped_in_input),
-        bench_test(depth_is_bounded),          bench_test(hostile_documents_stay_linear),
-        bench_test(pointers_of_long_keys),     bench_test(large_texts_leave_the_heap),
-        bench_test(memory_that_is_out),        bench_test(single_fields),
+        bench_test(every_kind_is_read),
+        bench_test(defaults_are_given),
+        bench_test(numbers_must_fit),
+        bench_test(whole_numbers_may_have_a_point),
+        bench_test(all_broken_rules_at_once),
+        bench_test(syntax_errors_name_their_place),
+        bench_test(unknown_members_by_policy),
+        bench_test(read_only_members_are_skipped_in_input),
+        bench_test(depth_is_bounded),
+        bench_test(deep_documents_fit_a_fibers_stack),
+        bench_test(hostile_documents_stay_linear),
+        bench_test(pointers_of_long_keys),
+        bench_test(large_texts_leave_the_heap),
+        bench_test(memory_that_is_out),
+        bench_test(single_fields),
         bench_test(check_takes_any_value),
     };
 

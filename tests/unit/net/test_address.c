@@ -70,7 +70,7 @@ static void test_failures(void **state)
     expect_failure(longest, PROA_EINVAL, "107 bytes");
     memcpy(longest, "aaaaa", 5);
     memcpy(longest + sizeof longest - 4, ":80", 4);
-    expect_failure(longest, PROA_EINVAL, "host:port");
+    expect_failure(longest, PROA_EUNSUPPORTED, "names are not resolved");
 }
 
 static void test_longest_path(void **state)

@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 
+#include "net/resolve.h"
 #include "net/stream_internal.h"
 
 static void refused_body(struct net *net)
@@ -117,6 +118,114 @@ static void test_a_peer_that_does_not_answer(void **state)
     net_run(hanging_body);
 }
 
+static void add(struct net_addresses *addresses, const char *text)
+{
+    struct sockaddr_storage storage;
+    unsigned len;
+
+    assert_int_equal(address_parse(text, &storage, &len, NULL), 0);
+    memcpy(&addresses->at[addresses->count++], &storage, sizeof addresses->at[0]);
+}
+
+static void close_at_once(void *arg, struct proa_loop *loop, struct proa_stream *stream)
+{
+    struct net *net = arg;
+
+    net->accepted_count++;
+    proa_listener_released(net->listener, loop);
+    proa_stream_close(stream);
+}
+
+/* One that refuses, some that do not answer, one that does. */
+static void race_body(struct net *net)
+{
+    struct proa_listener_options options = {.address = "127.0.0.1:0", .accepted = close_at_once};
+    struct net_addresses addresses = {0}, first_good = {0}, bad = {0};
+    struct proa_error err = {0};
+    struct proa_deadline_scope scope;
+    struct sockaddr_storage peer;
+    socklen_t len = sizeof peer;
+    char full[PROA_ADDRESS_MAX], text[PROA_ADDRESS_MAX], refusing[PROA_ADDRESS_MAX];
+    proa_mono_ns start;
+    int full_fd, fds[4], fd;
+
+    if (strcmp(net->backend->name, "tcp") != 0)
+        return;
+    options.arg = net;
+    assert_int_equal(proa_listener_open(net->loop, &options, &net->listener, &err), 0);
+    proa_listener_address(net->listener, net->address);
+    full_fd = full_listener("127.0.0.1:0", full);
+    close(full_listener("127.0.0.1:0", refusing));
+    for (int i = 0; i < 4; i++) { /* fills the queue, so that nothing is answered any more */
+        struct sockaddr_storage to;
+        unsigned to_len;
+
+        assert_int_equal(address_parse(full, &to, &to_len, NULL), 0);
+        fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        proa_ignore(connect(fds[i], (struct sockaddr *)&to, to_len));
+    }
+    assert_int_equal(proa_sleep(net->loop, PROA_MS(20)), 0);
+    add(&addresses, refusing);
+    add(&addresses, full);
+    add(&addresses, full);
+    add(&addresses, net->address);
+    start = proa_loop_now_exact(net->loop);
+    fd = connect_any(net->loop, "name:80", &addresses, &err);
+    assert_true(fd >= 0);
+    assert_int_equal(err.code, 0);
+    assert_in_range((proa_loop_now_exact(net->loop) - start) / PROA_MS(1), 500, 900);
+    assert_int_equal(getpeername(fd, (struct sockaddr *)&peer, &len), 0);
+    address_text(&peer, len, text);
+    assert_string_equal(text, net->address);
+    close(fd);
+
+    add(&first_good, net->address);
+    add(&first_good, full);
+    fd = connect_any(net->loop, "name:80", &first_good, &err);
+    assert_true(fd >= 0);
+    close(fd);
+
+    add(&bad, refusing);
+    add(&bad, refusing);
+    assert_int_equal(connect_any(net->loop, "name:80", &bad, &err), PROA_EUNAVAILABLE);
+    assert_non_null(strstr(err.message, "connecting to name:80 (127.0.0.1:"));
+    add(&bad, full);
+    scope = proa_deadline_enter(net->loop, proa_loop_now_exact(net->loop) + PROA_MS(50));
+    assert_int_equal(connect_any(net->loop, "name:80", &bad, &err), PROA_ETIMEDOUT);
+    assert_string_equal(err.message, "connecting to name:80: timed out");
+    proa_deadline_leave(&scope);
+    while (net->accepted_count < 2)
+        assert_int_equal(proa_yield(net->loop), 0);
+    for (int i = 0; i < 4; i++)
+        close(fds[i]);
+    close(full_fd);
+}
+
+static void test_addresses_are_raced(void **state)
+{
+    net_run(race_body);
+}
+
+static void names_body(struct net *net)
+{
+    struct proa_stream *stream;
+    struct proa_error err = {0};
+    char address[400];
+
+    if (strcmp(net->backend->name, "tcp") != 0)
+        return;
+    memset(address, 'n', sizeof address);
+    memcpy(address + sizeof address - 4, ":80", 4);
+    assert_int_equal(proa_connect(net->loop, address, &stream, &err), PROA_EINVAL);
+    assert_int_equal(proa_connect(net->loop, "a..b:80", &stream, &err), PROA_EINVAL);
+    assert_non_null(strstr(err.message, "a..b"));
+}
+
+static void test_what_cannot_be_a_name(void **state)
+{
+    net_run(names_body);
+}
+
 static void no_descriptors_body(struct net *net)
 {
     struct proa_stream *stream;
@@ -145,6 +254,8 @@ int main(void)
         cmocka_unit_test(test_no_time_left),
         cmocka_unit_test(test_localhost),
         cmocka_unit_test(test_a_peer_that_does_not_answer),
+        cmocka_unit_test(test_addresses_are_raced),
+        cmocka_unit_test(test_what_cannot_be_a_name),
         cmocka_unit_test(test_out_of_descriptors),
     };
 

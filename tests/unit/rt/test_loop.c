@@ -2,7 +2,10 @@
  * loop. Real time, and therefore short; what depends on time alone is in test_fiber.c and test_timer.c. */
 #include "unit.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 #include <poll.h>
 #include <proa/fiber.h>
 #include <pthread.h>
@@ -396,6 +399,56 @@ static void test_new_watch_is_run_before_an_outer_wait(void **state)
     close(fds[1]);
 }
 
+/* A connection that was reset after its last words: they come byte by byte, then the end, all by one watch. */
+struct last_words {
+    int fd;
+    unsigned heard;
+    bool ended;
+};
+
+static void hear(void *arg, int events)
+{
+    struct last_words *words = arg;
+    char c;
+
+    if (recv(words->fd, &c, 1, 0) == 1) {
+        words->heard++;
+        return;
+    }
+    words->ended = true;
+    proa_fd_watch_free(watch);
+    proa_loop_stop(loop);
+}
+
+static void test_watch_goes_on_after_an_error(void **state)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof address;
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), server;
+    struct last_words words = {.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+
+    assert_int_equal(bind(listener, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(listen(listener, 1), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &len), 0);
+    assert_int_equal(connect(words.fd, (struct sockaddr *)&address, sizeof address), 0);
+    server = accept(listener, NULL, NULL);
+    assert_true(server >= 0);
+    assert_int_equal(send(words.fd, "?", 1, 0), 1);
+    usleep(10000);
+    assert_int_equal(send(server, "bye", 3, 0), 3);
+    assert_int_equal(close(server), 0); /* with a byte unread: a reset */
+    usleep(10000);
+    assert_int_equal(fcntl(words.fd, F_SETFL, O_NONBLOCK), 0);
+    assert_int_equal(proa_fd_watch_new(loop, words.fd, hear, &words, &watch), 0);
+    assert_int_equal(proa_fd_watch_set(watch, PROA_READABLE), 0);
+    alarm(10);
+    assert_int_equal(proa_loop_run(loop), 0);
+    alarm(0);
+    assert_true(words.ended);
+    (void)close(words.fd);
+    (void)close(listener);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -409,6 +462,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_stop_with_a_living_fiber_and_run_again, setup, teardown),
         cmocka_unit_test_setup_teardown(test_signal_is_caught_only_while_watched, setup, teardown),
         cmocka_unit_test_setup_teardown(test_wait_fd, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_watch_goes_on_after_an_error, setup, teardown),
         cmocka_unit_test_setup_teardown(test_embedded_in_a_foreign_poll_loop, setup, teardown),
         cmocka_unit_test_setup_teardown(test_new_watch_is_run_before_an_outer_wait, setup, teardown),
     };

@@ -208,10 +208,10 @@ static void test_stop(void **state)
 /* Blocking work. */
 struct jobs {
     char order[32];
-    char name;
     struct jobs *all;
     int rc;
     bool ran;
+    char name;
 };
 
 static void work(void *arg)

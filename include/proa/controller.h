@@ -1,0 +1,152 @@
+/** Controllers: a cache fed by list-watch, a work queue, reconciling, leader election, events. The names are controller-runtime's.
+ *
+ *      static int reconcile(struct proa_reconcile *ctx, void *arg) { … return 0; }
+ *
+ *      PROA_TRY(proa_manager_new(&(struct proa_manager_options){.kube = kube}, &manager, err));
+ *      PROA_TRY(proa_controller_add(manager, &(struct proa_controller_options){
+ *                   .name = "app", .reconcile = reconcile,
+ *                   .for_ = {.kind = &app_kind, .type = &app_type.type},
+ *                   .owns = (struct proa_source[]){{.kind = &proa_kube_stateful_sets, .type = &owned_type.type}, {NULL}}}, err));
+ *      return proa_manager_run(manager, err);
+ *
+ *  Everything runs on the manager's loop.
+ */
+#ifndef PROA_CONTROLLER_H
+#define PROA_CONTROLLER_H
+
+#include <proa/kube.h>
+
+PROA_BEGIN_DECLS
+
+enum { PROA_INDEXES_MAX = 4 };
+
+/* -- Cache --------------------------------------------------------------------------------------------------------- */
+
+/** Where objects come from, and what is kept of each: exactly the members of `type`, whose first is `metadata`. */
+struct proa_source {
+    const struct proa_kube_kind *kind;
+    const struct proa_type *type; /**< the projection; its first member is a struct proa_kube_meta */
+    const char *namespace_;       /**< NULL: all */
+    const char *label_selector;   /**< NULL: none */
+    const char *field_selector;
+    /** Keys of an index over the cached objects; calls add(ctx, key) for each. Ended by NULL. "namespace/name" and the controlling
+     *  owner's uid are always indexed. */
+    void (*indexes[PROA_INDEXES_MAX])(const void *object, void (*add)(void *ctx, proa_str key), void *ctx);
+    /** `watches`: which keys an object's change concerns; calls add(ctx, namespace, name). NULL: for `owns`, its controlling owner of
+     *  the controller's kind; for `for_`, itself. */
+    void (*map)(const void *object, void (*add)(void *ctx, proa_str namespace_, proa_str name), void *ctx);
+    /** Whether a change matters; old is NULL when new in the cache. NULL: always. proa_generation_changed is a useful one. */
+    bool (*predicate)(const void *old_object, const void *new_object);
+};
+bool proa_generation_changed(const void *old_object, const void *new_object);
+
+struct proa_cache;
+/** One cached object. Valid until the fiber suspends. */
+struct proa_cached {
+    const void *object; /**< of the source's type */
+    /** Over the values of the fields that our field manager applied (by managedFields): it changes when one of them is changed by
+     *  anyone, and is what it was after an apply that met no other value. 0: we own no field. */
+    uint64_t applied_digest;
+    /** Given by proa_cache_note_applied: what was asked for by the last apply, 0: unknown. */
+    uint64_t desired_digest;
+};
+bool proa_cache_has_synced(const struct proa_cache *cache);
+/** @returns false when there is no such object. */
+bool proa_cache_get(const struct proa_cache *cache, proa_str namespace_, proa_str name, struct proa_cached *ret_cached);
+/** Walks objects controlled by this owner, or with this index key: `void *it = NULL; while (proa_cache_next_owned(…))`. */
+bool proa_cache_next_owned(const struct proa_cache *cache, proa_str owner_uid, void **it,
+                           struct proa_cached *ret_cached);
+bool proa_cache_next_indexed(const struct proa_cache *cache, unsigned index, proa_str key, void **it,
+                             struct proa_cached *ret_cached);
+bool proa_cache_next(const struct proa_cache *cache, void **it, struct proa_cached *ret_cached);
+size_t proa_cache_count(const struct proa_cache *cache);
+size_t proa_cache_bytes(const struct proa_cache *cache);
+
+/* -- Reconciling --------------------------------------------------------------------------------------------------- */
+
+struct proa_manager;
+struct proa_controller;
+
+/** What a reconcile works with. Lives during the call. */
+struct proa_reconcile {
+    proa_str namespace_;
+    proa_str name;
+    struct proa_kube *kube;
+    struct proa_manager *manager;
+    struct proa_controller *controller;
+    struct proa_arena *arena;
+    struct proa_error *err;
+    const struct proa_logger *logger; /**< with controller, namespace and name */
+    uint64_t requeue_after_ns;        /**< set by the reconcile: come back then although nothing changed; 0: not */
+};
+/** May suspend. 0: done; a negative result is an error: again after a back-off. Never two at once for the same key. */
+typedef int proa_reconcile_fn(struct proa_reconcile *ctx, void *arg);
+
+struct proa_controller_options {
+    const char *name;
+    proa_reconcile_fn *reconcile;
+    void *arg;
+    struct proa_source for_;
+    const struct proa_source *owns;    /**< ended by {NULL}; objects whose controlling owner is of for_'s kind */
+    const struct proa_source *watches; /**< ended by {NULL}; with a map */
+    uint32_t concurrency;              /**< reconciles at once; 0: 1 */
+    uint64_t resync_ns;                /**< every object again after it, spread out, at low priority; 0: never */
+    uint64_t backoff_first_ns;         /**< 0: 5 ms, doubling to */
+    uint64_t backoff_max_ns;           /**< 0: 1,000 s */
+    uint32_t reconcile_ms;             /**< deadline of one; 0: 60,000 */
+};
+
+struct proa_manager_options {
+    struct proa_kube *kube;
+    struct proa_metrics *metrics; /**< controller_runtime_*, workqueue_*, leader_election_*, proa_cache_* */
+    const struct proa_logger *logger;
+    /** Leader election by a Lease of this name; NULL: none. */
+    const char *lease_name;
+    const char *lease_namespace;
+    const char *identity;                  /**< NULL: host name and a random part */
+    uint32_t lease_ms, renew_ms, retry_ms; /**< 0: 15,000, 10,000, 2,000 */
+};
+PROA_MUST_USE int proa_manager_new(const struct proa_manager_options *options, struct proa_manager **ret_manager,
+                                   struct proa_error *err);
+void proa_manager_free(struct proa_manager *manager);
+PROA_MUST_USE int proa_controller_add(struct proa_manager *manager, const struct proa_controller_options *options,
+                                      struct proa_controller **ret_controller, struct proa_error *err);
+/** Caches, election, controllers, until the fiber is cancelled: then running reconciles are cancelled and waited for, and the Lease is
+ *  released. Sources of the same kind, selector and type share one watch. @returns 0 after a cancellation. */
+PROA_MUST_USE int proa_manager_run(struct proa_manager *manager, struct proa_error *err);
+bool proa_manager_is_leader(const struct proa_manager *manager);
+/** All caches have synced (and this one leads or does not want to). For readiness. */
+bool proa_manager_is_ready(const struct proa_manager *manager);
+/** The cache of the controller's source of this kind; of for_, owns or watches. */
+struct proa_cache *proa_controller_cache(struct proa_controller *controller, const struct proa_kube_kind *kind);
+/** Asks for a reconcile, from a fiber or callback of the loop. */
+void proa_controller_enqueue(struct proa_controller *controller, proa_str namespace_, proa_str name, uint64_t after_ns);
+
+/* -- In a reconcile ------------------------------------------------------------------------------------------------- */
+
+/** Applies `body` when the cache shows that it is not there as wanted: no object, another body than the last apply's, or drift. The
+ *  next reconcile of this key waits (at most 5 s) until the cache has seen the result. Sets the controlling owner reference to the
+ *  for_ object when `owner` is given. Refuses (PROA_ECONFLICT) an object that exists with another controller or, unless `adopt`, with
+ *  none. @param ret_changed may be NULL: whether a request was sent. */
+struct proa_apply {
+    const struct proa_kube_kind *kind;
+    proa_str namespace_, name;
+    proa_str body; /**< JSON object without apiVersion, kind, name */
+    const struct proa_kube_meta *owner;
+    const struct proa_kube_kind *owner_kind;
+    const char *subresource;
+    bool adopt;
+    bool no_force; /**< leaves fields of other managers: PROA_ECONFLICT names them */
+};
+PROA_MUST_USE int proa_reconcile_apply(struct proa_reconcile *ctx, const struct proa_apply *apply, bool *ret_changed);
+PROA_MUST_USE int proa_reconcile_delete(struct proa_reconcile *ctx, const struct proa_kube_kind *kind,
+                                        const struct proa_kube_meta *meta);
+
+enum proa_event_type { PROA_EVENT_NORMAL = 0, PROA_EVENT_WARNING };
+/** An event (events.k8s.io/v1) about an object; repeated ones become a series. Sent in the background, never fails the caller. */
+void proa_reconcile_event(struct proa_reconcile *ctx, const struct proa_kube_kind *kind,
+                          const struct proa_kube_meta *regarding, enum proa_event_type type, const char *reason,
+                          const char *action, const char *format, ...) PROA_PRINTF(7, 8);
+
+PROA_END_DECLS
+#endif

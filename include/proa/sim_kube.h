@@ -1,0 +1,58 @@
+/** A simulated API server (pkg-config: proa-test) for controllers under test: on a simulated loop, with faults by seed.
+ *
+ *  It keeps objects as JSON with resourceVersions, uids, generations and managed fields; serves get, list (pages, selectors),
+ *  watch (bookmarks, resume, 410, WatchList), create, replace, merge, JSON and apply patches with conflicts, status and scale
+ *  subresources, finalizers, owner garbage collection, and CRDs with their schemas' defaults and rules where no CEL is needed. The contract suite
+ *  tests/contract runs against it and against a real API server, so that it cannot drift.
+ */
+#ifndef PROA_SIM_KUBE_H
+#define PROA_SIM_KUBE_H
+
+#include <proa/kube.h>
+#include <proa/sim.h>
+
+PROA_BEGIN_DECLS
+
+struct proa_sim_kube;
+
+/** Per request, decided by the simulation's chance; all 0: none. */
+struct proa_sim_kube_faults {
+    double lose_request; /**< not done, connection cut */
+    double lose_answer;  /**< done, connection cut before the answer */
+    double unavailable;  /**< 503, or 429 with Retry-After */
+    double conflict;     /**< 409 to a write */
+    double cut_watch;    /**< per event */
+    double expire;       /**< 410 to a watch's resume or a continue token */
+    uint64_t delay_max_ns;
+};
+struct proa_sim_kube_options {
+    struct proa_loop *loop; /**< simulated (or real: then on a real port) */
+    const char *address;    /**< "10.0.0.1:6443" */
+    struct proa_sim_kube_faults faults;
+    uint32_t history; /**< events kept for resuming watches; 0: 1,000 */
+    /** Called before each request is handled, in order; for killing a program "after every single call". */
+    void (*on_request)(void *arg, uint64_t number, const char *method, proa_str path);
+    void *arg;
+};
+PROA_MUST_USE int proa_sim_kube_start(const struct proa_sim_kube_options *options, struct proa_sim_kube **ret_kube,
+                                      struct proa_error *err);
+/** From a fiber; may suspend until its connections are gone. */
+void proa_sim_kube_stop(struct proa_sim_kube *kube);
+void proa_sim_kube_set_faults(struct proa_sim_kube *kube, const struct proa_sim_kube_faults *faults);
+/** Serves this kind (kinds of proa/kube.h are served from the start). */
+PROA_MUST_USE int proa_sim_kube_serve(struct proa_sim_kube *kube, const struct proa_kube_kind *kind, bool has_status,
+                                      bool has_scale);
+/** Directly, past faults and HTTP: JSON of an object, ptr NULL when absent; puts one (counted as a change by `manager`). */
+proa_str proa_sim_kube_get(struct proa_sim_kube *kube, const struct proa_kube_kind *kind, proa_str namespace_,
+                           proa_str name);
+PROA_MUST_USE int proa_sim_kube_put(struct proa_sim_kube *kube, const struct proa_kube_kind *kind, proa_str json,
+                                    const char *manager, struct proa_error *err);
+PROA_MUST_USE int proa_sim_kube_delete(struct proa_sim_kube *kube, const struct proa_kube_kind *kind,
+                                       proa_str namespace_, proa_str name);
+size_t proa_sim_kube_count(const struct proa_sim_kube *kube, const struct proa_kube_kind *kind);
+uint64_t proa_sim_kube_requests(const struct proa_sim_kube *kube);
+/** All objects' JSON without versions, uids, times and managed fields, in order: equal for equal outcomes. */
+PROA_MUST_USE int proa_sim_kube_dump(const struct proa_sim_kube *kube, struct proa_buf *out);
+
+PROA_END_DECLS
+#endif

@@ -1,0 +1,70 @@
+/** The Kubernetes client from the inside. */
+#ifndef PROA_KUBE_CLIENT_INTERNAL_H
+#define PROA_KUBE_CLIENT_INTERNAL_H
+
+#include "config_internal.h"
+
+#include <proa/client.h>
+#include <proa/sync.h>
+
+enum {
+    KUBE_PATH_MAX = 2048,
+    KUBE_TOKEN_CHECK_MS = 30000, /* how often a token's file is looked at */
+};
+
+/** What requests are authenticated with; changes while the program runs. */
+struct kube_credentials {
+    struct proa_kube *kube;
+    struct proa_arena arena;        /* of what is held now */
+    const char *authorization;      /* "Bearer …", or NULL */
+    const char *cert_pem, *key_pem; /* of an exec plugin */
+    proa_mono_ns check_at;          /* when to look again; PROA_NEVER: it cannot change */
+    proa_time_ns expires;           /* of an exec plugin's; 0: never */
+    bool is_loaded;
+    bool is_loading; /* by one fiber; others wait for `loaded` */
+    struct proa_event loaded;
+};
+
+struct proa_kube {
+    struct proa_kube_options options;
+    struct proa_kube_config *config;
+    struct proa_sem *places; /* of requests in flight */
+    struct kube_credentials credentials;
+    struct kube_transport *transport;
+    struct proa_counter *requests;
+    struct proa_histogram *durations;
+    /* ready.c */
+    struct proa_event probed; /* pulsed after each question to an API server that failed */
+    bool is_probing, was_down;
+    uint64_t ready_count; /* how often it came back */
+};
+
+/* credentials.c */
+void kube_credentials_init(struct kube_credentials *credentials, struct proa_kube *kube);
+void kube_credentials_done(struct kube_credentials *credentials);
+/** Sees that they are fresh; `again` after a 401. May suspend. *ret_changed: client certificates are others than before. */
+int kube_credentials_get(struct kube_credentials *credentials, bool again, bool *ret_changed, struct proa_error *err);
+/** Runs an exec plugin in the blocking pool; its output in the arena. */
+int kube_exec_run(struct proa_loop *loop, struct proa_arena *arena, const struct proa_kube_config *config,
+                  proa_str *ret_output, struct proa_error *err);
+
+/* transport.c: the HTTP client with the cluster's TLS. */
+/** May suspend. Makes the client when there is none, or anew when client certificates have changed. */
+int kube_transport_get(struct proa_kube *kube, bool changed, struct proa_client **ret_client, struct proa_error *err);
+void kube_transport_free(struct proa_kube *kube);
+
+/* request.c */
+/** Sends with credentials, once more after a 401, and leaves the answer's body to be read. May suspend. `is_watch`: takes no place
+ *  among the requests in flight, and no time limit but the head's. An answer of 400 and above is an error already. */
+int kube_open(struct proa_kube *kube, struct proa_arena *arena, const struct proa_kube_request *request, bool is_watch,
+              struct proa_exchange **ret_exchange, struct proa_error *err);
+/** "/apis/apps/v1/namespaces/x/statefulsets/y/status?query" */
+int kube_path(struct proa_buf *out, const struct proa_kube_request *request);
+/** "&name=value", or "name=value" in front, percent-encoded; nothing for an empty value. */
+void kube_query_add(struct proa_buf *query, const char *name, proa_str value);
+
+/* status.c: metav1.Status. */
+/** Fills err from a Status; `http_status` counts where the text is none. @returns the code, never 0. */
+int kube_status_error(proa_str body, int http_status, uint32_t retry_after_s, struct proa_error *err);
+
+#endif

@@ -1,0 +1,267 @@
+/* Objects: get, create, replace, patch, delete, finalizers, discovery. */
+#include "client_internal.h"
+
+static int wrap(struct proa_error *err, int rc, const char *verb, const struct proa_kube_kind *kind,
+                proa_str namespace_, proa_str name)
+{
+    if (!err || !err->code)
+        return rc;
+    return proa_error_wrap(err, "%s %s " PROA_FMT "%s" PROA_FMT, verb, kind->kind, PROA_ARG(namespace_),
+                           namespace_.len ? "/" : "", PROA_ARG(name));
+}
+
+static int read_object(struct proa_arena *arena, proa_str body, const struct proa_type *type, void *ret_object,
+                       struct proa_error *err)
+{
+    int rc;
+
+    if (!type)
+        return 0;
+    rc = proa_json_read_type(arena, body, PROA_JSON_LENIENT, type, ret_object, err);
+    if (rc == PROA_ESYNTAX || rc == PROA_EVALIDATION)
+        return err ? proa_error_wrap(err, "the API server's object") : rc;
+    return rc;
+}
+
+int proa_kube_get_type(struct proa_kube *kube, struct proa_arena *arena, const struct proa_kube_kind *kind,
+                       proa_str namespace_, proa_str name, const struct proa_type *type, void *ret_object,
+                       struct proa_error *err)
+{
+    proa_str body;
+    int rc = proa_kube_send(
+        kube, arena, &(struct proa_kube_request){.kind = kind, .namespace_ = namespace_, .name = name}, &body, err);
+
+    if (rc == 0)
+        rc = read_object(arena, body, type, ret_object, err);
+    return rc < 0 ? wrap(err, rc, "get", kind, namespace_, name) : 0;
+}
+
+/* Puts apiVersion, kind and metadata.name in front of what the body holds; one that begins with apiVersion is whole already. */
+static int complete(struct proa_arena *arena, const struct proa_kube_kind *kind, proa_str name, proa_str body,
+                    proa_str *ret_body, struct proa_error *err)
+{
+    const proa_str metadata = PROA_STR("\"metadata\":{");
+    proa_str rest = proa_str_slice(body, 1, body.len);
+    struct proa_buf out;
+
+    if (body.len < 2 || body.ptr[0] != '{')
+        return proa_fail(err, PROA_EINVAL, "the object is no JSON object");
+    if (proa_str_starts_with(rest, PROA_STR("\"apiVersion\":"))) {
+        *ret_body = body;
+        return 0;
+    }
+    proa_buf_init(&out, arena, 0);
+    proa_buf_add_c(&out, "{\"apiVersion\":");
+    proa_json_escape(&out, proa_kube_api_version(arena, kind));
+    proa_buf_add_c(&out, ",\"kind\":");
+    proa_json_escape(&out, proa_str_c(kind->kind));
+    if (name.len > 0) {
+        proa_buf_add_c(&out, ",\"metadata\":{\"name\":");
+        proa_json_escape(&out, name);
+        if (proa_str_starts_with(rest, metadata))
+            rest = proa_str_slice(rest, metadata.len, rest.len);
+        else
+            proa_buf_add_char(&out, '}');
+    }
+    if (rest.ptr[0] != '}')
+        proa_buf_add_char(&out, ',');
+    proa_buf_add(&out, rest);
+    if (out.error < 0)
+        return proa_fail(err, PROA_ENOMEM, "no memory for an object");
+    *ret_body = proa_buf_str(&out);
+    return 0;
+}
+
+static int write(struct proa_kube *kube, struct proa_arena *arena, struct proa_kube_request *request, const char *verb,
+                 proa_str name, const struct proa_type *type, void *ret_object, struct proa_error *err)
+{
+    proa_str body;
+    int rc = proa_kube_send(kube, arena, request, &body, err);
+
+    if (rc == 0)
+        rc = read_object(arena, body, type, ret_object, err);
+    return rc < 0 ? wrap(err, rc, verb, request->kind, request->namespace_, name) : 0;
+}
+
+int proa_kube_create(struct proa_kube *kube, struct proa_arena *arena, const struct proa_kube_kind *kind,
+                     proa_str namespace_, proa_str body, const struct proa_type *type, void *ret_object,
+                     struct proa_error *err)
+{
+    struct proa_kube_request request = {.method = "POST", .kind = kind, .namespace_ = namespace_};
+    struct proa_buf query;
+
+    proa_buf_init(&query, arena, 0);
+    kube_query_add(&query, "fieldManager", proa_str_c(kube->options.field_manager));
+    request.query = proa_buf_str(&query);
+    PROA_TRY(complete(arena, kind, (proa_str){NULL, 0}, body, &request.body, err));
+    return write(kube, arena, &request, "create", PROA_STR(""), type, ret_object, err);
+}
+
+int proa_kube_replace(struct proa_kube *kube, struct proa_arena *arena, const struct proa_kube_kind *kind,
+                      proa_str namespace_, proa_str name, const char *subresource, proa_str body,
+                      const struct proa_type *type, void *ret_object, struct proa_error *err)
+{
+    struct proa_kube_request request = {
+        .method = "PUT", .kind = kind, .namespace_ = namespace_, .name = name, .subresource = subresource};
+    struct proa_buf query;
+
+    proa_buf_init(&query, arena, 0);
+    kube_query_add(&query, "fieldManager", proa_str_c(kube->options.field_manager));
+    request.query = proa_buf_str(&query);
+    PROA_TRY(complete(arena, kind, name, body, &request.body, err));
+    return write(kube, arena, &request, "replace", name, type, ret_object, err);
+}
+
+int proa_kube_patch(struct proa_kube *kube, struct proa_arena *arena, const struct proa_kube_kind *kind,
+                    proa_str namespace_, proa_str name, proa_str body, const struct proa_kube_patch_options *options,
+                    const struct proa_type *type, void *ret_object, struct proa_error *err)
+{
+    static const char *const content_types[] = {
+        [PROA_KUBE_APPLY] = "application/apply-patch+yaml",
+        [PROA_KUBE_MERGE] = "application/merge-patch+json",
+        [PROA_KUBE_JSON] = "application/json-patch+json",
+    };
+    struct proa_kube_request request = {.method = "PATCH",
+                                        .kind = kind,
+                                        .namespace_ = namespace_,
+                                        .name = name,
+                                        .subresource = options->subresource,
+                                        .content_type = content_types[options->kind],
+                                        .body = body};
+    struct proa_buf query;
+
+    proa_buf_init(&query, arena, 0);
+    kube_query_add(&query, "fieldManager",
+                   proa_str_c(options->field_manager ? options->field_manager : kube->options.field_manager));
+    if (options->kind == PROA_KUBE_APPLY)
+        kube_query_add(&query, "force", options->force ? PROA_STR("true") : PROA_STR("false"));
+    if (options->dry_run)
+        kube_query_add(&query, "dryRun", PROA_STR("All"));
+    kube_query_add(&query, "fieldValidation", PROA_STR("Strict"));
+    if (query.error < 0)
+        return proa_fail(err, PROA_ENOMEM, "no memory for a request");
+    request.query = proa_buf_str(&query);
+    if (options->kind == PROA_KUBE_APPLY)
+        PROA_TRY(complete(arena, kind, name, body, &request.body, err));
+    return write(kube, arena, &request, options->kind == PROA_KUBE_APPLY ? "apply" : "patch", name, type, ret_object,
+                 err);
+}
+
+int proa_kube_delete(struct proa_kube *kube, struct proa_arena *arena, const struct proa_kube_kind *kind,
+                     proa_str namespace_, proa_str name, const struct proa_kube_delete_options *options,
+                     struct proa_error *err)
+{
+    struct proa_json_writer w;
+    struct proa_buf body;
+    proa_str ignored;
+    int rc;
+
+    proa_buf_init(&body, arena, 0);
+    proa_json_writer_init(&w, &body);
+    proa_json_object(&w);
+    if (options && options->propagation) {
+        proa_json_key(&w, PROA_STR("propagationPolicy"));
+        proa_json_text(&w, proa_str_c(options->propagation));
+    }
+    if (options && options->grace_s != 0) {
+        proa_json_key(&w, PROA_STR("gracePeriodSeconds"));
+        proa_json_i64(&w, options->grace_s < 0 ? 0 : options->grace_s);
+    }
+    if (options && (options->uid.len > 0 || options->resource_version.len > 0)) {
+        proa_json_key(&w, PROA_STR("preconditions"));
+        proa_json_object(&w);
+        if (options->uid.len > 0) {
+            proa_json_key(&w, PROA_STR("uid"));
+            proa_json_text(&w, options->uid);
+        }
+        if (options->resource_version.len > 0) {
+            proa_json_key(&w, PROA_STR("resourceVersion"));
+            proa_json_text(&w, options->resource_version);
+        }
+        proa_json_object_end(&w);
+    }
+    proa_json_object_end(&w);
+    if (body.error < 0)
+        return proa_fail(err, PROA_ENOMEM, "no memory for a request");
+    rc = proa_kube_send(
+        kube, arena,
+        &(struct proa_kube_request){
+            .method = "DELETE", .kind = kind, .namespace_ = namespace_, .name = name, .body = proa_buf_str(&body)},
+        &ignored, err);
+    return rc < 0 ? wrap(err, rc, "delete", kind, namespace_, name) : 0;
+}
+
+struct discovered {
+    proa_str name;
+};
+PROA_DESCRIBE_WITH(discovered, (.unknown = PROA_UNKNOWN_IGNORE), (name, str));
+struct discovery {
+    PROA_ARRAY_OF(struct discovered) resources;
+};
+PROA_DESCRIBE_WITH(discovery, (.unknown = PROA_UNKNOWN_IGNORE),
+                   (resources, array(object(discovered)), .default_json = "[]"));
+
+int proa_kube_is_served(struct proa_kube *kube, const struct proa_kube_kind *kind, struct proa_error *err)
+{
+    struct proa_arena arena PROA_CLEANUP(proa_arena_done);
+    struct discovery discovery;
+    proa_str path, body;
+    int rc;
+
+    proa_arena_init(&arena, proa_loop_blocks(kube->options.loop), 0);
+    path = kind->group[0] ? proa_arena_printf(&arena, "/apis/%s/%s", kind->group, kind->version)
+                          : proa_arena_printf(&arena, "/api/%s", kind->version);
+    if (!path.ptr)
+        return proa_fail(err, PROA_ENOMEM, "no memory for a request");
+    rc = proa_kube_send(kube, &arena, &(struct proa_kube_request){.path = path}, &body, err);
+    if (rc == PROA_ENOTFOUND) {
+        if (err)
+            proa_error_clear(err);
+        return 0;
+    }
+    PROA_TRY(rc);
+    PROA_TRY(proa_json_read(&arena, body, PROA_JSON_LENIENT, &discovery_type, &discovery, err));
+    for (size_t i = 0; i < discovery.resources.len; i++)
+        if (proa_str_eq_c(discovery.resources.ptr[i].name, kind->plural))
+            return 1;
+    return 0;
+}
+
+/* Applied under a manager of its own, since an apply owns just what it names: with the finalizer it is there, without it is gone. */
+static int set_finalizer(struct proa_kube *kube, const struct proa_kube_kind *kind, const struct proa_kube_meta *meta,
+                         const char *finalizer, bool is_wanted, struct proa_error *err)
+{
+    struct proa_arena arena PROA_CLEANUP(proa_arena_done);
+    struct proa_kube_patch_options options = {.kind = PROA_KUBE_APPLY, .force = true};
+    proa_str manager, body;
+
+    proa_arena_init(&arena, proa_loop_blocks(kube->options.loop), 0);
+    manager = proa_arena_printf(&arena, "%s-finalizer", kube->options.field_manager);
+    body = is_wanted ? proa_arena_printf(&arena, "{\"metadata\":{\"uid\":\"" PROA_FMT "\",\"finalizers\":[\"%s\"]}}",
+                                         PROA_ARG(meta->uid), finalizer)
+                     : proa_arena_printf(&arena, "{\"metadata\":{\"uid\":\"" PROA_FMT "\"}}", PROA_ARG(meta->uid));
+    if (!manager.ptr || !body.ptr)
+        return proa_fail(err, PROA_ENOMEM, "no memory for a finalizer");
+    options.field_manager = manager.ptr;
+    return proa_kube_patch(kube, &arena, kind, meta->namespace_, meta->name, body, &options, NULL, NULL, err);
+}
+
+int proa_kube_add_finalizer(struct proa_kube *kube, const struct proa_kube_kind *kind,
+                            const struct proa_kube_meta *meta, const char *finalizer, struct proa_error *err)
+{
+    return set_finalizer(kube, kind, meta, finalizer, true, err);
+}
+
+int proa_kube_remove_finalizer(struct proa_kube *kube, const struct proa_kube_kind *kind,
+                               const struct proa_kube_meta *meta, const char *finalizer, struct proa_error *err)
+{
+    int rc = set_finalizer(kube, kind, meta, finalizer, false, err);
+
+    /* It may be gone with its last finalizer already. */
+    if (rc == PROA_ENOTFOUND || rc == PROA_ECONFLICT) {
+        if (err)
+            proa_error_clear(err);
+        return 0;
+    }
+    return rc;
+}

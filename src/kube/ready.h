@@ -1,0 +1,12 @@
+/** Waiting for an API server that does not answer. */
+#ifndef PROA_KUBE_READY_H
+#define PROA_KUBE_READY_H
+
+#include "client_internal.h"
+
+/** May suspend, for `backoff_ns`, or until an API server that was not ready has become so: one fiber of all that wait asks it once a
+ *  second, so that all go on within that of its return although each has a long back-off of its own. @returns 0, or the fiber's
+ *  reason to stop. */
+int kube_wait_ready(struct proa_kube *kube, uint64_t backoff_ns);
+
+#endif

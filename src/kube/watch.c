@@ -1,0 +1,328 @@
+/* List and watch for ever, KEP-365 (pages), KEP-956 (bookmarks), KEP-3157 (streaming lists).
+ *
+ *                      +--------------------------------------------------+
+ *                      v                                                  | 410, at any place
+ *   start ----> LISTING: streaming list, or pages ----> WATCHING: from the last version seen, until the server's time-out
+ *                      ^        |                            ^        |
+ *                      +--------+ failed: back-off           +--------+ ended: at once; failed: back-off
+ */
+#include "list.h"
+
+#include "ready.h"
+#include "splitter.h"
+
+enum {
+    VERSION_MAX = 64,
+    WATCH_MIN_S = 300,
+    WATCH_MAX_S = 600,
+    WATCH_GRACE_S = 30, /* the server ends a watch; when it does not, we do */
+    BACKOFF_FIRST_MS = 800,
+    BACKOFF_MAX_MS = 30000,
+    SHORT_WATCH_MS = 1000, /* one that ends sooner than that, without an event, is a failure */
+};
+
+struct watch_event {
+    proa_str type;
+    proa_str object;
+};
+PROA_DESCRIBE_WITH(watch_event, (.unknown = PROA_UNKNOWN_IGNORE), (type, str), (object, raw));
+
+struct event_meta {
+    proa_str resource_version;
+    PROA_MAP_OF(proa_str) annotations;
+};
+PROA_DESCRIBE_WITH(event_meta, (.unknown = PROA_UNKNOWN_IGNORE),
+                   (resource_version, str, .json = "resourceVersion", .default_json = "\"\""),
+                   (annotations, map(str), .default_json = "{}"));
+struct event_object {
+    struct event_meta metadata;
+};
+PROA_DESCRIBE_WITH(event_object, (.unknown = PROA_UNKNOWN_IGNORE), (metadata, object(event_meta)));
+
+struct watch {
+    struct proa_kube *kube;
+    const struct proa_kube_kind *kind;
+    const struct proa_kube_watch_options *options;
+    struct proa_error *err;
+    char version[VERSION_MAX];
+    size_t version_len;
+    uint32_t backoff_ms;
+    bool must_list;
+    bool is_streaming; /* the present list comes as a watch, whose initial events are not over */
+    bool no_streaming; /* the server cannot */
+    bool got_events;
+    int event_result; /* of the caller's function, when it ended the watch */
+};
+
+static int tell(struct watch *watch, enum proa_kube_event_kind kind, proa_str json, proa_str version)
+{
+    struct proa_kube_event event = {kind, json, version};
+    int rc = watch->options->event(watch->options->arg, &event);
+
+    if (rc < 0)
+        watch->event_result = rc;
+    return rc;
+}
+
+static int keep_version(struct watch *watch, proa_str version)
+{
+    if (version.len == 0 || version.len > VERSION_MAX)
+        return proa_fail(watch->err, PROA_EPROTOCOL, "the API server gave no resourceVersion that can be kept");
+    memcpy(watch->version, version.ptr, version.len);
+    watch->version_len = version.len;
+    return 0;
+}
+
+static proa_str version_of(const struct watch *watch)
+{
+    return proa_str_n(watch->version, watch->version_len);
+}
+
+/* -- Events ------------------------------------------------------------------------------------------------------- */
+
+static int bookmark(struct watch *watch, const struct event_object *object)
+{
+    bool ends_list = false;
+
+    PROA_TRY(keep_version(watch, object->metadata.resource_version));
+    for (size_t i = 0; i < object->metadata.annotations.len; i++)
+        if (proa_str_eq_c(object->metadata.annotations.ptr[i].key, "k8s.io/initial-events-end"))
+            ends_list = proa_str_eq_c(object->metadata.annotations.ptr[i].value, "true");
+    if (ends_list && watch->is_streaming) {
+        watch->is_streaming = false;
+        watch->must_list = false;
+        return tell(watch, PROA_KUBE_SYNCED, PROA_STR(""), version_of(watch));
+    }
+    return tell(watch, PROA_KUBE_BOOKMARK, PROA_STR(""), version_of(watch));
+}
+
+static int found_event(void *arg, enum splitter_part part, proa_str text)
+{
+    struct watch *watch = arg;
+    struct proa_arena arena PROA_CLEANUP(proa_arena_done);
+    struct watch_event event;
+    struct event_object object;
+    enum proa_kube_event_kind kind;
+
+    (void)part;
+    proa_arena_init(&arena, proa_loop_blocks(watch->kube->options.loop), 0);
+    PROA_TRY(proa_json_read(&arena, text, PROA_JSON_LENIENT, &watch_event_type, &event, watch->err));
+    if (proa_str_eq_c(event.type, "ERROR"))
+        return kube_status_error(event.object, 500, 0, watch->err);
+    PROA_TRY(proa_json_read(&arena, event.object, PROA_JSON_LENIENT, &event_object_type, &object, watch->err));
+    watch->got_events = true;
+    if (proa_str_eq_c(event.type, "BOOKMARK"))
+        return bookmark(watch, &object);
+    if (proa_str_eq_c(event.type, "ADDED"))
+        kind = PROA_KUBE_ADDED;
+    else if (proa_str_eq_c(event.type, "MODIFIED"))
+        kind = PROA_KUBE_MODIFIED;
+    else if (proa_str_eq_c(event.type, "DELETED"))
+        kind = PROA_KUBE_DELETED;
+    else
+        return proa_fail(watch->err, PROA_EPROTOCOL, "a watch event of the unknown type \"" PROA_FMT "\"",
+                         PROA_ARG(event.type));
+    PROA_TRY(tell(watch, kind, event.object, object.metadata.resource_version));
+    /* While a streaming list is not over its versions are in no order. */
+    return watch->is_streaming ? 0 : keep_version(watch, object.metadata.resource_version);
+}
+
+static int read_events(struct watch *watch, struct proa_exchange *exchange)
+{
+    struct splitter splitter PROA_CLEANUP(splitter_done);
+    proa_str piece;
+
+    splitter_init(&splitter, SPLIT_STREAM, watch->kube->options.item_bytes, found_event, watch);
+    for (;;) {
+        PROA_TRY(proa_exchange_read(exchange, &piece, watch->err));
+        if (!piece.ptr)
+            return 0;
+        PROA_TRY(splitter_feed(&splitter, piece, watch->err));
+    }
+}
+
+/* -- Requests ----------------------------------------------------------------------------------------------------- */
+
+static int watch_query(struct watch *watch, struct proa_arena *arena, uint64_t seconds, proa_str *ret_query)
+{
+    char text[PROA_U64_TEXT_MAX];
+    struct proa_buf query;
+
+    proa_buf_init(&query, arena, 0);
+    kube_query_add(&query, "watch", PROA_STR("true"));
+    kube_query_add(&query, "allowWatchBookmarks", PROA_STR("true"));
+    kube_query_add(&query, "timeoutSeconds", proa_str_n(text, proa_u64_text(seconds, text)));
+    kube_query_add(&query, "labelSelector", watch->options->label_selector);
+    kube_query_add(&query, "fieldSelector", watch->options->field_selector);
+    if (watch->is_streaming) {
+        kube_query_add(&query, "sendInitialEvents", PROA_STR("true"));
+        kube_query_add(&query, "resourceVersionMatch", PROA_STR("NotOlderThan"));
+    } else {
+        kube_query_add(&query, "resourceVersion", version_of(watch));
+    }
+    *ret_query = proa_buf_str(&query);
+    return query.error < 0 ? proa_fail(watch->err, PROA_ENOMEM, "no memory for a request") : 0;
+}
+
+/* One watch request, to its end. */
+static int watch_once(struct watch *watch)
+{
+    struct proa_loop *loop = watch->kube->options.loop;
+    uint64_t seconds = WATCH_MIN_S + proa_loop_random_u64(loop) % (WATCH_MAX_S - WATCH_MIN_S);
+    struct proa_arena arena PROA_CLEANUP(proa_arena_done);
+    struct proa_deadline_scope scope PROA_CLEANUP(proa_deadline_leave) =
+        proa_deadline_enter(loop, proa_loop_now_exact(loop) + PROA_SECONDS(seconds + WATCH_GRACE_S));
+    struct proa_kube_request request = {.kind = watch->kind, .namespace_ = watch->options->namespace_};
+    struct proa_exchange *exchange;
+    int rc;
+
+    proa_arena_init(&arena, proa_loop_blocks(loop), 0);
+    PROA_TRY(watch_query(watch, &arena, seconds, &request.query));
+    rc = kube_open(watch->kube, &arena, &request, true, &exchange, watch->err);
+    if (watch->is_streaming && (rc == PROA_EVALIDATION || rc == PROA_EINVAL || rc == PROA_EFORBIDDEN)) {
+        watch->no_streaming = true; /* an API server without WatchList refuses the parameter */
+        watch->is_streaming = false;
+        return rc;
+    }
+    PROA_TRY(rc);
+    if (watch->is_streaming)
+        PROA_TRY(tell(watch, PROA_KUBE_RESTART, PROA_STR(""), PROA_STR("")));
+    rc = read_events(watch, exchange);
+    proa_exchange_close(exchange);
+    return rc;
+}
+
+static int list_item(void *arg, proa_str json)
+{
+    struct watch *watch = arg;
+    struct proa_arena arena PROA_CLEANUP(proa_arena_done);
+    struct event_object object;
+
+    proa_arena_init(&arena, proa_loop_blocks(watch->kube->options.loop), 0);
+    PROA_TRY(proa_json_read(&arena, json, PROA_JSON_LENIENT, &event_object_type, &object, watch->err));
+    return tell(watch, PROA_KUBE_ADDED, json, object.metadata.resource_version);
+}
+
+static int list_restart(void *arg)
+{
+    return tell(arg, PROA_KUBE_RESTART, PROA_STR(""), PROA_STR(""));
+}
+
+static int list_pages(struct watch *watch)
+{
+    struct proa_arena arena PROA_CLEANUP(proa_arena_done);
+    struct kube_list list = {.kind = watch->kind,
+                             .namespace_ = watch->options->namespace_,
+                             .label_selector = watch->options->label_selector,
+                             .field_selector = watch->options->field_selector,
+                             .page = watch->options->page,
+                             .each = list_item,
+                             .restart = list_restart,
+                             .arg = watch};
+    proa_str version;
+
+    proa_arena_init(&arena, proa_loop_blocks(watch->kube->options.loop), 0);
+    PROA_TRY(list_restart(watch));
+    PROA_TRY(kube_list_pages(watch->kube, &arena, &list, &version, watch->err));
+    PROA_TRY(keep_version(watch, version));
+    watch->must_list = false;
+    return tell(watch, PROA_KUBE_SYNCED, PROA_STR(""), version);
+}
+
+/* -- For ever ----------------------------------------------------------------------------------------------------- */
+
+/* Lists if it must, or watches. @returns 0 when the server ended it in order. */
+static int step(struct watch *watch)
+{
+    watch->got_events = false;
+    if (!watch->must_list)
+        return watch_once(watch);
+    if (!watch->options->no_streaming_list && !watch->no_streaming) {
+        int rc;
+
+        watch->is_streaming = true;
+        rc = watch_once(watch);
+        /* The stream goes on as the watch; ended before its list was whole it is to be listed again. */
+        if (rc == 0 && watch->is_streaming)
+            rc = proa_fail(watch->err, PROA_EUNAVAILABLE, "a streaming list ended before its end");
+        if (rc == 0 || !watch->no_streaming)
+            return rc;
+        if (watch->err)
+            proa_error_clear(watch->err);
+    }
+    return list_pages(watch);
+}
+
+static uint64_t next_backoff(struct watch *watch)
+{
+    uint64_t ms = watch->backoff_ms ? watch->backoff_ms : BACKOFF_FIRST_MS;
+
+    watch->backoff_ms = ms * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : (uint32_t)(ms * 2);
+    /* Between one and two times, as client-go does. */
+    return PROA_MS(ms) + proa_loop_random_u64(watch->kube->options.loop) % PROA_MS(ms);
+}
+
+static void log_failure(struct watch *watch, int rc)
+{
+    const struct proa_logger *logger = watch->kube->options.logger;
+
+    if (!logger)
+        return;
+    if (watch->err && watch->err->code)
+        PROA_WARN(logger, "watch failed", proa_kv_c("kind", watch->kind->kind), proa_kv_c("error", watch->err->message),
+                  proa_kv_c("code", proa_code_name(rc)));
+    else
+        PROA_WARN(logger, "watch failed", proa_kv_c("kind", watch->kind->kind), proa_kv_c("code", proa_code_name(rc)));
+}
+
+/* @returns 0 to go on, or why the watch is over. */
+static int handle(struct watch *watch, int rc, proa_mono_ns started)
+{
+    struct proa_loop *loop = watch->kube->options.loop;
+    bool was_short = proa_loop_now_exact(loop) - started < PROA_MS(SHORT_WATCH_MS);
+    int stop = watch->event_result ? watch->event_result : proa_fiber_check(loop);
+
+    if (stop < 0)
+        return stop;
+    watch->is_streaming = false;
+    if (rc == PROA_EPRECONDITION) {
+        /* What we saw last is too old: list anew; at once, unless that has just been done. */
+        bool again = watch->must_list;
+
+        watch->must_list = true;
+        if (!again)
+            return 0;
+    }
+    if (watch->got_events || (rc == 0 && !was_short))
+        watch->backoff_ms = 0;
+    if (rc == 0 && (!was_short || watch->got_events))
+        return 0;
+    if (rc == PROA_ETIMEDOUT && !was_short)
+        return 0;
+    if (rc < 0)
+        log_failure(watch, rc);
+    return kube_wait_ready(watch->kube, next_backoff(watch));
+}
+
+int proa_kube_watch(struct proa_kube *kube, const struct proa_kube_kind *kind,
+                    const struct proa_kube_watch_options *options, struct proa_error *err)
+{
+    struct proa_error own = {0};
+    struct watch watch = {.kube = kube, .kind = kind, .options = options, .err = err ? err : &own, .must_list = true};
+
+    for (;;) {
+        proa_mono_ns started = proa_loop_now_exact(kube->options.loop);
+        bool was_list = watch.must_list;
+        int rc;
+
+        proa_error_clear(watch.err);
+        rc = step(&watch);
+        if (rc == 0 && was_list && !watch.must_list && watch.event_result == 0) {
+            /* Listed by pages: watch now. */
+            watch.backoff_ms = 0;
+            PROA_TRY(proa_fiber_check(kube->options.loop));
+            continue;
+        }
+        PROA_TRY(handle(&watch, rc, started));
+    }
+}

@@ -1,0 +1,489 @@
+/* The PostgreSQL driver when its server dies, restarts, freezes or was never there. Real time: a few seconds each. */
+#include "postgres.h"
+
+#include <malloc.h>
+
+struct number {
+    int64_t n;
+};
+PROA_DESCRIBE(number, (n, i64));
+
+static int exec(struct pg_test *test, const char *text)
+{
+    return proa_db_exec(pg_sql(test), NULL, text);
+}
+
+static int64_t number_of(struct pg_test *test, const char *text)
+{
+    struct number number = {-1};
+
+    assert_ok(test, proa_db_one(pg_sql(test), &number_type, &number, text));
+    return number.n;
+}
+
+/* A statement in a fiber of its own. */
+struct task {
+    struct pg_test *test;
+    const char *text;
+    uint64_t ms;
+    bool is_long;
+    int rc;
+    uint64_t took_ms;
+    char message[PROA_ERROR_MESSAGE_MAX];
+    uint32_t retry_after_s;
+};
+
+static int run_task(void *arg)
+{
+    struct task *self = arg;
+    struct pg_test *test = self->test;
+    proa_mono_ns began = proa_loop_now_exact(test->loop);
+    struct proa_deadline_scope scope PROA_CLEANUP(proa_deadline_leave) =
+        proa_deadline_enter(test->loop, self->ms ? began + PROA_MS(self->ms) : PROA_NEVER);
+    struct proa_error err = {0};
+    struct proa_arena arena;
+    struct proa_sql sql;
+
+    proa_arena_init(&arena, NULL, 0);
+    sql = proa_sql(test->db, test->loop, &arena, &err);
+    sql.is_long = self->is_long;
+    self->rc = proa_db_exec(sql, NULL, self->text);
+    self->took_ms = pg_ms_since(test, began);
+    memcpy(self->message, err.message, sizeof self->message);
+    self->retry_after_s = err.retry_after_s;
+    proa_arena_done(&arena);
+    return 0;
+}
+
+static void start(struct proa_group *group, struct task *task, struct pg_test *test, const char *text)
+{
+    *task = (struct task){.test = test, .text = text, .ms = task->ms, .is_long = task->is_long};
+    assert_int_equal(proa_group_start(group, NULL, run_task, task), 0);
+}
+
+static void table(struct pg_test *test)
+{
+    assert_ok(test, exec(test, "DROP TABLE IF EXISTS fault"));
+    assert_ok(test, exec(test, "CREATE TABLE fault (id bigint)"));
+}
+
+/* @returns milliseconds until a statement works again. */
+static uint64_t heal(struct pg_test *test)
+{
+    proa_mono_ns began = proa_loop_now_exact(test->loop);
+
+    while (exec(test, "SELECT 1") < 0) {
+        assert_int_equal(test->err.code, PROA_EUNAVAILABLE);
+        if (pg_ms_since(test, began) > 15000)
+            fail_msg("not healed: %s", test->err.message);
+        assert_int_equal(proa_sleep(test->loop, PROA_MS(20)), 0);
+    }
+    return pg_ms_since(test, began);
+}
+
+#define SLEEPERS                                                                                                       \
+    "FROM pg_stat_activity WHERE application_name = 'proa' AND query LIKE '%pg_sleep%' AND state = 'active' "
+static const char terminate[] = "SELECT count(pg_terminate_backend(pid)) " SLEEPERS;
+
+/* -- A connection is cut ---------------------------------------------------------------------------------------- */
+
+static void terminated_body(struct pg_test *test)
+{
+    struct task write = {0}, behind = {0}, read_behind = {0}, read = {0};
+    struct proa_group group;
+
+    table(test);
+    proa_group_init(&group, test->loop);
+    start(&group, &write, test, "INSERT INTO fault SELECT 1 FROM pg_sleep(20)");
+    start(&group, &behind, test, "INSERT INTO fault VALUES (2)");
+    start(&group, &read_behind, test, "SELECT * FROM fault");
+    assert_int_equal(proa_sleep(test->loop, PROA_MS(200)), 0);
+    assert_int_equal(pg_beside(terminate), 1);
+    assert_int_equal(proa_group_wait(&group), 0);
+    /* It ran: nobody can say how far. Those behind it surely did not. */
+    assert_int_equal(write.rc, PROA_EUNKNOWN);
+    assert_int_equal(behind.rc, PROA_EUNAVAILABLE);
+    assert_int_equal(behind.retry_after_s, 1);
+    assert_int_equal(read_behind.rc, PROA_EUNAVAILABLE);
+    (void)heal(test);
+
+    proa_group_init(&group, test->loop);
+    start(&group, &read, test, "/* a read */ SELECT pg_sleep(20)");
+    assert_int_equal(proa_sleep(test->loop, PROA_MS(200)), 0);
+    assert_int_equal(pg_beside(terminate), 1);
+    assert_int_equal(proa_group_wait(&group), 0);
+    assert_int_equal(read.rc, PROA_EUNAVAILABLE);
+    (void)heal(test);
+    assert_int_equal(number_of(test, "SELECT count(*) AS n FROM fault"), 0);
+}
+
+static void test_backend_terminated(void **state)
+{
+    struct proa_db_options options = {.shared_connections = 1};
+
+    pg_test_run(&options, terminated_body);
+}
+
+static void killed_body(struct pg_test *test)
+{
+    struct task write = {0}, behind = {0}, cte = {0}, read = {0};
+    struct proa_group group;
+    long pid;
+
+    table(test);
+    proa_group_init(&group, test->loop);
+    start(&group, &write, test, "UPDATE fault SET id = (SELECT 1 FROM pg_sleep(20))");
+    start(&group, &behind, test, "WITH x AS (DELETE FROM fault RETURNING 1) SELECT * FROM x");
+    start(&group, &read, test, "WITH x AS (SELECT id FROM fault) SELECT * FROM x");
+    start(&group, &cte, test, "INSERT INTO fault SELECT 2 FROM pg_sleep(20)");
+    assert_int_equal(proa_sleep(test->loop, PROA_MS(200)), 0);
+    pid =
+        number_of(test, "SELECT pid::bigint AS n FROM pg_stat_activity WHERE application_name = 'proa' AND query LIKE "
+                        "'%pg_sleep%' AND pid <> pg_backend_pid() LIMIT 1");
+    assert_true(pid > 0);
+    /* kill -9: no last word, and the server restarts itself */
+    assert_int_equal(kill((pid_t)pid, SIGKILL), 0);
+    assert_int_equal(proa_group_wait(&group), 0);
+    assert_true(write.rc == PROA_EUNKNOWN || cte.rc == PROA_EUNKNOWN);
+    assert_true(behind.rc == PROA_EUNKNOWN || behind.rc == PROA_EUNAVAILABLE || behind.rc == 0);
+    assert_true(read.rc == PROA_EUNAVAILABLE || read.rc == 0);
+    (void)heal(test);
+}
+
+static void killed_alone_body(struct pg_test *test)
+{
+    struct task write = {0}, behind = {0}, read = {0};
+    struct proa_group group;
+    long pid;
+
+    assert_ok(test, exec(test, "CREATE TABLE IF NOT EXISTS fault (id bigint)"));
+    proa_group_init(&group, test->loop);
+    start(&group, &write, test, "INSERT INTO fault SELECT 1 FROM pg_sleep(20)");
+    start(&group, &behind, test, "INSERT INTO fault VALUES (2)");
+    start(&group, &read, test, "SELECT * FROM fault");
+    assert_int_equal(proa_sleep(test->loop, PROA_MS(200)), 0);
+    pid = pg_beside("SELECT pid " SLEEPERS);
+    assert_true(pid > 0);
+    assert_int_equal(kill((pid_t)pid, SIGKILL), 0);
+    assert_int_equal(proa_group_wait(&group), 0);
+    assert_int_equal(write.rc, PROA_EUNKNOWN);
+    assert_int_equal(behind.rc, PROA_EUNKNOWN); /* the answers of both may have been on their way */
+    assert_int_equal(read.rc, PROA_EUNAVAILABLE);
+    (void)heal(test);
+}
+
+static void test_backend_killed(void **state)
+{
+    struct proa_db_options two = {.shared_connections = 2}, one = {.shared_connections = 1};
+
+    pg_test_run(&two, killed_body);
+    pg_test_run(&one, killed_alone_body);
+}
+
+static int insert_and_sleep(struct proa_sql tx, void *arg)
+{
+    PROA_TRY(proa_db_exec(tx, NULL, "INSERT INTO fault VALUES (3)"));
+    return proa_db_exec(tx, NULL, "UPDATE fault SET id = 4 WHERE (SELECT true FROM pg_sleep(20))");
+}
+
+static int insert_late(struct proa_sql tx, void *arg)
+{
+    return proa_db_exec(tx, NULL, "INSERT INTO late VALUES (1)");
+}
+
+static int run_transaction(void *arg)
+{
+    struct task *self = arg;
+    struct pg_test *test = self->test;
+    struct proa_deadline_scope scope PROA_CLEANUP(proa_deadline_leave) =
+        proa_deadline_enter(test->loop, self->ms ? proa_loop_now_exact(test->loop) + PROA_MS(self->ms) : PROA_NEVER);
+    struct proa_error err = {0};
+    struct proa_arena arena;
+
+    proa_arena_init(&arena, NULL, 0);
+    self->rc = proa_db_transaction(proa_sql(test->db, test->loop, &arena, &err), NULL,
+                                   self->text ? insert_late : insert_and_sleep, NULL);
+    proa_arena_done(&arena);
+    return 0;
+}
+
+static void transaction_cut_body(struct pg_test *test)
+{
+    struct task inside = {.test = test}, at_commit = {.test = test, .text = "late"};
+    struct task too_late = {.test = test, .text = "late", .ms = 300};
+    struct proa_group group;
+
+    table(test);
+    proa_group_init(&group, test->loop);
+    assert_int_equal(proa_group_start(&group, NULL, run_transaction, &inside), 0);
+    assert_int_equal(proa_sleep(test->loop, PROA_MS(300)), 0);
+    assert_int_equal(pg_beside(terminate), 1);
+    assert_int_equal(proa_group_wait(&group), 0);
+    /* before COMMIT nothing can have been kept */
+    assert_int_equal(inside.rc, PROA_EUNAVAILABLE);
+    assert_int_equal(number_of(test, "SELECT count(*) AS n FROM fault"), 0);
+
+    assert_ok(test, exec(test, "DROP TABLE IF EXISTS late"));
+    assert_ok(test, exec(test, "CREATE TABLE late (id bigint)"));
+    assert_ok(test, exec(test, "CREATE OR REPLACE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM "
+                               "pg_sleep(1); RETURN NULL; END $$"));
+    assert_ok(test,
+              exec(test, "CREATE CONSTRAINT TRIGGER late AFTER INSERT ON late DEFERRABLE INITIALLY DEFERRED FOR EACH "
+                         "ROW EXECUTE FUNCTION late()"));
+    proa_group_init(&group, test->loop);
+    assert_int_equal(proa_group_start(&group, NULL, run_transaction, &at_commit), 0);
+    assert_int_equal(proa_sleep(test->loop, PROA_MS(300)), 0);
+    assert_int_equal(pg_beside("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE query = 'COMMIT'"),
+                     1);
+    assert_int_equal(proa_group_wait(&group), 0);
+    assert_int_equal(at_commit.rc, PROA_EUNKNOWN);
+    /* the deadline passes while COMMIT runs: it is not cancelled, and its outcome unknown */
+    (void)run_transaction(&too_late);
+    assert_int_equal(too_late.rc, PROA_EUNKNOWN);
+    /* an idle connection that is cut is not handed out */
+    assert_int_equal(proa_sleep(test->loop, PROA_MS(1000)), 0);
+    (void)pg_beside("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'proa'");
+    assert_int_equal(proa_sleep(test->loop, PROA_MS(300)), 0);
+    (void)heal(test);
+    at_commit.ms = 5000;
+    (void)run_transaction(&at_commit);
+    assert_int_equal(at_commit.rc, 0);
+}
+
+static void test_transaction_cut(void **state)
+{
+    struct proa_db_options options = {.own_connections = 2};
+
+    pg_test_run(&options, transaction_cut_body);
+}
+
+/* -- The server goes away ---------------------------------------------------------------------------------------- */
+
+struct load {
+    struct pg_test *test;
+    bool stop;
+    unsigned ok, unavailable, timed_out, busy, other;
+    uint64_t deadline_ms;
+    uint64_t longest_ms;
+    int running;
+};
+
+static int load_fiber(void *arg)
+{
+    struct load *load = arg;
+
+    load->running++;
+    while (!load->stop) {
+        struct task task = {.test = load->test, .text = "SELECT 1", .ms = load->deadline_ms};
+
+        (void)run_task(&task);
+        if (task.rc == 0)
+            load->ok++;
+        else if (task.rc == PROA_EUNAVAILABLE)
+            load->unavailable++;
+        else if (task.rc == PROA_ETIMEDOUT)
+            load->timed_out++;
+        else if (task.rc == PROA_EBUSY)
+            load->busy++;
+        else
+            load->other++;
+        if (task.took_ms > load->longest_ms)
+            load->longest_ms = task.took_ms;
+        if (task.rc < 0)
+            proa_ignore(proa_sleep(load->test->loop, PROA_MS(20)));
+    }
+    load->running--;
+    return 0;
+}
+
+static void restart_body(struct pg_test *test)
+{
+    struct load load = {.test = test, .deadline_ms = 3000};
+    struct proa_group group;
+    unsigned before;
+
+    assert_ok(test, exec(test, "SELECT 1"));
+    proa_group_init(&group, test->loop);
+    for (int i = 0; i < 64; i++)
+        assert_int_equal(proa_group_start(&group, NULL, load_fiber, &load), 0);
+    assert_int_equal(proa_sleep(test->loop, PROA_MS(300)), 0);
+    assert_int_equal(kill(pg_postmaster(), SIGINT), 0); /* fast shutdown; the rig starts it again */
+    assert_int_equal(proa_sleep(test->loop, PROA_MS(2500)), 0);
+    before = load.ok;
+    assert_int_equal(proa_sleep(test->loop, PROA_MS(500)), 0);
+    assert_true(load.ok > before + 100);
+    load.stop = true;
+    assert_int_equal(proa_group_wait(&group), 0);
+    assert_int_equal(load.other, 0);
+    assert_in_range(load.longest_ms, 0, 3500);
+}
+
+static void test_restart_heals(void **state)
+{
+    pg_test_run(NULL, restart_body);
+}
+
+static void down_body(struct pg_test *test)
+{
+    struct task task = {.test = test, .text = "INSERT INTO fault VALUES (9)"};
+
+    assert_ok(test, exec(test, "CREATE TABLE IF NOT EXISTS fault (id bigint)"));
+    pg_hold(true);
+    assert_int_equal(kill(pg_postmaster(), SIGINT), 0);
+    assert_int_equal(proa_sleep(test->loop, PROA_MS(500)), 0);
+    (void)run_task(&task); /* waits a bounded time, in the hope of a restart */
+    assert_int_equal(task.rc, PROA_EUNAVAILABLE);
+    assert_in_range(task.took_ms, 0, 1500);
+    assert_int_equal(task.retry_after_s, 1);
+    assert_non_null(strstr(task.message, "cannot be reached"));
+    (void)run_task(&task); /* then fails at once */
+    assert_int_equal(task.rc, PROA_EUNAVAILABLE);
+    assert_in_range(task.took_ms, 0, 50);
+    task.is_long = true;
+    (void)run_task(&task);
+    assert_int_equal(task.rc, PROA_EUNAVAILABLE);
+    assert_in_range(task.took_ms, 0, 50);
+    pg_hold(false);
+    assert_in_range(heal(test), 0, 8000);
+    task.is_long = false;
+    (void)run_task(&task);
+    assert_int_equal(task.rc, 0);
+    task.is_long = true;
+    (void)run_task(&task);
+    assert_int_equal(task.rc, 0);
+}
+
+static void test_down_fails_fast(void **state)
+{
+    pg_test_run(NULL, down_body);
+}
+
+/* -- The server freezes ------------------------------------------------------------------------------------------ */
+
+/* The sanitizers' own malloc keeps its own books. */
+extern size_t __sanitizer_get_current_allocated_bytes(void) __attribute__((weak));
+
+static size_t heap_bytes(void)
+{
+    if (__sanitizer_get_current_allocated_bytes)
+        return __sanitizer_get_current_allocated_bytes();
+    return mallinfo2().uordblks + mallinfo2().hblkhd;
+}
+
+static void frozen_body(struct pg_test *test)
+{
+    struct load load = {.test = test, .deadline_ms = 400};
+    struct proa_group group;
+    unsigned before;
+    size_t memory;
+
+    assert_ok(test, exec(test, "SELECT 1"));
+    proa_group_init(&group, test->loop);
+    for (int i = 0; i < 300; i++)
+        assert_int_equal(proa_group_start(&group, NULL, load_fiber, &load), 0);
+    assert_int_equal(proa_sleep(test->loop, PROA_MS(300)), 0);
+    assert_int_equal(load.timed_out + load.unavailable + load.busy + load.other, 0);
+    load.longest_ms = 0;
+    pg_signal_all(SIGSTOP);
+    assert_int_equal(proa_sleep(test->loop, PROA_MS(1000)), 0);
+    memory = heap_bytes();
+    before = load.ok;
+    assert_int_equal(proa_sleep(test->loop, PROA_MS(2000)), 0);
+    /* every request has ended by its deadline, again and again, and nothing has piled up */
+    assert_int_equal(load.ok, before);
+    assert_true(load.timed_out > 600);
+    assert_in_range(load.longest_ms, 390, 900);
+    assert_true(heap_bytes() < memory + 256 * 1024);
+    pg_signal_all(SIGCONT);
+    assert_int_equal(proa_sleep(test->loop, PROA_MS(1000)), 0);
+    before = load.ok;
+    assert_int_equal(proa_sleep(test->loop, PROA_MS(500)), 0);
+    assert_true(load.ok > before + 100);
+    load.stop = true;
+    assert_int_equal(proa_group_wait(&group), 0);
+    assert_int_equal(load.other, 0);
+}
+
+static void test_frozen_under_load(void **state)
+{
+    pg_test_run(NULL, frozen_body);
+}
+
+static void silent_body(struct pg_test *test)
+{
+    struct task write = {.test = test, .text = "INSERT INTO fault VALUES (1)"};
+    struct task read = {.test = test, .text = "SELECT 1"},
+                long_one = {.test = test, .text = "SELECT 1", .is_long = true};
+    struct proa_group group;
+
+    assert_ok(test, exec(test, "CREATE TABLE IF NOT EXISTS fault (id bigint)"));
+    proa_group_init(&group, test->loop);
+    pg_signal_all(SIGSTOP);
+    long_one.ms = 500;
+    start(&group, &write, test, write.text);
+    start(&group, &read, test, read.text);
+    start(&group, &long_one, test, long_one.text);
+    assert_int_equal(proa_group_wait(&group), 0);
+    /* without a deadline of their own they end by the driver's: statement_ms and two seconds */
+    assert_int_equal(write.rc, PROA_EUNKNOWN);
+    assert_int_equal(read.rc, PROA_EUNAVAILABLE);
+    assert_in_range(write.took_ms, 2000, 4000);
+    assert_int_equal(long_one.rc, PROA_ETIMEDOUT);
+    pg_signal_all(SIGCONT);
+    (void)heal(test);
+}
+
+static void test_silent_server_is_given_up(void **state)
+{
+    struct proa_db_options options = {.shared_connections = 1, .statement_ms = 200};
+
+    pg_test_run(&options, silent_body);
+}
+
+static void cancels_frozen_body(struct pg_test *test)
+{
+    static struct task tasks[8];
+    struct proa_group group;
+    proa_mono_ns began;
+
+    assert_ok(test, exec(test, "SELECT 1"));
+    proa_group_init(&group, test->loop);
+    for (size_t i = 0; i < PROA_COUNT(tasks); i++) {
+        tasks[i].ms = 1500;
+        tasks[i].is_long = true;
+        start(&group, &tasks[i], test, "SELECT pg_sleep(20)");
+    }
+    assert_int_equal(proa_sleep(test->loop, PROA_MS(1000)), 0);
+    began = proa_loop_now_exact(test->loop);
+    pg_signal_all(SIGSTOP);
+    /* Cancelling cannot work, and must not hold anybody: neither the requests nor the pool's threads. */
+    assert_int_equal(proa_group_wait(&group), 0);
+    assert_in_range(pg_ms_since(test, began), 0, 1500);
+    for (size_t i = 0; i < PROA_COUNT(tasks); i++)
+        assert_int_equal(tasks[i].rc, PROA_ETIMEDOUT);
+    assert_int_equal(proa_sleep(test->loop, PROA_MS(2500)), 0); /* the connections are given up meanwhile */
+    pg_signal_all(SIGCONT);
+    (void)heal(test);
+    tasks[0].ms = 5000;
+    tasks[0].text = "SELECT 1";
+    (void)run_task(&tasks[0]);
+    assert_int_equal(tasks[0].rc, 0);
+}
+
+static void test_cancelled_while_frozen(void **state)
+{
+    pg_test_run(NULL, cancels_frozen_body);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_backend_terminated),        cmocka_unit_test(test_backend_killed),
+        cmocka_unit_test(test_transaction_cut),           cmocka_unit_test(test_restart_heals),
+        cmocka_unit_test(test_down_fails_fast),           cmocka_unit_test(test_frozen_under_load),
+        cmocka_unit_test(test_silent_server_is_given_up), cmocka_unit_test(test_cancelled_while_frozen),
+    };
+
+    cmocka_set_test_filter(getenv("PROA_TEST_ONLY"));
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,195 @@
+/* The server on two real loops and real sockets: connections spread, metrics add up, routers change, idle ones are closed across
+ * loops, the drain waits for all. */
+#include "unit.h"
+
+#include <proa/buf.h>
+#include <proa/fiber.h>
+#include <proa/loops.h>
+#include <proa/metrics.h>
+#include <proa/server.h>
+#include <proa/stream.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { CLIENTS = 8 };
+
+struct world {
+    struct proa_loops *loops;
+    struct proa_loop *loop; /* loop 0 */
+    struct proa_router *router, *next_router;
+    struct proa_metrics *metrics;
+    struct proa_server *server;
+    char address[PROA_ADDRESS_MAX];
+    int rc;
+};
+
+static int which(struct proa_req *req)
+{
+    return proa_reply_printf(req, 200, "loop %u", proa_loop_index(proa_req_loop(req)));
+}
+
+static int naps(struct proa_req *req)
+{
+    PROA_TRY(proa_sleep(proa_req_loop(req), PROA_MS(150)));
+    return proa_reply_printf(req, 200, "%s by loop %u", proa_req_route(req), proa_loop_index(proa_req_loop(req)));
+}
+
+static const struct proa_route first_routes[] = {{PROA_GET, "/which", which}, {PROA_GET, "/naps", naps}};
+static const struct proa_route second_routes[] = {{PROA_GET, "/second", which}};
+
+static void read_answer(struct proa_stream *stream, char *out, size_t bytes)
+{
+    size_t len = 0, got = 1;
+
+    out[0] = '\0';
+    /* Answers here are small: they come whole, or nothing comes. */
+    while (!strstr(out, "\r\n\r\n") && got > 0 && len < bytes - 1) {
+        if (proa_stream_read(stream, out + len, bytes - 1 - len, &got) < 0)
+            break;
+        len += got;
+        out[len] = '\0';
+    }
+}
+
+static void ask(struct proa_stream *stream, const char *path, char *out, size_t bytes)
+{
+    char request[200];
+
+    snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: a\r\n\r\n", path);
+    assert_int_equal(proa_stream_write(stream, proa_str_c(request)), 0);
+    read_answer(stream, out, bytes);
+}
+
+static struct proa_stream *dial(struct world *world)
+{
+    struct proa_stream *stream;
+
+    assert_int_equal(proa_connect(world->loop, world->address, &stream, NULL), 0);
+    return stream;
+}
+
+static double metric(struct world *world, const char *series)
+{
+    struct proa_buf out = {0};
+    const char *line;
+    double value = -1;
+
+    assert_int_equal(proa_metrics_write(world->metrics, PROA_METRICS_TEXT, &out), 0);
+    proa_buf_add_char(&out, '\0');
+    line = strstr(out.ptr, series);
+    if (line)
+        value = strtod(line + strlen(series), NULL);
+    proa_buf_done(&out);
+    return value;
+}
+
+static int drive(struct world *world)
+{
+    struct proa_stream *clients[CLIENTS], *slow;
+    struct proa_server_counts counts;
+    int by_loop[2] = {0};
+    char out[1000];
+
+    for (int i = 0; i < CLIENTS; i++) {
+        clients[i] = dial(world);
+        ask(clients[i], "/which", out, sizeof out);
+        assert_non_null(strstr(out, "loop "));
+        by_loop[strstr(out, "loop ")[5] - '0']++;
+    }
+    assert_int_equal(by_loop[0], CLIENTS / 2);
+    assert_int_equal(by_loop[1], CLIENTS / 2);
+    proa_server_counts(world->server, &counts);
+    assert_int_equal(counts.connections, CLIENTS);
+    assert_true(metric(world, "http_requests_total{method=\"GET\",route=\"/which\",status=\"200\"} ") == CLIENTS);
+    assert_true(metric(world, "http_server_connections{state=\"idle\"} ") == CLIENTS);
+    /* One more than allowed: the longest idle one of some loop makes room. */
+    slow = dial(world);
+    ask(slow, "/which", out, sizeof out);
+    assert_non_null(strstr(out, "200 OK"));
+    for (int i = 0; i < 200 && counts.connections != CLIENTS; i++) {
+        assert_int_equal(proa_sleep(world->loop, PROA_MS(5)), 0);
+        proa_server_counts(world->server, &counts);
+    }
+    assert_int_equal(counts.connections, CLIENTS);
+    assert_true(metric(world, "http_server_limit_hits_total{limit=\"connections\"} ") == 1);
+    /* Another router, while a request runs by the old one. */
+    assert_int_equal(proa_stream_write(slow, PROA_STR("GET /naps HTTP/1.1\r\nHost: a\r\n\r\n")), 0);
+    assert_int_equal(proa_sleep(world->loop, PROA_MS(30)), 0);
+    assert_int_equal(proa_server_set_router(world->server, world->next_router), 0);
+    ask(clients[CLIENTS - 1], "/second", out, sizeof out);
+    assert_non_null(strstr(out, "200 OK"));
+    ask(clients[CLIENTS - 2], "/second", out, sizeof out);
+    assert_non_null(strstr(out, "200 OK"));
+    ask(clients[CLIENTS - 3], "/naps", out, sizeof out);
+    assert_non_null(strstr(out, "404 Not Found"));
+    /* The drain waits for it. */
+    assert_int_equal(proa_server_drain(world->server, 0, 5000), 0);
+    read_answer(slow, out, sizeof out);
+    assert_non_null(strstr(out, "/naps by loop"));
+    assert_non_null(strstr(out, "Connection: close"));
+    proa_stream_close(slow);
+    for (int i = 0; i < CLIENTS; i++)
+        proa_stream_close(clients[i]);
+    return 0;
+}
+
+static int drive_fiber(void *arg)
+{
+    struct world *world = arg;
+
+    world->rc = drive(world);
+    proa_loops_stop(world->loops);
+    return 0;
+}
+
+static void run(const char *address)
+{
+    struct world world = {.rc = -1};
+
+    assert_int_equal(proa_loops_new(2, NULL, &world.loops, NULL), 0);
+    world.loop = proa_loops_at(world.loops, 0);
+    assert_int_equal(proa_router_new(&world.router), 0);
+    assert_int_equal(proa_router_add(world.router, "", NULL, first_routes, PROA_COUNT(first_routes), NULL), 0);
+    assert_int_equal(proa_router_new(&world.next_router), 0);
+    assert_int_equal(proa_router_add(world.next_router, "", NULL, second_routes, PROA_COUNT(second_routes), NULL), 0);
+    assert_int_equal(proa_metrics_new(2, &world.metrics), 0);
+    assert_int_equal(proa_server_start(&(struct proa_server_options){.loops = world.loops,
+                                                                     .address = address,
+                                                                     .router = world.router,
+                                                                     .metrics = world.metrics,
+                                                                     .limits = {.connections = CLIENTS}},
+                                       &world.server, NULL),
+                     0);
+    proa_server_address(world.server, world.address);
+    assert_int_equal(proa_loop_start_fiber(world.loop, NULL, drive_fiber, &world), 0);
+    assert_int_equal(proa_loops_run(world.loops, NULL), 0);
+    assert_int_equal(world.rc, 0);
+    proa_server_free(world.server);
+    proa_metrics_free(world.metrics);
+    proa_router_free(world.router);
+    proa_router_free(world.next_router);
+    proa_loops_free(world.loops);
+}
+
+static void test_tcp(void **state)
+{
+    run("127.0.0.1:0");
+}
+
+static void test_unix(void **state)
+{
+    char folder[] = "/tmp/proa-http-XXXXXX", address[64];
+
+    assert_non_null(mkdtemp(folder));
+    snprintf(address, sizeof address, "unix:%s/s", folder);
+    run(address);
+    assert_int_equal(rmdir(folder), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_tcp), cmocka_unit_test(test_unix)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -45,7 +45,8 @@ static int make_spans(void *arg)
         proa_span_set(&server, proa_kv_i64("i", i));
         proa_span_end(&server);
     }
-    proa_otlp_stop(otlp, 10000);
+    proa_otlp_stop(otlp, 3000);
+    proa_loop_stop(loop); /* the client's kept connection would hold it for a while */
     return 0;
 }
 

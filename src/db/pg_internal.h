@@ -240,7 +240,6 @@ bool pg_is_down(const struct pg_loop *pl);
 PROA_MUST_USE int pg_fail_down(const struct pg_loop *pl, struct proa_error *err);
 
 /* pg_own.c */
-PROA_MUST_USE int pg_own_acquire(struct pg_loop *pl, struct proa_error *err, struct pg_conn **ret_conn);
 void pg_own_release(struct pg_conn *conn);
 void pg_own_up(struct pg_conn *conn);
 void pg_own_failed(struct pg_conn *conn);

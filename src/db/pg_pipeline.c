@@ -10,6 +10,7 @@
  */
 #include "pg_internal.h"
 
+#include <assert.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -121,6 +122,7 @@ static bool send_unprepared(struct pg_conn *conn, const struct db_statement *sta
 
 static bool send_statement(struct pg_conn *conn, struct pg_sent *sent, const struct pg_call *call)
 {
+    assert(call->statement);
     if (call->is_streamed)
         return send_unprepared(conn, call->statement) && PQsetSingleRowMode(conn->pq);
     return call->stale == PG_STALE_MAX ? send_unprepared(conn, call->statement)

@@ -22,6 +22,7 @@ struct proa_tracer {
     uint32_t batch;
     void (*notify)(void *arg);
     void *notify_arg;
+    struct proa_counter_series *dropped_series;
 
     struct proa_span_record *oldest; /* the taker's: those taken off the queue and not asked for yet, oldest first */
 };
@@ -92,12 +93,26 @@ uint64_t proa_tracer_dropped(const struct proa_tracer *tracer)
     return atomic_load_explicit(&tracer->dropped, memory_order_relaxed);
 }
 
+static void count_dropped(struct proa_tracer *tracer)
+{
+    atomic_fetch_add_explicit(&tracer->dropped, 1, memory_order_relaxed);
+    if (tracer->dropped_series)
+        proa_counter_add(tracer->dropped_series, PROA_SHARD_OTHER, 1);
+}
+
 /* The queue. */
+void tracer_count_dropped(struct proa_tracer *tracer, struct proa_counter_series *series)
+{
+    tracer->dropped_series = series;
+}
+
 void tracer_attach(struct proa_tracer *tracer, uint32_t batch, void (*notify)(void *arg), void *arg)
 {
-    tracer->batch = batch;
-    tracer->notify = notify;
-    tracer->notify_arg = arg;
+    if (notify) { /* else what is there stays, as another thread may be calling it just now */
+        tracer->batch = batch;
+        tracer->notify = notify;
+        tracer->notify_arg = arg;
+    }
     atomic_store_explicit(&tracer->is_attached, notify != NULL, memory_order_release);
 }
 
@@ -108,7 +123,7 @@ static void put(struct proa_tracer *tracer, struct proa_span_record *record)
 
     if (waiting >= tracer->queue_max) {
         atomic_fetch_sub_explicit(&tracer->waiting, 1, memory_order_relaxed);
-        atomic_fetch_add_explicit(&tracer->dropped, 1, memory_order_relaxed);
+        count_dropped(tracer);
         span_record_free(record);
         return;
     }
@@ -267,7 +282,7 @@ static struct proa_span_record *record_new(struct proa_tracer *tracer, struct pr
     struct proa_span_record *record = malloc(SPAN_RECORD_BYTES);
 
     if (!record) {
-        atomic_fetch_add_explicit(&tracer->dropped, 1, memory_order_relaxed);
+        count_dropped(tracer);
         return NULL;
     }
     *record = (struct proa_span_record){.tracer = tracer,

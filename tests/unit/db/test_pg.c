@@ -1010,6 +1010,43 @@ static void test_closed_at_once(void **state)
     pg_test_run(&nowhere, nothing);
 }
 
+/* -- TLS ----------------------------------------------------------------------------------------------------------- */
+
+static int over_tls(struct proa_sql tx, void *arg)
+{
+    struct number number;
+
+    PROA_TRY(
+        proa_db_one(tx, &number_type, &number, "SELECT ssl::int AS n FROM pg_stat_ssl WHERE pid = pg_backend_pid()"));
+    *(int64_t *)arg = number.n;
+    return 0;
+}
+
+static void tls_body(struct pg_test *test)
+{
+    int64_t is_tls = 0;
+
+    assert_ok(test, proa_db_transaction(pg_sql(test), NULL, over_tls, &is_tls));
+    assert_int_equal(is_tls, 1);
+    exec_body(test);
+    big_body(test);
+    pipeline_body(test);
+    alone_body(test);
+    storm_body(test);
+    transaction_body(test);
+}
+
+static void test_tls(void **state)
+{
+    struct proa_db_options options = {.url = getenv("PROA_TEST_PG_TLS"), .shared_connections = 1, .own_connections = 2};
+
+    if (!options.url) {
+        skip();
+        return;
+    }
+    pg_test_run(&options, tls_body);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -1034,6 +1071,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_bad_urls),
         cmocka_unit_test(test_wrong_password),
         cmocka_unit_test(test_closed_at_once),
+        cmocka_unit_test(test_tls),
     };
 
     if (argc > 1 && strcmp(argv[1], "--migrate") == 0) {

@@ -234,6 +234,34 @@ static void test_broken_rules_and_their_names(void **state)
     with_sqlite(rules, (struct proa_db_options){0});
 }
 
+/* A statement that was prepared before the schema changed binds what it now gives. */
+static void new_schema(struct db_case *c)
+{
+    struct user user;
+
+    exec(c->sql, "CREATE TABLE changing (id integer, name text, email text)");
+    exec(c->sql, "INSERT INTO changing VALUES (1, 'n', 'e')");
+    assert_int_equal(proa_db_one(c->sql, &user_type, &user, "SELECT * FROM changing"), 0);
+    exec(c->sql, "DROP TABLE changing");
+    exec(c->sql, "CREATE TABLE changing (email text, id integer, name text)");
+    exec(c->sql, "INSERT INTO changing VALUES ('e', 2, 'n')");
+    assert_int_equal(proa_db_one(c->sql, &user_type, &user, "SELECT * FROM changing"), 0);
+    assert_true(user.id == 2 && proa_str_eq_c(user.name, "n") && proa_str_eq_c(user.email, "e"));
+    exec(c->sql, "ALTER TABLE changing ADD COLUMN more text");
+    assert_int_equal(proa_db_one(c->sql, &user_type, &user, "SELECT * FROM changing"), PROA_EINTERNAL);
+    assert_non_null(strstr(c->err.message, "\"more\""));
+    /* Also without rows. */
+    exec(c->sql, "DELETE FROM changing");
+    assert_int_equal(proa_db_one(c->sql, &user_type, &user, "SELECT * FROM changing"), PROA_EINTERNAL);
+    exec(c->sql, "DROP TABLE changing");
+    assert_int_equal(proa_db_one(c->sql, &user_type, &user, "SELECT * FROM changing"), PROA_EINTERNAL);
+}
+
+static void test_a_schema_that_changes(void **state)
+{
+    with_sqlite(new_schema, (struct proa_db_options){0});
+}
+
 /* More texts than any cache holds. */
 static void many_texts(struct db_case *c)
 {
@@ -710,6 +738,7 @@ int main(void)
         cmocka_unit_test(test_statements),
         cmocka_unit_test(test_bad_statements),
         cmocka_unit_test(test_broken_rules_and_their_names),
+        cmocka_unit_test(test_a_schema_that_changes),
         cmocka_unit_test(test_more_texts_than_are_kept),
         cmocka_unit_test(test_large_results),
         cmocka_unit_test(test_transactions),

@@ -18,6 +18,7 @@ enum {
     OUT_FLUSH_BYTES = 64 * 1024,         /* answers gathered before they are written whatever else comes */
     DISCARD_MAX_BYTES = 256 * 1024,      /* of an unread body, before the connection is closed instead */
     LINGER_MS = 2000,                    /* after an answer that closes, for the client's end */
+    GONE_MS = 1000,                      /* from the client's last byte until its request is cancelled */
     DRAIN_LINGER_MS = 500,               /* the same in a drain */
     DRAIN_IDLE_MS = 1000,                /* an idle connection in a drain: a request may be on its way */
     REFUSED_MAX = 32,                    /* connections over the limit that are told so; more are reset */
@@ -36,6 +37,7 @@ enum wait_class {
     WAIT_BODY,     /* the rest of a request's body */
     WAIT_LINGER,   /* the client's end, after the last answer */
     WAIT_WRITE,    /* the kernel's taking of bytes */
+    WAIT_GONE,     /* the answer, when the client sends no more: it may have gone */
     WAIT_CLASSES,
 };
 
@@ -93,6 +95,7 @@ struct server_loop {
     struct series **series;           /* 0: no route, else by route index + 1 */
     uint32_t series_count;
     uint32_t exemplar_turn;
+    uint64_t log_from_ns;     /* shorter requests that did not fail have no line in the log */
     struct proa_task control; /* drain, from loop 0 */
     struct proa_task reap;    /* from any loop: close idle connections */
     _Atomic uint32_t reap_count;

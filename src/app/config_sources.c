@@ -112,7 +112,7 @@ static int read_object(struct config_reading *reading, proa_str json, const char
     const char *where = proa_arena_printf(reading->arena, "%s: ", file_name(reading)).ptr;
     proa_str wrapped = proa_arena_printf(reading->arena, "{\"members\":" PROA_FMT "}", PROA_ARG(json));
     struct proa_error why = {.arena = reading->arena};
-    struct any_object object;
+    struct any_object object = {0};
 
     if (!wrapped.ptr || !where)
         return proa_fail(reading->err, PROA_ENOMEM, "memory is out");

@@ -12,7 +12,8 @@ void conn_later(struct conn *conn)
     if (!proa_list_empty(&conn->work_node))
         return;
     proa_list_push_back(&part->work, &conn->work_node);
-    proa_loop_flush_later(part->loop, &part->flush);
+    if (!part->is_over) /* else conn_close_all does */
+        proa_loop_flush_later(part->loop, &part->flush);
 }
 
 /* Closing. */
@@ -273,6 +274,10 @@ void conn_flush(struct proa_flush *flush)
     struct server_loop *part = PROA_CONTAINER(flush, struct server_loop, flush);
     struct proa_list *node;
 
+    if (part->is_over) {
+        server_flushed_late(part->server);
+        return;
+    }
     part->now = proa_loop_now_exact(part->loop);
     while ((node = proa_list_pop_front(&part->work)))
         run(PROA_CONTAINER(node, struct conn, work_node));

@@ -112,7 +112,7 @@ static int read_object(struct config_reading *reading, proa_str json, const char
     const char *where = proa_arena_printf(reading->arena, "%s: ", file_name(reading)).ptr;
     proa_str wrapped = proa_arena_printf(reading->arena, "{\"members\":" PROA_FMT "}", PROA_ARG(json));
     struct proa_error why = {.arena = reading->arena};
-    struct any_object object = {0};
+    struct any_object object;
 
     if (!wrapped.ptr || !where)
         return proa_fail(reading->err, PROA_ENOMEM, "memory is out");
@@ -191,7 +191,7 @@ static int read_variable(struct config_reading *reading, struct config_leaf *lea
     struct proa_error why = {.arena = reading->arena};
     const char *value = env_value(reading->source, leaf->env);
     const char *file_name;
-    proa_str text;
+    proa_str text = {NULL, 0};
 
     if (value) {
         give(leaf, CONFIG_ENVIRONMENT, leaf->env);

@@ -104,6 +104,7 @@ struct proa_req {
     bool chunked;
     bool headless;      /* HEAD, 204, 304: no content is sent */
     bool finished;      /* the fiber has ended */
+    bool unanswered;    /* the client was gone before a head could be sent */
     int64_t reply_left; /* bytes to come of a streamed body of known length; -1 unknown */
     uint64_t reply_bytes;
     struct proa_buf headers; /* "Name: value\r\n"… */

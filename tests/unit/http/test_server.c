@@ -276,7 +276,7 @@ static void test_blank_line(void **state)
 }
 
 /* A client that goes, or closes its side. */
-static int outcome_cause;
+static int outcome_cause, outcome_status;
 static bool outcome_told, outcome_aborted;
 
 static void told(void *arg, const struct proa_req_outcome *outcome)
@@ -284,6 +284,7 @@ static void told(void *arg, const struct proa_req_outcome *outcome)
     outcome_told = true;
     outcome_aborted = outcome->aborted;
     outcome_cause = outcome->cause;
+    outcome_status = outcome->status;
 }
 
 static int waits(struct proa_req *req)
@@ -368,6 +369,10 @@ static void client_gone_body(struct rig *rig)
     assert_int_equal(proa_sleep(rig->loop, PROA_MS(10)), 0);
     assert_true(outcome_told);
     rig_close(&client);
+    /* Nobody was told a status, and a client that leaves is no failure of the service. The first one may still have read. */
+    assert_true(outcome_aborted);
+    assert_int_equal(outcome_status, 0);
+    assert_true(rig_metric(rig, "http_requests_total{method=\"GET\",route=\"/waits\",status=\"503\"} ") == 1);
     /* Half-closed: quick answers come all the same, pipelined ones too. */
     rig_connect(rig, &client);
     rig_send(&client, GET("/naps") GET("/hello"));

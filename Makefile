@@ -8,7 +8,7 @@ PYTHON ?= /usr/bin/python3
 comma := ,
 export LSAN_OPTIONS ?= suppressions=$(CURDIR)/tests/support/lsan.supp:print_suppressions=0
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test test-units test-integration lint format figures soak fuzz tsan clang valgrind hardening \
+.PHONY: help setup build run test test-units test-integration lint format figures soak fuzz tsan clang valgrind hardening limits \
 	install clean
 
 # Configures a build folder once; ninja notices later changes of the build files. $(1): folder, $(2): environment, $(3): options.
@@ -67,6 +67,10 @@ hardening: build ## reads from the release programs that they are hardened
 	@tools/check-binary --self-test
 	@tools/check-binary --static build/bin/hello
 	@tools/check-binary build/bin/users
+
+# An address sanitizer reserves terabytes, so `make test` leaves out what limits the address space.
+limits: build ## the release programs under limits of address space and descriptors
+	@PROA_BUILD=$(CURDIR)/build/release $(PYTHON) -m pytest -q tests/integration/test_limits_process.py
 
 lint: setup ## format, clang-tidy, layers, forbidden functions, shell scripts
 	@$(call configure,clang,CC=clang,$(test_options))

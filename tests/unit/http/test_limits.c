@@ -1,6 +1,8 @@
 /* Every limit of the server is reached here, and says so in its metric. */
 #include "http_rig.h"
 
+#include <malloc.h>
+
 #define GET(path) "GET " path " HTTP/1.1\r\nHost: a\r\n\r\n"
 
 static int hello(struct proa_req *req)
@@ -344,6 +346,51 @@ static void test_unread_answers(void **state)
     run((struct proa_server_limits){0}, unread_answers_body);
 }
 
+/* What is allocated, as far as this build can tell. */
+size_t __sanitizer_get_current_allocated_bytes(void) __attribute__((weak));
+
+static size_t allocated_bytes(void)
+{
+    return __sanitizer_get_current_allocated_bytes ? __sanitizer_get_current_allocated_bytes()
+                                                   : (size_t)mallinfo2().uordblks;
+}
+
+/* A request that came in two pieces, so that its beginning was kept. */
+static void ask_in_pieces(struct rig *rig, struct rig_client *clients, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        rig_send(&clients[i], "GET /hel");
+    sleep_ms(rig, 1);
+    for (size_t i = 0; i < count; i++)
+        assert_status(rig_ask(&clients[i], "lo HTTP/1.1\r\nHost: a\r\n\r\n"), 200);
+}
+
+/* An idle connection holds no buffer, whatever it did before. */
+static void idle_body(struct rig *rig)
+{
+    enum { CLIENTS = 150 };
+    static struct rig_client clients[CLIENTS];
+    size_t before;
+
+    for (size_t i = 0; i < CLIENTS; i++) {
+        rig_connect(rig, &clients[i]);
+        assert_status(rig_ask(&clients[i], GET("/hello")), 200);
+    }
+    ask_in_pieces(rig, clients, CLIENTS / 2); /* what the loop keeps for all */
+    sleep_ms(rig, 10);
+    before = allocated_bytes();
+    ask_in_pieces(rig, clients + CLIENTS / 2, CLIENTS / 2);
+    sleep_ms(rig, 10);
+    assert_in_range(allocated_bytes(), 0, before + (CLIENTS / 2) * 8);
+    for (size_t i = 0; i < CLIENTS; i++)
+        rig_close(&clients[i]);
+}
+
+static void test_idle_holds_no_buffer(void **state)
+{
+    run((struct proa_server_limits){0}, idle_body);
+}
+
 static void defaults_body(struct rig *rig)
 {
     static const struct {
@@ -372,9 +419,11 @@ static void test_defaults(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_connections),   cmocka_unit_test(test_in_flight),      cmocka_unit_test(test_streams),
-        cmocka_unit_test(test_heads),         cmocka_unit_test(test_body_bytes),     cmocka_unit_test(test_times),
-        cmocka_unit_test(test_stalled_write), cmocka_unit_test(test_read_ahead),     cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_connections),   cmocka_unit_test(test_in_flight),
+        cmocka_unit_test(test_streams),       cmocka_unit_test(test_heads),
+        cmocka_unit_test(test_body_bytes),    cmocka_unit_test(test_times),
+        cmocka_unit_test(test_stalled_write), cmocka_unit_test(test_read_ahead),
+        cmocka_unit_test(test_defaults),      cmocka_unit_test(test_idle_holds_no_buffer),
         cmocka_unit_test(test_body_waits),    cmocka_unit_test(test_unread_answers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

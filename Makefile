@@ -44,10 +44,14 @@ test-integration: test-units
 	@if [ -d tests/integration ]; then PROA_BUILD=$(CURDIR)/build/test $(PYTHON) -m pytest -q tests/integration; \
 	else echo "tests/integration: none yet"; fi
 
+# Whole programs with several loops.
+tsan_tests = hello lifecycle users_crud postgres_faults
+
 tsan: setup ## the tests that use threads, under the thread sanitizer
 	@$(call configure,tsan,CC=gcc,$(test_options) -Db_sanitize=thread)
 	@ninja -C build/tsan --quiet
 	@tools/run-tests build/tsan --suite unit --suite sim
+	@PROA_BUILD=$(CURDIR)/build/tsan $(PYTHON) -m pytest -q $(addprefix tests/integration/test_,$(tsan_tests:=.py))
 
 clang: setup ## all unit tests built by clang, without sanitizers
 	@$(call configure,clang,CC=clang,$(test_options))

@@ -52,7 +52,8 @@ enum reply_state {
     REPLY_NONE = 0,
     REPLY_STREAMING, /* the head is out, the body is not complete */
     REPLY_COMPLETE,
-    REPLY_FAILED, /* cannot be completed: the connection is cut */
+    REPLY_FAILED,     /* cannot be completed: the connection is cut */
+    REPLY_UNANSWERED, /* the client was gone before a head could be sent */
 };
 
 struct proa_req {
@@ -104,7 +105,6 @@ struct proa_req {
     bool chunked;
     bool headless;      /* HEAD, 204, 304: no content is sent */
     bool finished;      /* the fiber has ended */
-    bool unanswered;    /* the client was gone before a head could be sent */
     int64_t reply_left; /* bytes to come of a streamed body of known length; -1 unknown */
     uint64_t reply_bytes;
     struct proa_buf headers; /* "Name: value\r\n"… */

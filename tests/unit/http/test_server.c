@@ -275,6 +275,38 @@ static void test_blank_line(void **state)
     run(blank_line_body);
 }
 
+/* A body that no handler reads and whose framing is broken: the answer comes, and nothing behind it is taken for a request. */
+static void broken_rest_body(struct rig *rig)
+{
+    static const char head[] = "POST /none HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    static const char *const rests[] = {"-1\r\nx\r\n", "1\nx\r\n0\r\n\r\n",
+                                        "1\r\nxGET /hello HTTP/1.1\r\nHost: a\r\n\r\n"};
+    struct rig_client client;
+    char all[200];
+    const char *answer;
+
+    for (size_t i = 0; i < 2 * PROA_COUNT(rests); i++) {
+        rig_connect(rig, &client);
+        if (i % 2) {
+            snprintf(all, sizeof all, "%s%s", head, rests[i / 2]);
+            rig_send(&client, all);
+        } else {
+            rig_send(&client, head);
+            assert_int_equal(proa_sleep(rig->loop, PROA_MS(10)), 0);
+            rig_send(&client, rests[i / 2]);
+        }
+        answer = rig_rest(&client);
+        assert_status(answer, 404);
+        assert_has_not(answer, "hello");
+        rig_close(&client);
+    }
+}
+
+static void test_broken_rest(void **state)
+{
+    run(broken_rest_body);
+}
+
 /* A client that goes, or closes its side. */
 static int outcome_cause, outcome_status;
 static bool outcome_told, outcome_aborted;
@@ -505,19 +537,13 @@ static void test_start_refuses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_keep_alive),
-        cmocka_unit_test(test_pipelining),
-        cmocka_unit_test(test_methods),
-        cmocka_unit_test(test_http10),
-        cmocka_unit_test(test_bodies),
-        cmocka_unit_test(test_expect_continue),
-        cmocka_unit_test(test_blank_line),
-        cmocka_unit_test(test_done),
-        cmocka_unit_test(test_client_gone),
-        cmocka_unit_test(test_drain),
-        cmocka_unit_test(test_drain_cuts),
-        cmocka_unit_test(test_date),
-        cmocka_unit_test(test_free_without_drain),
+        cmocka_unit_test(test_keep_alive),    cmocka_unit_test(test_pipelining),
+        cmocka_unit_test(test_methods),       cmocka_unit_test(test_http10),
+        cmocka_unit_test(test_bodies),        cmocka_unit_test(test_expect_continue),
+        cmocka_unit_test(test_blank_line),    cmocka_unit_test(test_broken_rest),
+        cmocka_unit_test(test_done),          cmocka_unit_test(test_client_gone),
+        cmocka_unit_test(test_drain),         cmocka_unit_test(test_drain_cuts),
+        cmocka_unit_test(test_date),          cmocka_unit_test(test_free_without_drain),
         cmocka_unit_test(test_start_refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -51,7 +51,7 @@ enum {
 
 enum writer_state { WRITER_AWAKE, WRITER_NAPPING, WRITER_ASLEEP };
 
-struct log_queue {
+struct log_queue { /* NOLINT(clang-analyzer-optin.performance.Padding): what threads write lies in lines of its own */
     /* Set before the writer starts. */
     struct log_queue_options options;
     char *ring;

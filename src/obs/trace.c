@@ -258,12 +258,10 @@ static void shorten(struct members *members)
 
 bool proa_tracestate_parse(proa_str header, char *out, size_t *ret_len)
 {
-    struct members members __attribute__((uninitialized));
+    struct members members = {.count = 0};
     proa_str rest = header, part;
     size_t len = 0;
 
-    members.count = 0;
-    members.bytes = 0;
     while (proa_str_split(&rest, ',', &part)) {
         part = proa_str_trim(part);
         if (part.len > 0 && !add_member(&members, part))

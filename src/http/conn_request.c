@@ -115,7 +115,7 @@ static void look_back(struct proa_req *req, bool aborted)
 
     if (req->deadline && part->now >= req->deadline && req->cause == PROA_ETIMEDOUT)
         limit_hit(part, LIMIT_REQUEST_MS);
-    if (part->server->options.logger)
+    if (req->status >= 500 || duration_ns >= part->log_from_ns)
         server_log_request(part, req, aborted, duration_ns);
     if (req->status)
         server_count_request(part, req, duration_ns);

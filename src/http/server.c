@@ -79,6 +79,9 @@ static int part_init(struct proa_server *server, uint32_t index, struct proa_loo
     part->h1_limits = (struct h1_limits){.head_bytes = server->options.limits.head_bytes,
                                          .fields = server->options.limits.fields,
                                          .target_bytes = server->options.limits.target_bytes};
+    part->log_from_ns = !server->options.logger          ? UINT64_MAX
+                        : server->options.access_log_all ? 0
+                                                         : PROA_MS(server->options.slow_ms);
     part->router = server->options.router;
     part->methods = router_methods(part->router);
     return server_series_reserve(part, router_routes(part->router));

@@ -93,6 +93,7 @@ struct server_loop {
     struct series **series;           /* 0: no route, else by route index + 1 */
     uint32_t series_count;
     uint32_t exemplar_turn;
+    uint64_t log_from_ns;     /* shorter requests that did not fail have no line in the log */
     struct proa_task control; /* drain, from loop 0 */
     struct proa_task reap;    /* from any loop: close idle connections */
     _Atomic uint32_t reap_count;

@@ -80,7 +80,8 @@ static int start(struct proa_app *app, void *state, struct proa_error *err)
                                                     .drivers = drivers,
                                                     .loops = proa_app_loops(app),
                                                     .metrics = proa_app_metrics(app),
-                                                    .logger = users->logger},
+                                                    .logger = users->logger,
+                                                    .tracer = proa_app_tracer(app)},
                           &users->db, err));
     rc = migrate(users, loop, ATTEMPT_MS, err);
     /* A server that cannot be reached yet, or steps that take long, are waited for in the background; anything else is a mistake to be told now. */

@@ -22,6 +22,8 @@
 #include <proa/metrics.h>
 #include <proa/router.h>
 #include <proa/server.h>
+#include <proa/stream.h>
+#include <proa/tracer.h>
 
 PROA_BEGIN_DECLS
 
@@ -46,6 +48,9 @@ struct proa_app_options {
      *  of loop 0; may suspend. */
     void (*stop)(struct proa_app *app, void *state);
     uint32_t default_port; /**< 0: 8080 */
+    /** For an https endpoint of telemetry: &proa_tls_provider of proa/tls.h, in programs that link it. NULL: such an endpoint is an error
+     *  at start. */
+    const struct proa_layer_provider *tls;
 };
 
 /** Runs the program. @returns the exit code: 0 after a clean end, 1 when it could not start or not drain, 2 for a wrong command line or
@@ -56,6 +61,10 @@ struct proa_loops *proa_app_loops(struct proa_app *app);
 struct proa_metrics *proa_app_metrics(struct proa_app *app);
 const struct proa_logger *proa_app_logger(struct proa_app *app);
 struct proa_router *proa_app_router(struct proa_app *app);
+/** Of the program's spans; NULL when nobody collects them (no endpoint is set), which all who take a tracer know how to take. */
+struct proa_tracer *proa_app_tracer(struct proa_app *app);
+/** How clients are to pass traces on (OTEL_PROPAGATORS): proa_client_options.propagate. */
+unsigned proa_app_propagate(struct proa_app *app);
 /** Process-lifetime memory. */
 struct proa_arena *proa_app_arena(struct proa_app *app);
 

@@ -7,6 +7,7 @@
 #include <proa/loops.h>
 #include <proa/metrics.h>
 #include <proa/router.h>
+#include <proa/tracer.h>
 
 PROA_BEGIN_DECLS
 
@@ -29,6 +30,13 @@ struct proa_server_limits {
     uint32_t read_ahead_bytes;   /**< 64 KiB of pipelined requests or of a body nobody takes, then reading stops */
 };
 
+/** Names under which the duration of requests is shown. They are one instrument: either alone costs as much as both. */
+enum proa_duration_names {
+    PROA_DURATION_BOTH = 0,
+    PROA_DURATION_SHORT, /**< http_request_duration_seconds{method,route,status} */
+    PROA_DURATION_SEMCONV, /**< http_server_request_duration_seconds{http_request_method,…}, the semantic conventions' */
+};
+
 struct proa_server_options {
     struct proa_loops *loops;         /**< where connections live; or */
     struct proa_loop *loop;           /**< a single loop (also a simulated one) */
@@ -36,7 +44,9 @@ struct proa_server_options {
     const struct proa_router *router; /**< outlives the server */
     void *state;                      /**< proa_req_state */
     struct proa_server_limits limits;
-    struct proa_metrics *metrics;     /**< NULL: none */
+    struct proa_metrics *metrics; /**< NULL: none */
+    enum proa_duration_names duration_names;
+    struct proa_tracer *tracer; /**< of the spans of requests; NULL: none, a caller's trace is passed on all the same */
     const struct proa_logger *logger; /**< NULL: none */
     const char *server_name;          /**< `Server` field; NULL: not sent */
     bool access_log_all;              /**< else errors (5xx) and slow requests only */

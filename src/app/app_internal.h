@@ -45,12 +45,14 @@ struct proa_app {
     struct app_config config;
     struct proa_arena arena;
     struct proa_log *log;
-    struct proa_kv service; /* the field that every line has */
+    struct proa_kv service[2]; /* the fields that every line has */
     struct proa_logger logger;
     struct proa_logger http_logger; /* the servers' */
     struct proa_metrics *metrics;
     struct proa_loops *loops;
-    struct proa_loop *loop; /* 0, where the frame lives */
+    struct proa_loop *loop;     /* 0, where the frame lives */
+    struct proa_tracer *tracer; /* NULL: nobody collects spans */
+    struct telemetry *telemetry;
     struct proa_watchdog *watchdog;
     struct proa_counter *stalls;
     struct proa_router *starting_router; /* the probes, while the program starts */
@@ -117,6 +119,16 @@ int probes_refuse_others(struct proa_req *req, void *arg);
 PROA_MUST_USE int checks_start(struct proa_app *app);
 /** Whether all checks pass. From any loop. */
 bool checks_pass(const struct proa_app *app);
+
+/* telemetry.c */
+/** Makes what the otel settings ask for; nothing when no endpoint is set. Before the loops run. */
+PROA_MUST_USE int telemetry_init(struct proa_app *app, struct proa_error *err);
+/** From a fiber of loop 0: exporting begins. */
+PROA_MUST_USE int telemetry_start(struct proa_app *app, struct proa_error *err);
+/** From a fiber of loop 0, when no request is served any more: what waits is sent. May suspend. */
+void telemetry_stop(struct proa_app *app);
+/** After the loops have ended. */
+void telemetry_free(struct proa_app *app);
 
 /* signals.c */
 /** SIGTERM and SIGINT wait from here on. */

@@ -131,6 +131,7 @@ void conn_finish_request(struct conn *conn)
     part->now = proa_loop_now_exact(part->loop);
     uncount(req);
     look_back(req, aborted);
+    req_span_end(req, aborted);
     if (req->sse)
         sse_done(req);
     if (conn->state != CONN_CLOSED && !aborted && !close && !req->body_complete) {
@@ -163,6 +164,7 @@ static int request_fiber(void *arg)
 
     req->fiber = proa_fiber_current(req->home->loop);
     proa_fiber_set_context(req->fiber, req);
+    req_span_enter(req);
     req_run(req);
     req->fiber = NULL;
     if (req->sse && sse_fiber_ended(req)) {

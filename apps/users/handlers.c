@@ -207,13 +207,13 @@ static int list_users(struct proa_req *req)
 struct if_none_match {
     PROA_OPTIONAL(proa_str) if_none_match;
 };
-PROA_DESCRIBE(if_none_match, (if_none_match, optional(str), .max_len = 200, .pattern = ETAGS,
+PROA_DESCRIBE(if_none_match, (if_none_match, optional(str), .pattern = ETAGS, .example_json = "\"\\\"1\\\"\"",
                               .doc = "Entity tags that the client has: 304 when one is current"));
 
 struct if_match {
     PROA_OPTIONAL(proa_str) if_match;
 };
-PROA_DESCRIBE(if_match, (if_match, optional(str), .max_len = 200, .pattern = ETAGS,
+PROA_DESCRIBE(if_match, (if_match, optional(str), .pattern = ETAGS, .example_json = "\"*\"",
                          .doc = "Only if the user still has one of these entity tags; else 412"));
 
 struct create_headers {

@@ -185,12 +185,18 @@ static void answer_error(struct proa_req *req, unsigned status, int code, const 
     req->finished = true;
 }
 
+/* Methods that are known to HTTP but that no route can have: allowed nowhere, so 405 and not 501. */
+static bool is_registered(proa_str method)
+{
+    return proa_str_eq(method, PROA_STR("TRACE")) || proa_str_eq(method, PROA_STR("QUERY"));
+}
+
 static void find_route(struct proa_req *req)
 {
     struct route_match match __attribute__((uninitialized));
     int rc;
 
-    if (req->method == PROA_METHOD_OTHER) {
+    if (req->method == PROA_METHOD_OTHER && !is_registered(req->method_text)) {
         req->builtin = BUILTIN_UNKNOWN_METHOD;
         return;
     }

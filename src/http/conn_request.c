@@ -126,7 +126,7 @@ void conn_finish_request(struct conn *conn)
     struct proa_req *req = conn->req;
     struct server_loop *part = conn->part;
     bool aborted = req->reply != REPLY_COMPLETE;
-    bool close = req->close_after || conn->ended;
+    bool close = req->close_after;
 
     part->now = proa_loop_now_exact(part->loop);
     uncount(req);
@@ -265,6 +265,8 @@ static void start_request(struct conn *conn, struct proa_req *req)
         conn_parser_free(conn);
     else
         conn_wait_for(conn, WAIT_BODY);
+    if (conn->ended)
+        conn_wait_for(conn, WAIT_GONE);
     find_route(req);
     if (req->route) {
         const struct proa_route *def = req->route->def;

@@ -47,6 +47,11 @@ struct proa_app_options {
     /** After the drain, before the loops end; also when `start` failed or was not reached, so it must bear a half-built state. In a fiber
      *  of loop 0; may suspend. */
     void (*stop)(struct proa_app *app, void *state);
+    /** The configuration has been read again, after SIGHUP or since a file of it has changed (the YAML file, secrets in files), and is valid:
+     *  `config`, of config_type, says what holds now; its text lives until the next call has returned. Takes over what can change while
+     *  the program runs. In a fiber of loop 0; may suspend. An error is logged. Not called when nothing of config_type has changed. NULL:
+     *  nothing can, and the log says that a restart is needed. */
+    int (*reload)(struct proa_app *app, void *state, const void *config, struct proa_error *err);
     uint32_t default_port; /**< 0: 8080 */
     /** For an https endpoint of telemetry: &proa_tls_provider of proa/tls.h, in programs that link it. NULL: such an endpoint is an error
      *  at start. */

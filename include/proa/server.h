@@ -64,6 +64,16 @@ void proa_server_address(const struct proa_server *server, char *out);
  *  one in the same order (the probes, say): their metric series go on. @returns 0, or PROA_ENOMEM (some loops may then keep the old). */
 PROA_MUST_USE int proa_server_set_router(struct proa_server *server, const struct proa_router *router);
 
+/** What can be changed while it serves. */
+struct proa_server_tuning {
+    struct proa_server_limits limits; /**< `fields` excepted, which stays */
+    bool access_log_all;
+    uint32_t slow_ms; /**< 0: 1,000 */
+};
+/** Replaces them, for what begins from now on. From a fiber of loop 0, one at a time; may suspend until every loop has them, also when
+ *  the fiber is cancelled. */
+void proa_server_tune(struct proa_server *server, const struct proa_server_tuning *tuning);
+
 /** Drain, from a fiber of loop 0; may suspend. The listener stays open for `delay_ms` (readiness should be false already) while
  *  answers carry Connection: close; then it is emptied and closed, idle connections are closed, in-flight requests finish
  *  within `drain_ms`, after which they are cancelled. @returns 0 when all ended by themselves, PROA_ETIMEDOUT when some were cut. */

@@ -84,6 +84,7 @@ static int set_up_loops(struct proa_app *app, struct proa_error *err)
     PROA_TRY(proa_loops_new(app->config.threads, &options, &app->loops, err));
     app->loop = proa_loops_at(app->loops, 0);
     proa_event_init(&app->stop_asked, app->loop);
+    proa_event_init(&app->reload_asked, app->loop);
     return 0;
 }
 

@@ -95,6 +95,8 @@ static int serve(struct proa_app *app, struct proa_error *err)
 
     if (rc == 0)
         rc = checks_start(app);
+    if (rc == 0)
+        rc = proa_group_start(&app->checks_group, &(struct proa_fiber_options){.name = "reload"}, reload_run, app);
     if (rc < 0)
         return proa_fail(err, rc, "memory is out");
     atomic_store(&app->has_started, true);

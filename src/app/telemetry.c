@@ -12,8 +12,6 @@ extern char **environ;
 struct telemetry {
     const char *traces_url; /* NULL: none */
     const char *attributes;
-    struct proa_client_field headers[HEADERS_MAX];
-    size_t headers_count;
     void *tls; /* of the program's provider */
     struct proa_client *client;
     struct proa_otlp_client sender;
@@ -65,29 +63,62 @@ static int decode(struct proa_arena *arena, proa_str text, const char *what, pro
     return rc < 0 ? proa_fail(err, rc, "%s is not percent-encoded as it should be", what) : 0;
 }
 
-/* "key=value,key=value" */
-static int read_headers(struct proa_app *app, proa_str text, struct proa_error *err)
+/* "key=value,key=value", into the program's arena. */
+static int read_headers(struct proa_app *app, proa_str text, struct proa_client_field **ret_headers, size_t *ret_count,
+                        struct proa_error *err)
 {
     static const char what[] = "OTEL_EXPORTER_OTLP_HEADERS";
-    struct telemetry *telemetry = app->telemetry;
+    struct proa_client_field *headers = proa_arena_calloc(&app->arena, HEADERS_MAX, sizeof *headers);
+    size_t count = 0;
     proa_str part, name;
 
+    if (!headers)
+        return proa_fail(err, PROA_ENOMEM, "memory is out");
     while (text.len > 0 && proa_str_split(&text, ',', &part)) {
-        struct proa_client_field *field = &telemetry->headers[telemetry->headers_count];
-
         if (proa_str_trim(part).len == 0)
             continue;
         proa_ignore(proa_str_split(&part, '=', &name));
         if (!part.ptr)
             return proa_fail(err, PROA_EINVAL, "%s has a header without \"=\"", what);
-        if (telemetry->headers_count == HEADERS_MAX)
+        if (count == HEADERS_MAX)
             return proa_fail(err, PROA_ETOOLARGE, "%s has more than %d headers", what, HEADERS_MAX);
-        field->name = proa_arena_str(&app->arena, proa_str_trim(name)).ptr;
-        if (!field->name)
+        headers[count].name = proa_arena_str(&app->arena, proa_str_trim(name)).ptr;
+        part = proa_arena_str(&app->arena, proa_str_trim(part));
+        if (!headers[count].name || !part.ptr)
             return proa_fail(err, PROA_ENOMEM, "memory is out");
-        PROA_TRY(decode(&app->arena, proa_str_trim(part), what, &field->value, err));
-        telemetry->headers_count++;
+        PROA_TRY(decode(&app->arena, part, what, &headers[count].value, err));
+        count++;
     }
+    *ret_headers = headers;
+    *ret_count = count;
+    return 0;
+}
+
+static proa_str trace_headers(const struct app_otel_config *otel)
+{
+    return otel->traces_headers.len > 0 ? otel->traces_headers : otel->headers;
+}
+
+static int set_headers(struct proa_app *app, const struct app_otel_config *otel, struct proa_error *err)
+{
+    struct proa_client_field *headers;
+    size_t count;
+
+    PROA_TRY(read_headers(app, trace_headers(otel), &headers, &count, err));
+    app->telemetry->sender.headers = headers;
+    app->telemetry->sender.headers_count = count;
+    return 0;
+}
+
+int telemetry_reload(struct proa_app *app, const struct app_otel_config *next, struct proa_error *err)
+{
+    struct app_otel_config *otel = &app->config.otel;
+
+    if (app->tracer && !proa_str_eq(trace_headers(otel), trace_headers(next)))
+        PROA_TRY(set_headers(app, next, err));
+    otel->headers = next->headers;
+    otel->traces_headers = next->traces_headers;
+    otel->logs_headers = next->logs_headers;
     return 0;
 }
 
@@ -163,7 +194,7 @@ static int make_traces(struct proa_app *app, struct proa_error *err)
         app->telemetry->traces_url = NULL;
     if (!app->telemetry->traces_url)
         return 0;
-    PROA_TRY(read_headers(app, otel->traces_headers.len > 0 ? otel->traces_headers : otel->headers, err));
+    PROA_TRY(set_headers(app, otel, err));
     PROA_TRY(choose_attributes(app, err));
     if (app->options->tls && proa_str_starts_with(proa_str_c(app->telemetry->traces_url), PROA_STR("https://")))
         PROA_TRY(app->options->tls->make(or_null(otel->certificate), or_null(otel->client_certificate),
@@ -198,10 +229,8 @@ int telemetry_start(struct proa_app *app, struct proa_error *err)
                                       .user_agent = "OTel-OTLP-Exporter-proa",
                                       .env = environ},
         &telemetry->client, err));
-    telemetry->sender = (struct proa_otlp_client){.client = telemetry->client,
-                                                  .url = proa_str_c(telemetry->traces_url),
-                                                  .headers = telemetry->headers,
-                                                  .headers_count = telemetry->headers_count};
+    telemetry->sender.client = telemetry->client;
+    telemetry->sender.url = proa_str_c(telemetry->traces_url);
     PROA_TRY(
         proa_otlp_start(&(struct proa_otlp_options){.loop = app->loop,
                                                     .tracer = app->tracer,

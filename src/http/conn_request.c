@@ -251,7 +251,7 @@ static void start_request(struct conn *conn, struct proa_req *req)
 {
     struct server_loop *part = conn->part;
     struct proa_server *server = part->server;
-    const struct proa_server_limits *limits = &server->options.limits;
+    const struct proa_server_limits *limits = &part->limits;
     uint32_t timeout_ms = limits->request_ms;
     bool probe = false;
 

@@ -146,6 +146,12 @@ static int duration_init(struct proa_server *server, struct proa_error *err)
     return names == PROA_DURATION_SHORT ? 0 : proa_histogram_show_as(server->duration_metric, &semconv, err);
 }
 
+void server_limits_show(struct proa_server *server)
+{
+    for (int limit = 0; server->options.metrics && limit < LIMITS; limit++)
+        proa_gauge_set(server->limit_gauges[limit], (double)limit_value(&server->parts[0].limits, (enum limit)limit));
+}
+
 int server_metrics_init(struct proa_server *server, struct proa_error *err)
 {
     struct proa_metrics *metrics = server->options.metrics;
@@ -175,8 +181,8 @@ int server_metrics_init(struct proa_server *server, struct proa_error *err)
 
         server->limit_gauges[limit] = proa_gauge_with(gauge, &name);
         server->limit_series[limit] = proa_counter_with(counter, &name);
-        proa_gauge_set(server->limit_gauges[limit], (double)limit_value(&server->options.limits, (enum limit)limit));
     }
+    server_limits_show(server);
     return gauges_init(server, err);
 }
 

@@ -55,15 +55,12 @@ struct app_otel_config {
     proa_str resource_attributes;
     proa_str propagators;
     enum app_exporter traces_exporter;
-    enum app_exporter logs_exporter;
     proa_str traces_sampler;
     proa_str traces_sampler_arg;
     proa_str endpoint;
     proa_str traces_endpoint;
-    proa_str logs_endpoint;
     proa_str headers;
     proa_str traces_headers;
-    proa_str logs_headers;
     enum app_protocol protocol;
     enum app_compression compression;
     uint32_t timeout_ms;

@@ -118,7 +118,6 @@ int telemetry_reload(struct proa_app *app, const struct app_otel_config *next, s
         PROA_TRY(set_headers(app, next, err));
     otel->headers = next->headers;
     otel->traces_headers = next->traces_headers;
-    otel->logs_headers = next->logs_headers;
     return 0;
 }
 

@@ -36,7 +36,7 @@ int manager_cache(struct proa_manager *manager, const struct proa_source *source
             return 0;
         }
     }
-    PROA_TRY(cache_new(manager->kube, source, manager->options.metrics, &cache, err));
+    PROA_TRY(cache_new(manager->kube, &manager->shared, source, manager->options.metrics, &cache, err));
     proa_list_push_back(&manager->caches, &cache->list);
     *ret_cache = cache;
     return 0;
@@ -250,6 +250,7 @@ void proa_manager_free(struct proa_manager *manager)
         controller_free(PROA_CONTAINER(at, struct proa_controller, list));
     while ((at = proa_list_pop_front(&manager->caches)))
         cache_free(PROA_CONTAINER(at, struct proa_cache, list));
+    cache_shared_done(&manager->shared);
     events_done(&manager->events);
     free(manager);
 }

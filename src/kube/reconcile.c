@@ -209,9 +209,7 @@ static int apply_it(struct applying *applying, bool *ret_changed)
     if (applying->cache)
         entry = cache_find(applying->cache, apply->namespace_, apply->name);
     if (entry) {
-        const struct cache_bucket *owner = cache_owner(entry);
-
-        PROA_TRY(check_ours(applying, owner ? proa_str_n(owner->text, owner->key_len) : PROA_STR("")));
+        PROA_TRY(check_ours(applying, cache_owner_uid(entry->owner)));
         if (applying->part >= 0 && cache_is_applied(entry, (enum cache_part)applying->part, applying->digest)) {
             *ret_changed = false;
             return 0;

@@ -12,7 +12,8 @@ struct proa_manager {
     struct proa_kube *kube;
     struct proa_loop *loop;
     struct proa_logger logger;
-    struct proa_list caches;      /* of struct proa_cache */
+    struct proa_list caches; /* of struct proa_cache */
+    struct cache_shared shared;
     struct proa_list controllers; /* of struct proa_controller */
     struct leader leader;
     struct events events;

@@ -38,6 +38,7 @@ static void by_tag(const void *object, void (*add)(void *ctx, proa_str key), voi
 /* What subscribers were told: "+a ~a -a S". */
 struct rig {
     struct kube_rig kube;
+    struct cache_shared shared;
     struct proa_cache *cache;
     struct cache_subscriber subscriber;
     char told[512];
@@ -72,7 +73,7 @@ static void rig_init(struct rig *rig, const struct proa_type *type)
         source.indexes[1] = by_tag;
     }
     kube_rig_init(&rig->kube);
-    assert_int_equal(cache_new(rig->kube.kube, &source, NULL, &rig->cache, NULL), 0);
+    assert_int_equal(cache_new(rig->kube.kube, &rig->shared, &source, NULL, &rig->cache, NULL), 0);
     proa_list_push_back(&rig->cache->subscribers, &rig->subscriber.list);
 }
 
@@ -80,6 +81,7 @@ static void rig_done(struct rig *rig)
 {
     proa_list_remove(&rig->subscriber.list);
     cache_free(rig->cache);
+    cache_shared_done(&rig->shared);
     kube_rig_done(&rig->kube);
 }
 
@@ -231,9 +233,9 @@ static void indexes_follow_changes(void **state)
     assert_int_equal(all, 4);
     assert_true(get(&rig, "a", &cached));
     assert_true(proa_str_eq_c(cached.owner_uid, "o1"));
-    assert_true(cache_owner_is(cache_owner(cache_find(rig.cache, PROA_STR("ns"), PROA_STR("a"))),
+    assert_true(cache_owner_is(cache_find(rig.cache, PROA_STR("ns"), PROA_STR("a"))->owner,
                                &(struct proa_kube_kind){"example.com", "v2", "App", "apps"}));
-    assert_false(cache_owner_is(cache_owner(cache_find(rig.cache, PROA_STR("ns"), PROA_STR("a"))),
+    assert_false(cache_owner_is(cache_find(rig.cache, PROA_STR("ns"), PROA_STR("a"))->owner,
                                 &(struct proa_kube_kind){"other.com", "v1", "App", "apps"}));
     thing(&rig, PROA_KUBE_MODIFIED, "a", "5", OWNED_BY("o2", "two"), "{\"color\":\"blue\",\"tags\":[\"z\"]}");
     thing(&rig, PROA_KUBE_DELETED, "b", "6", "", "{\"color\":\"red\"}");

@@ -288,13 +288,16 @@ static void bookmark(struct proa_cache *cache, const char *version)
 static void a_key_waits_for_its_writes(void **state)
 {
     struct proa_cache *cache, *other;
+    struct cache_shared shared = {0};
     struct rig rig;
     struct queue_item *a;
 
     (void)state;
     rig_init(&rig, 0);
-    assert_int_equal(cache_new(rig.kube.kube, &(struct proa_source){.kind = &proa_kube_pods}, NULL, &cache, NULL), 0);
-    assert_int_equal(cache_new(rig.kube.kube, &(struct proa_source){.kind = &proa_kube_nodes}, NULL, &other, NULL), 0);
+    assert_int_equal(
+        cache_new(rig.kube.kube, &shared, &(struct proa_source){.kind = &proa_kube_pods}, NULL, &cache, NULL), 0);
+    assert_int_equal(
+        cache_new(rig.kube.kube, &shared, &(struct proa_source){.kind = &proa_kube_nodes}, NULL, &other, NULL), 0);
     bookmark(cache, "10");
     add(&rig, "a", QUEUE_NORMAL);
     a = take(&rig, "a");
@@ -339,6 +342,7 @@ static void a_key_waits_for_its_writes(void **state)
     queue_done(&rig.queue);
     cache_free(cache);
     cache_free(other);
+    cache_shared_done(&shared);
     kube_rig_done(&rig.kube);
 }
 

@@ -3,6 +3,7 @@
 
 #include <proa/crd.h>
 #include <proa/schema.h>
+#include <proa/yaml.h>
 #include <stdio.h>
 
 enum { POLL_MS = 100, INSTALL_MS = 30000, NAME_MAX_BYTES = 254 };
@@ -208,6 +209,20 @@ int proa_crd_write(struct proa_buf *out, const struct proa_crd_options *options)
     proa_json_object_end(&w);
     proa_json_object_end(&w);
     return out->error;
+}
+
+int proa_crd_print(const struct proa_crd_options *options)
+{
+    struct proa_buf json PROA_CLEANUP(proa_buf_done) = {0}, yaml PROA_CLEANUP(proa_buf_done) = {0};
+    struct proa_error err = {0};
+    int rc = proa_crd_write(&json, options);
+
+    if (rc == 0)
+        rc = proa_json_to_yaml(proa_buf_str(&json), &yaml, &err);
+    if (rc < 0)
+        fprintf(stderr, "the definition of %s cannot be written: %s\n", options->kind->kind,
+                err.code ? err.message : proa_code_name(rc));
+    return rc == 0 && fwrite(yaml.ptr, 1, yaml.len, stdout) == yaml.len && fflush(stdout) == 0 ? 0 : 1;
 }
 
 /* -- Installing ---------------------------------------------------------------------------------------------------- */

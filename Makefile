@@ -6,6 +6,7 @@ SOAK_SECONDS ?= 3600
 # The distribution's, for which setup installs what the tests import.
 PYTHON ?= /usr/bin/python3
 comma := ,
+export LSAN_OPTIONS ?= suppressions=$(CURDIR)/tests/support/lsan.supp:print_suppressions=0
 .DEFAULT_GOAL := help
 .PHONY: help setup build run test test-units test-integration lint format figures soak fuzz tsan clang valgrind hardening \
 	install clean

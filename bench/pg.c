@@ -1,6 +1,8 @@
 /* What a statement costs: single-row selects by primary key from many fibers over few connections.
  *
- * Usage: tests/support/postgres build/…/bench/pg [SECONDS]    (PROA_TEST_PG… tells the server)
+ * Usage: tests/support/postgres build/…/bench/pg [SECONDS [WORK_US]]    (PROA_TEST_PG… tells the server)
+ *
+ * WORK_US: how long each fiber computes after its answer, as a service does for its request; not counted to the driver.
  *
  * Prints, for 1, 2 and 4 connections on one loop: statements per second, and CPU seconds per 100,000 of this process
  * and of the server's connections. */
@@ -30,6 +32,7 @@ struct bench {
     const char *label;
     double seconds;
     uint32_t connections;
+    uint64_t work_ns;
     bool failed;
 };
 
@@ -57,6 +60,12 @@ static int client(void *arg)
             fprintf(stderr, "bench: %s\n", err.message);
             bench->failed = true;
             return rc;
+        }
+        if (bench->work_ns) {
+            proa_mono_ns until = proa_loop_now_exact(bench->loop) + bench->work_ns;
+
+            while (proa_loop_now_exact(bench->loop) < until)
+                ;
         }
         bench->done++;
     }
@@ -170,7 +179,7 @@ static int measure(void *arg)
         start_clients(bench);
         printf("%-6s %u connections: %8.0f statements/s, CPU s per 100,000: client %.3f, server %.3f\n", bench->label,
                bench->connections, (double)bench->done / (((double)proa_loop_now_exact(bench->loop) - began) / 1e9),
-               (own_cpu() - client_before) / (double)bench->done * 1e5,
+               (own_cpu() - client_before) / (double)bench->done * 1e5 - (double)bench->work_ns * 1e-4,
                (server_cpu() - server_before) / (double)bench->done * 1e5);
     }
     proa_arena_done(&arena);
@@ -184,7 +193,8 @@ int main(int argc, char **argv)
         const char *label;
         const char *variable;
     } ways[] = {{"unix", "PROA_TEST_PG_SOCKET"}, {"tcp", "PROA_TEST_PG"}};
-    struct bench bench = {.seconds = argc > 1 ? strtod(argv[1], NULL) : 3};
+    struct bench bench = {.seconds = argc > 1 ? strtod(argv[1], NULL) : 3,
+                          .work_ns = argc > 2 ? strtoull(argv[2], NULL, 10) * 1000 : 0};
 
     for (size_t way = 0; way < PROA_COUNT(ways); way++) {
         bench.url = getenv(ways[way].variable);

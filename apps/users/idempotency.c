@@ -68,8 +68,9 @@ static int64_t now_s(struct proa_sql sql)
 
 static int still_running(struct proa_sql sql)
 {
+    proa_fail(sql.err, PROA_ECONFLICT, "a request with this Idempotency-Key is still running");
     sql.err->retry_after_s = 1;
-    return proa_fail(sql.err, PROA_ECONFLICT, "a request with this Idempotency-Key is still running");
+    return PROA_ECONFLICT;
 }
 
 /* Between replicas: the key's lock ends with the transaction. SQLite has one writer already. */
@@ -112,11 +113,13 @@ static int insert_once(struct proa_sql tx, void *arg)
     if (rc == 0)
         PROA_TRY(proa_db_exec(tx, NULL, "DELETE FROM idempotency_keys WHERE key = $1", proa_text(attempt->key)));
     PROA_TRY(store_insert(tx, attempt->user, attempt->ret_user));
-    return proa_db_exec(tx, NULL,
-                        "INSERT INTO idempotency_keys (key, request, user_id, created_at)"
-                        " VALUES ($1, $2, $3, $4)",
-                        proa_text(attempt->key), proa_text(attempt->request), proa_u64(attempt->ret_user->id),
-                        proa_i64(now_s(tx)));
+    rc = proa_db_exec(tx, NULL,
+                      "INSERT INTO idempotency_keys (key, request, user_id, created_at)"
+                      " VALUES ($1, $2, $3, $4)",
+                      proa_text(attempt->key), proa_text(attempt->request), proa_u64(attempt->ret_user->id),
+                      proa_i64(now_s(tx)));
+    /* A replica that locks in another way, as an older version may. */
+    return rc == PROA_EEXISTS ? still_running(tx) : rc;
 }
 
 static int check_key(struct proa_sql sql, proa_str key)

@@ -7,13 +7,14 @@ enum {
     PURGE_EVERY_S = 600,
     MIGRATE_RETRY_MS = 500,
     ATTEMPT_MS = 5000,
+    MIGRATE_MS = 600000, /* once the server answers: a step may have much to do */
 };
 
-static int migrate(struct users_app *app, struct proa_loop *loop, struct proa_error *err)
+static int migrate(struct users_app *app, struct proa_loop *loop, uint32_t within_ms, struct proa_error *err)
 {
     struct proa_arena arena PROA_CLEANUP(proa_arena_done);
     struct proa_deadline_scope scope PROA_CLEANUP(proa_deadline_leave) =
-        proa_deadline_enter(loop, proa_loop_now(loop) + PROA_MS(ATTEMPT_MS));
+        proa_deadline_enter(loop, proa_loop_now(loop) + PROA_MS(within_ms));
 
     proa_arena_init(&arena, proa_loop_blocks(loop), 0);
     PROA_TRY(store_migrate(proa_sql(app->db, loop, &arena, err)));
@@ -43,7 +44,7 @@ static int keep_house(void *arg)
     while (!app->migrated) {
         struct proa_error err = {0};
 
-        if (migrate(app, loop, &err) < 0) {
+        if (migrate(app, loop, MIGRATE_MS, &err) < 0) {
             proa_log_failure(app->logger, PROA_LOG_WARN, "bringing the schema up to date", &err);
             PROA_TRY(proa_sleep(loop, PROA_MS(MIGRATE_RETRY_MS)));
         }
@@ -81,8 +82,8 @@ static int start(struct proa_app *app, void *state, struct proa_error *err)
                                                     .metrics = proa_app_metrics(app),
                                                     .logger = users->logger},
                           &users->db, err));
-    rc = migrate(users, loop, err);
-    /* A server that cannot be reached yet is waited for, in the background; anything else is a mistake to be told now. */
+    rc = migrate(users, loop, ATTEMPT_MS, err);
+    /* A server that cannot be reached yet, or steps that take long, are waited for in the background; anything else is a mistake to be told now. */
     if (rc < 0 && rc != PROA_EUNAVAILABLE && rc != PROA_ETIMEDOUT && rc != PROA_EBUSY)
         return rc;
     if (rc < 0)

@@ -34,7 +34,8 @@ struct proa_app_options {
     const struct proa_route *routes;
     size_t routes_count;
     void *state; /**< proa_req_state */
-    /** The program's own configuration: a described struct, filled before `start`. NULL: none. */
+    /** The program's own configuration: a described struct, filled before `start`; its text and lists live until
+     *  proa_app_run returns. NULL: none. */
     const struct proa_type *config_type;
     void *config;
     /** Opens dependencies, registers readiness checks and more routes. In a fiber of loop 0; may suspend. A negative result ends the

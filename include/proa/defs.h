@@ -20,8 +20,8 @@
 #define PROA_LIKELY(x) __builtin_expect(!!(x), 1)
 #define PROA_UNLIKELY(x) __builtin_expect(!!(x), 0)
 
-/** Runs `cleanup_fn(&variable)` when the variable's scope is left. */
-#define PROA_CLEANUP(cleanup_fn) __attribute__((cleanup(cleanup_fn)))
+/** Runs `cleanup_fn(&variable)` when the variable's scope is left. That may be all it is there for. */
+#define PROA_CLEANUP(cleanup_fn) __attribute__((cleanup(cleanup_fn), unused))
 
 /** For a must-use result that truly does not matter here; the reason stands beside the call. */
 static inline void proa_ignore(int result)

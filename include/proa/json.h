@@ -31,7 +31,7 @@ enum proa_json_flags {
  *  has an arena). Text and lists are allocated in the arena (text without escapes may point into `text`,
  *  which must live as long). *ret_value is written only on success.
  *  @param flags enum proa_json_flags
- *  @returns 0, PROA_ESYNTAX (malformed; the message names line and column), PROA_EVALIDATION (rules broken),
+ *  @returns 0, PROA_ESYNTAX (malformed; the message names line and column, the pointer the place), PROA_EVALIDATION (rules broken),
  *           PROA_ENOMEM. */
 #define proa_json_read(arena, text, flags, typed, ret_value, err)                                                      \
     proa_json_read_type(arena, text, flags, PROA_TYPED(typed, ret_value), ret_value, err)

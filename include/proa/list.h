@@ -47,7 +47,9 @@ static inline struct proa_list *proa_list_pop_front(struct proa_list *head)
     struct proa_list *node = head->next;
     if (node == head)
         return NULL;
-    proa_list_remove(node);
+    head->next = node->next; /* not by proa_list_remove: so that analysers see the head change */
+    node->next->prev = head;
+    proa_list_init(node);
     return node;
 }
 

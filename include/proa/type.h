@@ -133,14 +133,11 @@ struct proa_pattern_once {
 
 /** One member. The first part is filled by the macros, the second by the description's attributes. */
 struct proa_field {
-    proa_str member;       /**< the C member's name */
-    uint32_t offset;       /**< of the member */
-    uint32_t value_offset; /**< of the value: past `presence` when optional */
-    uint32_t size;         /**< of one value: of the list's item, of the map entry's value */
-    uint32_t stride;       /**< of one element of a list or map entry; else the member's size */
-    uint8_t kind;          /**< enum proa_kind */
-    uint8_t container;     /**< enum proa_container */
-    bool optional;
+    proa_str member;               /**< the C member's name */
+    uint32_t offset;               /**< of the member */
+    uint32_t value_offset;         /**< of the value: past `presence` when optional */
+    uint32_t size;                 /**< of one value: of the list's item, of the map entry's value */
+    uint32_t stride;               /**< of one element of a list or map entry; else the member's size */
     const struct proa_type *type;  /**< of PROA_OBJECT */
     const struct proa_enum *names; /**< of PROA_ENUMERATION */
     /** Where the compiled pattern is kept; NULL (descriptions not written by the macros): compiled at every check. */
@@ -153,6 +150,11 @@ struct proa_field {
     /** What an absent member becomes, as JSON text ("10", "\"info\"", "[]"). A member that is neither
      *  optional nor has a default is required. */
     const char *default_json;
+    /* By the macros; here for the struct's size. */
+    uint8_t kind;      /**< enum proa_kind */
+    uint8_t container; /**< enum proa_container */
+    bool optional;
+
     bool read_only;  /**< given by the service: skipped in input, shown in output */
     bool write_only; /**< accepted in input, never shown in output */
     bool secret;     /**< never in logs, --help or error texts; shown as "***" where config is shown */

@@ -33,7 +33,7 @@ struct proa_arena *proa_app_arena(struct proa_app *app)
 }
 
 /* On the watchdog's thread. */
-static void stalled(void *arg, const char *loop, const char *fiber, uint32_t held_ms, bool over)
+void app_stalled(void *arg, const char *loop, const char *fiber, uint32_t held_ms, bool over)
 {
     struct proa_app *app = arg;
     proa_str label = proa_str_c(fiber);
@@ -52,8 +52,10 @@ static int set_up_log(struct proa_app *app, uint64_t open_files, struct proa_err
 {
     const struct app_log_config *config = &app->config.log;
 
-    PROA_TRY(proa_log_new(&(struct proa_log_options){.format = config->format, .filter = config->level.ptr}, &app->log,
-                          err));
+    /* Its writer's thread is started a moment after the program (lifecycle.c). */
+    PROA_TRY(proa_log_new(
+        &(struct proa_log_options){.format = config->format, .filter = config->level.ptr, .synchronous = true},
+        &app->log, err));
     app->service = proa_kv_c("service.name", app->options->name);
     app->logger = (struct proa_logger){.log = app->log, .target = "app", .fields = &app->service, .fields_count = 1};
     app->http_logger = app->logger;
@@ -139,11 +141,7 @@ static int set_up(struct proa_app *app, struct proa_error *err)
     PROA_TRY(set_up_loops(app, err));
     PROA_TRY(set_up_metrics(app, err));
     PROA_TRY(set_up_routers(app, err));
-    PROA_TRY(signals_catch(app, err));
-    if (proa_watchdog_start(app->loops, &(struct proa_watchdog_options){.stalled = stalled, .arg = app},
-                            &app->watchdog) < 0)
-        PROA_WARN(&app->logger, "stalled loops will not be noticed");
-    return 0;
+    return signals_catch(app, err);
 }
 
 static void take_down(struct proa_app *app)

@@ -63,7 +63,7 @@ struct proa_app {
     struct app_check *checks; /* grows only while the program starts, when no probe walks it */
     struct app_check **checks_end;
     struct proa_group start_group;
-    struct proa_group checks_group;
+    struct proa_group checks_group; /* and other background work of the frame */
     struct proa_group tasks_group;
     bool is_in_start;              /* `start` runs: tasks and checks may be added */
     struct proa_error start_error; /* what it says */
@@ -79,6 +79,10 @@ static inline enum app_phase app_phase(const struct proa_app *app)
 {
     return (enum app_phase)atomic_load_explicit(&app->phase, memory_order_acquire);
 }
+
+/* app.c */
+/** For the watchdog: logs and counts. `arg` is the app. */
+void app_stalled(void *arg, const char *loop, const char *fiber, uint32_t held_ms, bool over);
 
 /* command_line.c */
 enum app_command {

@@ -24,6 +24,11 @@ static void mistake(struct config_reading *reading, const char *where, const cha
                              where, name, PROA_ARG(field->detail));
 }
 
+static const char *file_name(const struct config_reading *reading)
+{
+    return reading->source->file_name ? reading->source->file_name : "the file";
+}
+
 static void unknown(struct config_reading *reading, const char *where, bool is_flag, proa_str name)
 {
     const struct config_leaf *nearest = config_nearest(reading->table, is_flag, name);
@@ -80,7 +85,7 @@ static int read_object(struct config_reading *reading, proa_str json, const char
 
 static int read_member(struct config_reading *reading, proa_str key, proa_str json, const char *prefix, int depth)
 {
-    const char *where = proa_arena_printf(reading->arena, "%s: ", reading->source->file_name).ptr;
+    const char *where = proa_arena_printf(reading->arena, "%s: ", file_name(reading)).ptr;
     const char *path =
         proa_arena_printf(reading->arena, "%s%s" PROA_FMT, prefix, *prefix ? "." : "", PROA_ARG(key)).ptr;
     struct proa_error why = {.arena = reading->arena};
@@ -104,7 +109,7 @@ static int read_member(struct config_reading *reading, proa_str key, proa_str js
 
 static int read_object(struct config_reading *reading, proa_str json, const char *prefix, int depth)
 {
-    const char *where = proa_arena_printf(reading->arena, "%s: ", reading->source->file_name).ptr;
+    const char *where = proa_arena_printf(reading->arena, "%s: ", file_name(reading)).ptr;
     proa_str wrapped = proa_arena_printf(reading->arena, "{\"members\":" PROA_FMT "}", PROA_ARG(json));
     struct proa_error why = {.arena = reading->arena};
     struct any_object object;
@@ -136,7 +141,7 @@ static int read_file(struct config_reading *reading)
     if (rc == PROA_ENOMEM)
         return proa_fail(reading->err, rc, "memory is out");
     if (rc < 0) {
-        mistake(reading, "", reading->source->file_name, &why);
+        mistake(reading, "", file_name(reading), &why);
         return 0;
     }
     return read_object(reading, json, "", 0);
@@ -186,7 +191,7 @@ static int read_variable(struct config_reading *reading, struct config_leaf *lea
     struct proa_error why = {.arena = reading->arena};
     const char *value = env_value(reading->source, leaf->env);
     const char *file_name;
-    proa_str text;
+    proa_str text = {NULL, 0};
 
     if (value) {
         give(leaf, CONFIG_ENVIRONMENT, leaf->env);

@@ -13,12 +13,14 @@ struct parser {
 
 static int refuse(struct parser *p, int code, const char *why)
 {
-    return proa_fail(p->err, code, "pattern, at byte %zu: %s", p->at + 1, why);
+    proa_fail(p->err, code, "pattern, at byte %zu: %s", p->at + 1, why);
+    return code; /* which tells the analyser that it is not 0 */
 }
 
 static int out_of_memory(struct parser *p)
 {
-    return proa_fail(p->err, PROA_ENOMEM, "memory is out");
+    proa_fail(p->err, PROA_ENOMEM, "memory is out");
+    return PROA_ENOMEM;
 }
 
 static char peek(const struct parser *p)
@@ -231,7 +233,7 @@ static int parse_group(struct parser *p, int depth, struct pattern_node **ret_no
 
 static int parse_set_atom(struct parser *p, char c, struct pattern_set *set)
 {
-    uint32_t code;
+    uint32_t code = 0;
 
     if (c == '[') {
         p->at++;

@@ -62,7 +62,7 @@ void integer_load(uint8_t kind, const void *at, int64_t *ret_signed, uint64_t *r
     uint64_t u = 0;
 
     switch (kind) {
-    case PROA_I8: s = *(const int8_t *)at; break;
+    case PROA_I8: s = *(const int8_t *)at; break; /* NOLINT(bugprone-signed-char-misuse): a number, not a character */
     case PROA_I16: s = *(const int16_t *)at; break;
     case PROA_I32: s = *(const int32_t *)at; break;
     case PROA_I64: s = *(const int64_t *)at; break;

@@ -47,12 +47,14 @@ static PROA_PRINTF(3, 4) int fail_at(struct conversion *c, yaml_mark_t mark, con
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    return proa_fail(c->err, PROA_ESYNTAX, "YAML, line %zu, column %zu: %s", mark.line + 1, mark.column + 1, text);
+    proa_fail(c->err, PROA_ESYNTAX, "YAML, line %zu, column %zu: %s", mark.line + 1, mark.column + 1, text);
+    return PROA_ESYNTAX;
 }
 
 static int fail_memory(struct conversion *c)
 {
-    return proa_fail(c->err, PROA_ENOMEM, "memory is out");
+    proa_fail(c->err, PROA_ENOMEM, "memory is out");
+    return PROA_ENOMEM;
 }
 
 static int fail_buf(struct conversion *c, int rc)
@@ -494,7 +496,7 @@ int proa_yaml_documents(struct proa_arena *arena, proa_str text, proa_str **ret_
 int proa_yaml_read_type(struct proa_arena *arena, proa_str text, unsigned flags, const struct proa_type *type,
                         void *ret_value, struct proa_error *err)
 {
-    proa_str json;
+    proa_str json = {0};
 
     PROA_TRY(proa_yaml_to_json(arena, text, &json, err));
     return proa_json_read_type(arena, json, flags, type, ret_value, err);

@@ -27,21 +27,23 @@ static const struct proa_db_driver *driver_of(const struct proa_db_options *opti
     return NULL;
 }
 
-static int choose_driver(const struct proa_db_options *options, const struct proa_db_driver **ret_driver,
-                         struct proa_error *err)
+/* NULL: *ret_rc and err say why. */
+static const struct proa_db_driver *choose_driver(const struct proa_db_options *options, int *ret_rc,
+                                                  struct proa_error *err)
 {
     proa_str rest = proa_str_c(options->url), scheme;
     const struct proa_db_driver *driver;
 
-    if (rest.len == 0 || proa_str_find_char(rest, ':') <= 0)
-        return proa_fail(err, PROA_EINVAL, "the database's URL does not begin with a scheme such as \"sqlite:\"");
+    if (rest.len == 0 || proa_str_find_char(rest, ':') <= 0) {
+        *ret_rc = proa_fail(err, PROA_EINVAL, "the database's URL does not begin with a scheme such as \"sqlite:\"");
+        return NULL;
+    }
     proa_str_split(&rest, ':', &scheme);
     driver = driver_of(options, scheme);
     /* The rest of the URL may hold a password, and so may what stands before a colon that is no scheme's. */
     if (!driver)
-        return proa_fail(err, PROA_EUNSUPPORTED, "no driver of this program knows the scheme of the database's URL");
-    *ret_driver = driver;
-    return 0;
+        *ret_rc = proa_fail(err, PROA_EUNSUPPORTED, "no driver of this program knows the scheme of the database's URL");
+    return driver;
 }
 
 static void fill_defaults(struct proa_db *db)
@@ -74,11 +76,6 @@ static void db_free(struct proa_db *db)
     free(db);
 }
 
-static void db_free_at(struct proa_db **db)
-{
-    db_free(*db);
-}
-
 static int note_loops(struct proa_db *db, const struct proa_db_options *options)
 {
     uint32_t count = options->loops ? proa_loops_count(options->loops) : 1;
@@ -93,17 +90,8 @@ static int note_loops(struct proa_db *db, const struct proa_db_options *options)
     return 0;
 }
 
-int proa_db_open(const struct proa_db_options *options, struct proa_db **ret_db, struct proa_error *err)
+static int set_up(struct proa_db *db, const struct proa_db_options *options, struct proa_error *err)
 {
-    struct proa_db *db PROA_CLEANUP(db_free_at) = NULL;
-    const struct proa_db_driver *driver = NULL;
-
-    assert(options->loops || options->loop);
-    PROA_TRY(choose_driver(options, &driver, err));
-    db = calloc(1, sizeof *db);
-    if (!db)
-        return proa_fail(err, PROA_ENOMEM, "no memory for a database");
-    db->driver = driver;
     db->options = *options;
     db->options.url = strdup(options->url);
     if (!db->options.url || note_loops(db, options) < 0)
@@ -111,10 +99,31 @@ int proa_db_open(const struct proa_db_options *options, struct proa_db **ret_db,
     fill_defaults(db);
     if (options->metrics)
         PROA_TRY(db_metrics_new(db, err));
-    PROA_TRY(driver->open(db, err));
+    PROA_TRY(db->driver->open(db, err));
     db_metrics_limits(db);
+    return 0;
+}
+
+int proa_db_open(const struct proa_db_options *options, struct proa_db **ret_db, struct proa_error *err)
+{
+    const struct proa_db_driver *driver;
+    struct proa_db *db;
+    int rc = 0;
+
+    assert(options->loops || options->loop);
+    driver = choose_driver(options, &rc, err);
+    if (!driver)
+        return rc;
+    db = calloc(1, sizeof *db);
+    if (!db)
+        return proa_fail(err, PROA_ENOMEM, "no memory for a database");
+    db->driver = driver;
+    rc = set_up(db, options, err);
+    if (rc < 0) {
+        db_free(db);
+        return rc;
+    }
     *ret_db = db;
-    db = NULL;
     return 0;
 }
 

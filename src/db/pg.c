@@ -76,12 +76,16 @@ static int loop_init(struct pg *pg, uint32_t index)
 
 static void loop_done(struct pg_loop *pl)
 {
-    struct proa_list *node;
+    struct proa_list *node = pl->free_sent.next;
 
     for (uint32_t i = 0; pl->shared && i < pl->shared_count; i++)
         pg_conn_done(&pl->shared[i]);
-    while (pl->shared && (node = proa_list_pop_front(&pl->free_sent)))
-        free(PROA_CONTAINER(node, struct pg_sent, node));
+    while (node && node != &pl->free_sent) {
+        struct pg_sent *sent = PROA_CONTAINER(node, struct pg_sent, node);
+
+        node = node->next;
+        free(sent);
+    }
     free(pl->shared);
     free(pl->values);
     free(pl->lengths);

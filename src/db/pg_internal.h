@@ -240,7 +240,6 @@ bool pg_is_down(const struct pg_loop *pl);
 PROA_MUST_USE int pg_fail_down(const struct pg_loop *pl, struct proa_error *err);
 
 /* pg_own.c */
-PROA_MUST_USE int pg_own_acquire(struct pg_loop *pl, struct proa_error *err, struct pg_conn **ret_conn);
 void pg_own_release(struct pg_conn *conn);
 void pg_own_up(struct pg_conn *conn);
 void pg_own_failed(struct pg_conn *conn);
@@ -295,6 +294,8 @@ bool pg_result_is_stale(const PGresult *result);
 bool pg_result_may_retry(const PGresult *result);
 /** Whether the text surely changes nothing: SELECT, SHOW, VALUES, TABLE, WITH without a changing part. */
 bool pg_text_reads(const char *text);
+/** Whether it begins, ends or divides a transaction. */
+bool pg_text_controls(const char *text);
 /** libpq's text on one line, without the password. */
 void pg_reason(const struct pg_config *config, const char *text, char *ret_reason, size_t size);
 

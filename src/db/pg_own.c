@@ -169,34 +169,27 @@ void pg_own_tick(struct pg_loop *pl, proa_mono_ns now)
     }
 }
 
-int pg_own_acquire(struct pg_loop *pl, struct proa_error *err, struct pg_conn **ret_conn)
+static bool may_wait(const struct pg_loop *pl, struct proa_error *err, int *ret_rc)
+{
+    if (pg_is_down(pl)) {
+        *ret_rc = pg_fail_down(pl, err);
+        return false;
+    }
+    if (pl->own_waiting_count >= pl->waiting_max) {
+        *ret_rc =
+            proa_fail(err, PROA_EBUSY, "PostgreSQL: %u transactions wait for a connection", pl->own_waiting_count);
+        if (err)
+            err->retry_after_s = 1;
+        return false;
+    }
+    return true;
+}
+
+static struct pg_conn *wait_for_one(struct pg_loop *pl, struct proa_error *err, int *ret_rc)
 {
     struct own_wait wait = {.err = err};
     int rc;
 
-    if (pl->is_closing)
-        return proa_fail(err, PROA_EUNAVAILABLE, "PostgreSQL: the database is closed");
-    if (!proa_list_empty(&pl->own_idle)) {
-        struct pg_conn *conn = PROA_CONTAINER(pl->own_idle.next, struct pg_conn, idle);
-
-        /* The tick looks at the idle ones too rarely to trust one whose end has come meanwhile; the watch has told that. */
-        reserve(conn);
-        *ret_conn = conn;
-        return 0;
-    }
-    if (pg_is_down(pl))
-        return pg_fail_down(pl, err);
-    if (pl->own_waiting_count >= pl->waiting_max) {
-        rc = proa_fail(err, PROA_EBUSY, "PostgreSQL: %u transactions wait for a connection", pl->own_waiting_count);
-        if (err)
-            err->retry_after_s = 1;
-        return rc;
-    }
-    if (pl->own_count < pl->own_max) {
-        rc = start_one(pl);
-        if (rc < 0 && pl->own_count == 0)
-            return proa_fail(err, rc, "PostgreSQL: a connection cannot be started");
-    }
     proa_waiter_init(&wait.waiter, pl->loop);
     proa_list_push_back(&pl->own_waiting, &wait.node);
     pl->own_waiting_count++;
@@ -204,15 +197,45 @@ int pg_own_acquire(struct pg_loop *pl, struct proa_error *err, struct pg_conn **
     rc = proa_park(&wait.waiter);
     db_metrics_pending(pl->pg->db, DB_OWN, -1);
     if (wait.is_done) {
-        *ret_conn = wait.conn;
-        return wait.rc;
+        *ret_rc = wait.rc;
+        return wait.conn;
     }
     proa_list_remove(&wait.node);
     pl->own_waiting_count--;
     if (rc == PROA_ETIMEDOUT)
         db_metrics_wait_timed_out(pl->pg->db, DB_OWN);
-    return proa_fail(err, rc < 0 ? rc : PROA_EINTERNAL, "PostgreSQL: %s while waiting for a connection",
-                     rc == PROA_ETIMEDOUT ? "the deadline passed" : "cancelled");
+    *ret_rc = proa_fail(err, rc < 0 ? rc : PROA_EINTERNAL, "PostgreSQL: %s while waiting for a connection",
+                        rc == PROA_ETIMEDOUT ? "the deadline passed" : "cancelled");
+    return NULL;
+}
+
+/* A connection for this fiber alone. May suspend. @returns NULL with the reason in *ret_rc. */
+static struct pg_conn *acquire(struct proa_sql sql, int *ret_rc)
+{
+    struct pg_loop *pl = pg_loop_of(sql.db->impl, sql.loop);
+    int rc;
+
+    if (!pl || pl->is_closing) {
+        *ret_rc = proa_fail(sql.err, PROA_EUNAVAILABLE, "PostgreSQL: the database is closed or of other loops");
+        return NULL;
+    }
+    if (!proa_list_empty(&pl->own_idle)) {
+        /* One that the server has closed meanwhile is not here any more: its watch has told. */
+        struct pg_conn *conn = PROA_CONTAINER(pl->own_idle.next, struct pg_conn, idle);
+
+        reserve(conn);
+        return conn;
+    }
+    if (!may_wait(pl, sql.err, ret_rc))
+        return NULL;
+    if (pl->own_count < pl->own_max) {
+        rc = start_one(pl);
+        if (rc < 0 && pl->own_count == 0) {
+            *ret_rc = proa_fail(sql.err, rc, "PostgreSQL: a connection cannot be started");
+            return NULL;
+        }
+    }
+    return wait_for_one(pl, sql.err, ret_rc);
 }
 
 void pg_own_release(struct pg_conn *conn)
@@ -254,10 +277,12 @@ int pg_run_long(struct proa_sql sql, struct db_statement *statement)
 {
     struct pg_call call = {.sql = sql, .statement = statement, .is_streamed = true};
     struct pg_conn *conn;
-    int rc;
+    int rc = 0;
 
     proa_list_init(&call.node);
-    PROA_TRY(pg_own_acquire(pg_loop_of(sql.db->impl, sql.loop), sql.err, &conn));
+    conn = acquire(sql, &rc);
+    if (!conn)
+        return rc;
     rc = pg_own_run(&call, conn);
     pg_own_release(conn);
     return rc;
@@ -285,11 +310,13 @@ int pg_begin(struct proa_sql sql, const struct proa_tx_options *options, struct 
     size_t isolation = options ? (size_t)options->isolation : 0;
     bool read_only = options && options->read_only;
     struct pg_conn *conn;
-    int rc;
+    int rc = 0;
 
     if (isolation >= PROA_COUNT(texts))
         return proa_fail(sql.err, PROA_EINVAL, "PostgreSQL: no such isolation level");
-    PROA_TRY(pg_own_acquire(pg_loop_of(sql.db->impl, sql.loop), sql.err, &conn));
+    conn = acquire(sql, &rc);
+    if (!conn)
+        return rc;
     rc = run_text(sql, conn, texts[isolation][read_only]);
     if (rc < 0) {
         /* BEGIN itself may have worked */
@@ -369,12 +396,14 @@ int pg_script(struct proa_sql sql, const char *text)
 {
     struct pg_call call = {.sql = sql, .script = text, .is_in_tx = sql.tx != NULL};
     struct pg_conn *conn;
-    int rc;
+    int rc = 0;
 
     proa_list_init(&call.node);
     if (sql.tx)
         return pg_own_run(&call, PROA_CONTAINER(sql.tx, struct pg_tx, base)->conn);
-    PROA_TRY(pg_own_acquire(pg_loop_of(sql.db->impl, sql.loop), sql.err, &conn));
+    conn = acquire(sql, &rc);
+    if (!conn)
+        return rc;
     rc = pg_own_run(&call, conn);
     pg_own_release(conn);
     return rc;

@@ -70,7 +70,15 @@ void pg_prepared_forget(struct pg_conn *conn, uint32_t id)
 
 void pg_prepared_clear(struct pg_conn *conn)
 {
-    while (!proa_list_empty(&conn->prepared_used))
-        forget(conn, PROA_CONTAINER(conn->prepared_used.next, struct pg_prepared, node));
+    struct proa_list *node = conn->prepared_used.next;
+
+    while (node != &conn->prepared_used) {
+        struct pg_prepared *prepared = PROA_CONTAINER(node, struct pg_prepared, node);
+
+        node = node->next;
+        (void)proa_map_remove(conn->prepared, proa_str_c(prepared->text));
+        free(prepared);
+    }
+    proa_list_init(&conn->prepared_used);
     conn->prepared_last = 0;
 }

@@ -32,6 +32,7 @@ static bool is_named(const struct proa_field *field, proa_str column)
 
 const struct proa_field *db_field_of_column(const struct proa_type *type, proa_str column)
 {
+    assert(type->fields || type->fields_count == 0);
     for (uint32_t i = 0; i < type->fields_count; i++)
         if (is_named(&type->fields[i], column))
             return &type->fields[i];

@@ -39,7 +39,6 @@ static struct proa_sim_db *script_of(const struct proa_db *db)
 
 static void rule_free(struct rule *rule)
 {
-    proa_list_remove(&rule->node);
     free(rule->contains);
     free(rule);
 }
@@ -353,10 +352,12 @@ int proa_sim_db_new(const struct proa_sim_db_options *options, struct proa_sim_d
 
 void proa_sim_db_free(struct proa_sim_db *script)
 {
+    struct proa_list *node;
+
     if (!script)
         return;
-    while (!proa_list_empty(&script->rules))
-        rule_free(PROA_CONTAINER(script->rules.next, struct rule, node));
+    while ((node = proa_list_pop_front(&script->rules)))
+        rule_free(PROA_CONTAINER(node, struct rule, node));
     for (size_t i = 0; i < script->sent.len; i++)
         free(*(char **)proa_vec_at(&script->sent, i));
     proa_vec_done(&script->sent);

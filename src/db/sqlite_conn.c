@@ -115,19 +115,26 @@ static void statement_free(struct sqlite_statement *statement)
     free(statement);
 }
 
-static void forget(struct sqlite_conn *conn, struct sqlite_statement *statement)
+/* The least recently used one. @returns false when there is none. */
+static bool forget_one(struct sqlite_conn *conn)
 {
+    struct proa_list *node = proa_list_pop_front(&conn->by_use);
+    struct sqlite_statement *statement;
+
+    if (!node)
+        return false;
+    statement = PROA_CONTAINER(node, struct sqlite_statement, node);
     proa_map_remove(conn->statements, proa_str_c(statement->text));
-    proa_list_remove(&statement->node);
     statement_free(statement);
+    return true;
 }
 
 void sqlite_conn_close(struct sqlite_conn *conn)
 {
     sqlite3 *handle = conn->handle;
 
-    while (!proa_list_empty(&conn->by_use))
-        forget(conn, PROA_CONTAINER(conn->by_use.next, struct sqlite_statement, node));
+    while (forget_one(conn)) {
+    }
     set_handle(conn, NULL);
     conn->must_roll_back = false;
     sqlite3_close_v2(handle);
@@ -170,7 +177,7 @@ static bool is_empty(sqlite3 *handle, const char *text)
 static int keep(struct sqlite_conn *conn, struct sqlite_statement *statement)
 {
     if (proa_map_count(conn->statements) >= SQLITE_STATEMENTS_MAX)
-        forget(conn, PROA_CONTAINER(conn->by_use.next, struct sqlite_statement, node));
+        forget_one(conn);
     PROA_TRY(proa_map_put(conn->statements, proa_str_c(statement->text), statement, NULL));
     proa_list_push_back(&conn->by_use, &statement->node);
     return 0;

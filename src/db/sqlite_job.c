@@ -184,10 +184,30 @@ static bool is_commit_in_doubt(const struct sqlite_job *job, int code, bool is_r
     return commits && (code == SQLITE_IOERR_FSYNC || code == SQLITE_IOERR_DIR_FSYNC);
 }
 
-static int step_to_end(struct sqlite_job *job, const struct sqlite_statement *statement)
+static int fail_step(struct sqlite_job *job, const struct sqlite_statement *statement, int code)
+{
+    int rc = note_failure(job, code, NULL);
+
+    if (is_commit_in_doubt(job, code, statement->is_read_only))
+        rc = proa_fail(&job->err, PROA_EUNKNOWN, "it is not known whether the write reached the disk");
+    return rc;
+}
+
+static int add_row(struct sqlite_job *job, sqlite3_stmt *stmt)
 {
     struct proa_buf *out = &job->conn->result;
-    int columns = (int)job->columns_count;
+
+    for (size_t i = 0; i < job->columns_count; i++)
+        add_value(out, stmt, (int)i);
+    job->rows_count++;
+    if (out->error)
+        return proa_fail(&job->err, out->error, "the result is larger than %d bytes", SQLITE_RESULT_BYTES_MAX);
+    return 0;
+}
+
+static int step_to_end(struct sqlite_job *job, const struct sqlite_statement *statement)
+{
+    bool has_columns = false;
 
     for (;;) {
         int code;
@@ -195,26 +215,18 @@ static int step_to_end(struct sqlite_job *job, const struct sqlite_statement *st
         if (atomic_load_explicit(&job->conn->is_interrupted, memory_order_relaxed))
             return note_failure(job, SQLITE_INTERRUPT, NULL);
         code = sqlite3_step(statement->stmt);
+        if (code != SQLITE_ROW && code != SQLITE_DONE)
+            return fail_step(job, statement, code);
+        if (job->wants_rows && !has_columns)
+            add_columns(job, statement->stmt); /* now: the first step prepares anew after the schema changed */
+        has_columns = true;
         if (code == SQLITE_DONE)
             return 0;
-        if (code != SQLITE_ROW) {
-            int rc = note_failure(job, code, NULL);
-
-            if (is_commit_in_doubt(job, code, statement->is_read_only))
-                rc = proa_fail(&job->err, PROA_EUNKNOWN, "it is not known whether the write reached the disk");
-            return rc;
-        }
-        if (!job->wants_rows || job->rows_count == job->rows_wanted) {
-            /* A write runs to its end, which is where it commits. */
-            if (statement->is_read_only && job->wants_rows)
-                return 0;
-            continue;
-        }
-        for (int i = 0; i < columns; i++)
-            add_value(out, statement->stmt, i);
-        job->rows_count++;
-        if (out->error)
-            return proa_fail(&job->err, out->error, "the result is larger than %d bytes", SQLITE_RESULT_BYTES_MAX);
+        if (job->rows_count < job->rows_wanted)
+            PROA_TRY(add_row(job, statement->stmt));
+        /* A write runs to its end, which is where it commits. */
+        if (job->wants_rows && job->rows_count == job->rows_wanted && statement->is_read_only)
+            return 0;
     }
 }
 
@@ -235,8 +247,6 @@ static int run_statement(struct sqlite_job *job)
     }
     rc = bind_values(job, statement);
     if (rc == 0) {
-        if (job->wants_rows)
-            add_columns(job, statement->stmt);
         before = sqlite3_total_changes64(conn->handle);
         rc = step_to_end(job, statement);
         /* SQLite keeps the number of the last change; a statement that changes nothing leaves it alone. */

@@ -20,6 +20,7 @@ static enum proa_log_level level_of(const struct server_loop *part, const struct
 static uint32_t describe(const struct proa_req *req, bool aborted, uint64_t duration_ns, const char *peer,
                          struct proa_kv *fields)
 {
+    uint64_t duration_us = duration_ns / 1000; /* finer digits say nothing */
     uint32_t count = 0;
 
     fields[count++] = proa_kv_str("http.request.method", req->method_text);
@@ -28,7 +29,7 @@ static uint32_t describe(const struct proa_req *req, bool aborted, uint64_t dura
         fields[count++] = proa_kv_c("http.route", req->route->name);
     fields[count++] = proa_kv_u64("http.response.status_code", (uint64_t)req->status);
     fields[count++] = proa_kv_u64("http.response.body.size", req->reply_bytes);
-    fields[count++] = proa_kv_f64("duration_ms", (double)(duration_ns / 1000) / 1000);
+    fields[count++] = proa_kv_f64("duration_ms", (double)duration_us / 1000);
     if (peer[0])
         fields[count++] = proa_kv_c("network.peer.address", peer);
     if (req->cause < 0)
@@ -48,7 +49,7 @@ void server_log_request(struct server_loop *part, const struct proa_req *req, bo
     struct proa_kv fields[FIELDS_MAX];
     char peer[PROA_ADDRESS_MAX] = "";
 
-    if (level == PROA_LOG_OFF || !proa_log_enabled(proa_req_log(req), level))
+    if (!options->logger || level == PROA_LOG_OFF || !proa_log_enabled(proa_req_log(req), level))
         return;
     conn_peer(req->conn, peer);
     proa_log_line(proa_req_log(req), level,

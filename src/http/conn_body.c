@@ -119,7 +119,8 @@ int conn_body_read(struct proa_req *req, proa_str *ret_piece)
             return 1;
         case H1_END:
             req->body_complete = true;
-            conn_wait_for(conn, WAIT_CLASSES);
+            if (!conn->ended)
+                conn_wait_for(conn, WAIT_CLASSES);
             conn_relieve(conn);
             return 0;
         case H1_MORE:
@@ -175,6 +176,7 @@ int proa_req_body(struct proa_req *req, proa_str *ret_body)
         *ret_body = req->body;
         return 0;
     }
+    piece = proa_str_n("", 0);
     proa_buf_init(&body, &req->arena, 0);
     if (req->body_known_length && req->body_length <= BODY_PIECE_BYTES)
         proa_buf_reserve(&body, (size_t)req->body_length + 1);

@@ -39,7 +39,7 @@ static int json_body(struct proa_req *req, bool merge, proa_str *ret_body)
 
 int proa_req_json_type(struct proa_req *req, const struct proa_type *type, void *ret_value)
 {
-    proa_str body;
+    proa_str body = {0};
 
     PROA_TRY(json_body(req, false, &body));
     return proa_json_read_type(&req->arena, body, PROA_JSON_INPUT, type, ret_value, &req->error);
@@ -47,7 +47,7 @@ int proa_req_json_type(struct proa_req *req, const struct proa_type *type, void 
 
 int proa_req_merge_patch_type(struct proa_req *req, const struct proa_type *type, void *value)
 {
-    proa_str body;
+    proa_str body = {0};
 
     PROA_TRY(json_body(req, true, &body));
     return proa_json_merge_type(&req->arena, body, type, value, &req->error);

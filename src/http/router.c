@@ -24,6 +24,8 @@ struct proa_router {
     uint32_t routes_count;
     struct proa_middleware *uses;
     uint32_t uses_count;
+    void **owned; /* freed with the router */
+    uint32_t owned_count;
 };
 
 static const char *const kind_names[SEGMENT_KINDS] = {"", "u64", "i64", "uuid", "str", "path"};
@@ -68,7 +70,21 @@ void proa_router_free(struct proa_router *router)
         route_free(router->routes[i]);
     free(router->routes);
     free(router->uses);
+    for (uint32_t i = 0; i < router->owned_count; i++)
+        free(router->owned[i]);
+    free(router->owned);
     free(router);
+}
+
+int router_own(struct proa_router *router, void *memory)
+{
+    void **owned = realloc(router->owned, (router->owned_count + 1) * sizeof *owned);
+
+    if (!owned)
+        return PROA_ENOMEM;
+    owned[router->owned_count++] = memory;
+    router->owned = owned;
+    return 0;
 }
 
 int proa_router_use(struct proa_router *router, proa_middleware_fn *run, void *arg)
@@ -528,7 +544,7 @@ int router_find(const struct proa_router *router, enum proa_method method, proa_
                 struct route_match *ret)
 {
     struct search search = {.arena = arena, .match = ret, .has_escapes = proa_str_find_char(path, '%') >= 0};
-    proa_str rest = path;
+    proa_str rest;
 
     ret->route = NULL;
     ret->allow = 0;

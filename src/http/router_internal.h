@@ -43,6 +43,8 @@ struct route_match {
 PROA_MUST_USE int router_find(const struct proa_router *router, enum proa_method method, proa_str path,
                               struct proa_arena *arena, struct route_match *ret);
 
+/** Has `memory` freed with the router. @returns 0 or PROA_ENOMEM (it stays the caller's). */
+PROA_MUST_USE int router_own(struct proa_router *router, void *memory);
 uint32_t router_routes(const struct proa_router *router);
 const struct route *router_route_at(const struct proa_router *router, uint32_t index);
 /** The router's own middleware. */

@@ -79,6 +79,9 @@ static int part_init(struct proa_server *server, uint32_t index, struct proa_loo
     part->h1_limits = (struct h1_limits){.head_bytes = server->options.limits.head_bytes,
                                          .fields = server->options.limits.fields,
                                          .target_bytes = server->options.limits.target_bytes};
+    part->log_from_ns = !server->options.logger          ? UINT64_MAX
+                        : server->options.access_log_all ? 0
+                                                         : PROA_MS(server->options.slow_ms);
     part->router = server->options.router;
     part->methods = router_methods(part->router);
     return server_series_reserve(part, router_routes(part->router));
@@ -92,6 +95,7 @@ static int listen_on(struct proa_server *server, struct proa_error *err)
 
     for (uint32_t i = 0; i < server->parts_count; i++)
         loops[i] = server->parts[i].loop;
+    assert(server->parts_count > 0);
     kept = malloc(server->parts_count * sizeof(struct proa_loop *));
     if (!kept)
         return proa_fail(err, PROA_ENOMEM, "memory is out");
@@ -236,6 +240,21 @@ static void set_phase(struct proa_server *server, enum server_phase phase)
     atomic_store_explicit(&server->shared.phase, (int)phase, memory_order_relaxed);
 }
 
+/* Cancels what is left, also when the draining fiber itself was told to end. */
+static void cut_rest(struct proa_server *server)
+{
+    struct proa_loop *loop = server->parts[0].loop;
+    struct proa_shield_scope shield PROA_CLEANUP(proa_shield_leave) =
+        proa_shield_enter(loop, PROA_MS(2 * CUT_GRACE_MS));
+
+    while (atomic_load_explicit(&server->shared.controls, memory_order_acquire) > 0 &&
+           proa_sleep(loop, PROA_MS(DRAIN_LOOK_MS)) == 0)
+        ;
+    set_phase(server, SERVER_CUTTING);
+    tell_parts(server, control);
+    proa_ignore(wait_ended(server, proa_loop_now_exact(loop) + PROA_MS(CUT_GRACE_MS)));
+}
+
 int proa_server_drain(struct proa_server *server, uint32_t delay_ms, uint32_t drain_ms)
 {
     struct proa_loop *loop = server->parts[0].loop;
@@ -254,49 +273,49 @@ int proa_server_drain(struct proa_server *server, uint32_t delay_ms, uint32_t dr
         rc = wait_ended(server, cut_at);
     if (rc == 0)
         return 0;
-    {
-        /* Cut the rest, also when this fiber itself was told to end. */
-        struct proa_shield_scope shield PROA_CLEANUP(proa_shield_leave) =
-            proa_shield_enter(loop, PROA_MS(2 * CUT_GRACE_MS));
-
-        while (atomic_load_explicit(&server->shared.controls, memory_order_acquire) > 0 &&
-               proa_sleep(loop, PROA_MS(DRAIN_LOOK_MS)) == 0)
-            ;
-        set_phase(server, SERVER_CUTTING);
-        tell_parts(server, control);
-        proa_ignore(wait_ended(server, proa_loop_now_exact(loop) + PROA_MS(CUT_GRACE_MS)));
-    }
+    cut_rest(server);
     return PROA_ETIMEDOUT;
+}
+
+void server_flushed_late(struct proa_server *server)
+{
+    if (atomic_fetch_sub_explicit(&server->late_flushes, 1, memory_order_acq_rel) == 1)
+        free(server);
+}
+
+static void part_done(struct server_loop *part)
+{
+    part->is_over = true;
+    if (part->flush.queued)
+        atomic_fetch_add_explicit(&part->server->late_flushes, 1, memory_order_relaxed);
+    if (part->has_tick) {
+        conn_close_all(part);
+        proa_timer_stop(&part->tick);
+    }
+    while (part->parsers_count > 0)
+        free(part->parsers[--part->parsers_count]);
+    while (part->free_reqs) {
+        struct proa_req *req = part->free_reqs;
+
+        part->free_reqs = req->next;
+        free(req);
+    }
+    server_series_free(part);
+    proa_buf_done(&part->out);
+    proa_buf_done(&part->scratch);
 }
 
 void proa_server_free(struct proa_server *server)
 {
     if (!server)
         return;
-    for (uint32_t i = 0; i < server->parts_count; i++) {
-        struct server_loop *part = &server->parts[i];
-
-        if (!part->server)
-            continue;
-        if (part->has_tick) {
-            conn_close_all(part);
-            proa_timer_stop(&part->tick);
-        }
-        while (part->parsers_count > 0)
-            free(part->parsers[--part->parsers_count]);
-        while (part->free_reqs) {
-            struct proa_req *req = part->free_reqs;
-
-            part->free_reqs = req->next;
-            free(req);
-        }
-        server_series_free(part);
-        proa_buf_done(&part->out);
-        proa_buf_done(&part->scratch);
-    }
+    atomic_store_explicit(&server->late_flushes, 1, memory_order_relaxed);
+    for (uint32_t i = 0; i < server->parts_count; i++)
+        if (server->parts[i].server)
+            part_done(&server->parts[i]);
     proa_listener_free(server->listener);
     free(server->loops);
-    free(server);
+    server_flushed_late(server);
 }
 
 /* Request objects. */

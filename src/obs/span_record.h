@@ -2,6 +2,7 @@
 #ifndef PROA_OBS_SPAN_RECORD_H
 #define PROA_OBS_SPAN_RECORD_H
 
+#include <proa/metrics.h>
 #include <proa/tracer.h>
 
 enum { SPAN_RECORD_BYTES = 2048 };
@@ -50,8 +51,10 @@ struct proa_span_record *tracer_take(struct proa_tracer *tracer, uint32_t max, u
 void span_record_free(struct proa_span_record *record);
 /** How many wait. */
 uint32_t tracer_waiting(const struct proa_tracer *tracer);
+/** Where lost spans are counted beside proa_tracer_dropped. Before tracer_attach. */
+void tracer_count_dropped(struct proa_tracer *tracer, struct proa_counter_series *series);
 /** Somebody exports: until then spans are not recorded. `notify` is called, on any thread, when a span is the first to wait and when
- *  as many as `batch` do. NULL: nobody any more; the caller makes sure that no span ends meanwhile. */
+ *  as many as `batch` do. NULL: nobody any more; a thread that is about to call it still may. */
 void tracer_attach(struct proa_tracer *tracer, uint32_t batch, void (*notify)(void *arg), void *arg);
 
 #endif

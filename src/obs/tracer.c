@@ -22,6 +22,7 @@ struct proa_tracer {
     uint32_t batch;
     void (*notify)(void *arg);
     void *notify_arg;
+    struct proa_counter_series *dropped_series;
 
     struct proa_span_record *oldest; /* the taker's: those taken off the queue and not asked for yet, oldest first */
 };
@@ -92,12 +93,26 @@ uint64_t proa_tracer_dropped(const struct proa_tracer *tracer)
     return atomic_load_explicit(&tracer->dropped, memory_order_relaxed);
 }
 
+static void count_dropped(struct proa_tracer *tracer)
+{
+    atomic_fetch_add_explicit(&tracer->dropped, 1, memory_order_relaxed);
+    if (tracer->dropped_series)
+        proa_counter_add(tracer->dropped_series, PROA_SHARD_OTHER, 1);
+}
+
 /* The queue. */
+void tracer_count_dropped(struct proa_tracer *tracer, struct proa_counter_series *series)
+{
+    tracer->dropped_series = series;
+}
+
 void tracer_attach(struct proa_tracer *tracer, uint32_t batch, void (*notify)(void *arg), void *arg)
 {
-    tracer->batch = batch;
-    tracer->notify = notify;
-    tracer->notify_arg = arg;
+    if (notify) { /* else what is there stays, as another thread may be calling it just now */
+        tracer->batch = batch;
+        tracer->notify = notify;
+        tracer->notify_arg = arg;
+    }
     atomic_store_explicit(&tracer->is_attached, notify != NULL, memory_order_release);
 }
 
@@ -108,7 +123,7 @@ static void put(struct proa_tracer *tracer, struct proa_span_record *record)
 
     if (waiting >= tracer->queue_max) {
         atomic_fetch_sub_explicit(&tracer->waiting, 1, memory_order_relaxed);
-        atomic_fetch_add_explicit(&tracer->dropped, 1, memory_order_relaxed);
+        count_dropped(tracer);
         span_record_free(record);
         return;
     }
@@ -267,7 +282,7 @@ static struct proa_span_record *record_new(struct proa_tracer *tracer, struct pr
     struct proa_span_record *record = malloc(SPAN_RECORD_BYTES);
 
     if (!record) {
-        atomic_fetch_add_explicit(&tracer->dropped, 1, memory_order_relaxed);
+        count_dropped(tracer);
         return NULL;
     }
     *record = (struct proa_span_record){.tracer = tracer,
@@ -382,28 +397,24 @@ void proa_span_end(struct proa_span *span)
     span->loop = NULL;
 }
 
-void proa_span_rename(struct proa_span *span, proa_str name)
+void proa_span_record_name(struct proa_span *span, proa_str name)
 {
-    if (proa_span_is_recorded(span))
-        (void)copy_text(span->record, name, PROA_SPAN_NAME_MAX, &span->record->name); /* else the old one stays */
+    (void)copy_text(span->record, name, PROA_SPAN_NAME_MAX, &span->record->name); /* else the old one stays */
 }
 
-void proa_span_set(struct proa_span *span, struct proa_kv kv)
+void proa_span_record_attribute(struct proa_span *span, const struct proa_kv *kv)
 {
-    struct proa_span_record *record;
+    struct proa_span_record *record = span->record;
     struct span_attribute *attribute;
 
-    if (!proa_span_is_recorded(span))
-        return;
-    record = span->record;
     for (attribute = record->attributes; attribute; attribute = attribute->next) {
-        if (strcmp(attribute->kv.key, kv.key) != 0)
+        if (strcmp(attribute->kv.key, kv->key) != 0)
             continue;
-        if (!copy_value(record, kv, &attribute->kv))
+        if (!copy_value(record, *kv, &attribute->kv))
             record->attributes_dropped++;
         return;
     }
-    attribute = record->attributes_count < PROA_SPAN_ATTRIBUTES_MAX ? new_attribute(record, kv) : NULL;
+    attribute = record->attributes_count < PROA_SPAN_ATTRIBUTES_MAX ? new_attribute(record, *kv) : NULL;
     if (!attribute) {
         record->attributes_dropped++;
         return;
@@ -413,17 +424,13 @@ void proa_span_set(struct proa_span *span, struct proa_kv kv)
     record->attributes_count++;
 }
 
-void proa_span_event(struct proa_span *span, const char *name, const struct proa_kv *attributes, uint32_t count)
+void proa_span_record_event(struct proa_span *span, const char *name, const struct proa_kv *attributes, uint32_t count)
 {
-    struct proa_span_record *record;
+    struct proa_span_record *record = span->record;
     struct span_event *event;
     struct span_attribute **end;
-    uint32_t used;
+    uint32_t used = record->used;
 
-    if (!proa_span_is_recorded(span))
-        return;
-    record = span->record;
-    used = record->used;
     event = record->events_count < PROA_SPAN_EVENTS_MAX ? take_room(record, sizeof *event) : NULL;
     if (!event || !copy_text(record, proa_str_c(name), PROA_SPAN_NAME_MAX, &event->name)) {
         record->used = used;
@@ -445,20 +452,10 @@ void proa_span_event(struct proa_span *span, const char *name, const struct proa
     record->events_count++;
 }
 
-void proa_span_set_status(struct proa_span *span, enum proa_span_status status, proa_str description)
+void proa_span_record_status(struct proa_span *span, enum proa_span_status status, proa_str description)
 {
-    if (!proa_span_is_recorded(span))
-        return;
     span->record->status = status;
     span->record->status_text = proa_str_n(NULL, 0);
     if (status == PROA_SPAN_ERROR)
         (void)copy_text(span->record, description, PROA_SPAN_VALUE_MAX, &span->record->status_text);
-}
-
-void proa_span_fail(struct proa_span *span, const struct proa_error *err)
-{
-    if (!proa_span_is_recorded(span))
-        return;
-    proa_span_set(span, proa_kv_c("error.type", proa_code_name(err->code)));
-    proa_span_set_status(span, PROA_SPAN_ERROR, proa_str_c(err->message));
 }

@@ -1,9 +1,10 @@
 """The command line of programs: help, version, settings and their mistakes."""
 import os
+import re
 import subprocess
 
 import pytest
-from support import PROGRAMS, ask, program_path
+from support import PROGRAMS, ROOT, ask, program_path
 
 
 def run(name, *arguments, env=None, **options):
@@ -119,3 +120,15 @@ def test_log_level(start):
     silent.wait_ready()
     silent.stop()
     assert silent.log() == []
+
+
+def test_guide_has_every_setting():
+    """The reference table of docs/guide/app.md is what --help says."""
+    help_text = run("hello", "--help").stdout
+    guide = (ROOT / "docs" / "guide" / "app.md").read_text()
+    settings = re.findall(r"^  (--[a-z.-]+).*\[([A-Z_]+)\]\n.* Default: (.*)\.$", help_text, re.MULTILINE)
+    assert len(settings) > 20
+    for flag, variable, default in settings:
+        shown = f"`{default}`" if default != '""' else ""
+        assert f"| `{flag}` | `{variable}` | {shown} |" in guide, flag
+    assert len(re.findall(r"^\| .* \| `--", guide, re.MULTILINE)) == len(settings)

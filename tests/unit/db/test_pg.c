@@ -350,6 +350,28 @@ static void prepared_body(struct pg_test *test)
     assert_true(number_of(test, "SELECT count(*) AS n FROM pg_prepared_statements") <= 256);
 }
 
+static void session_body(struct pg_test *test)
+{
+    static const char *const texts[] = {"BEGIN", " -- x\n start transaction", "/* y */ Commit", "ROLLBACK",
+                                        "savepoint a"};
+
+    for (size_t i = 0; i < PROA_COUNT(texts); i++)
+        assert_int_equal(exec(test, texts[i]), PROA_EINTERNAL);
+    assert_int_equal(pg_beside("SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'"), 0);
+    /* notifications that nobody takes are not kept */
+    assert_ok(test, exec(test, "LISTEN proa_test"));
+    for (int i = 0; i < 20; i++)
+        assert_ok(test, exec(test, "NOTIFY proa_test, 'hello'"));
+    assert_ok(test, exec(test, "UNLISTEN *"));
+}
+
+static void test_session_is_left_alone(void **state)
+{
+    struct proa_db_options options = {.shared_connections = 1};
+
+    pg_test_run(&options, session_body);
+}
+
 static void test_prepared(void **state)
 {
     struct proa_db_options options = {.shared_connections = 1};
@@ -1010,6 +1032,43 @@ static void test_closed_at_once(void **state)
     pg_test_run(&nowhere, nothing);
 }
 
+/* -- TLS ----------------------------------------------------------------------------------------------------------- */
+
+static int over_tls(struct proa_sql tx, void *arg)
+{
+    struct number number;
+
+    PROA_TRY(
+        proa_db_one(tx, &number_type, &number, "SELECT ssl::int AS n FROM pg_stat_ssl WHERE pid = pg_backend_pid()"));
+    *(int64_t *)arg = number.n;
+    return 0;
+}
+
+static void tls_body(struct pg_test *test)
+{
+    int64_t is_tls = 0;
+
+    assert_ok(test, proa_db_transaction(pg_sql(test), NULL, over_tls, &is_tls));
+    assert_int_equal(is_tls, 1);
+    exec_body(test);
+    big_body(test);
+    pipeline_body(test);
+    alone_body(test);
+    storm_body(test);
+    transaction_body(test);
+}
+
+static void test_tls(void **state)
+{
+    struct proa_db_options options = {.url = getenv("PROA_TEST_PG_TLS"), .shared_connections = 1, .own_connections = 2};
+
+    if (!options.url) {
+        skip();
+        return;
+    }
+    pg_test_run(&options, tls_body);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -1020,6 +1079,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_errors_among_neighbours),
         cmocka_unit_test(test_big),
         cmocka_unit_test(test_prepared),
+        cmocka_unit_test(test_session_is_left_alone),
         cmocka_unit_test(test_plan_out_of_date),
         cmocka_unit_test(test_cancelled_alone),
         cmocka_unit_test(test_given_up_among_neighbours),
@@ -1034,6 +1094,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_bad_urls),
         cmocka_unit_test(test_wrong_password),
         cmocka_unit_test(test_closed_at_once),
+        cmocka_unit_test(test_tls),
     };
 
     if (argc > 1 && strcmp(argv[1], "--migrate") == 0) {

@@ -1,0 +1,35 @@
+/* The exporter's sender over an HTTP client. */
+#include <proa/otlp.h>
+
+enum { HEADERS_MAX = 16, RETRY_AFTER_MAX_S = 3600 };
+
+int proa_otlp_client_send(void *arg, const struct proa_otlp_request *request, struct proa_otlp_answer *answer,
+                          struct proa_error *err)
+{
+    const struct proa_otlp_client *sender = arg;
+    struct proa_client_field fields[HEADERS_MAX + 1];
+    struct proa_client_request post = {
+        .method = "POST",
+        .url = sender->url,
+        .fields = fields,
+        .body = request->body,
+        .content_type = request->content_type,
+        .no_retries = true, /* the exporter's own are longer */
+    };
+    struct proa_client_response response;
+    struct proa_arena arena PROA_CLEANUP(proa_arena_done);
+    uint64_t seconds;
+
+    for (size_t i = 0; i < sender->headers_count && i < HEADERS_MAX; i++)
+        fields[post.fields_count++] = sender->headers[i];
+    if (request->is_gzip)
+        fields[post.fields_count++] = (struct proa_client_field){"Content-Encoding", PROA_STR("gzip")};
+    proa_arena_init(&arena, NULL, 0);
+    PROA_TRY(proa_client_fetch(sender->client, &arena, &post, &response, err));
+    answer->status = response.status;
+    /* A date is as good as nothing here: the exporter then waits as it sees fit. */
+    if (proa_str_to_u64(proa_client_field(&response, "Retry-After"), &seconds) == 0)
+        answer->retry_after_s = (uint32_t)(seconds < RETRY_AFTER_MAX_S ? seconds : RETRY_AFTER_MAX_S);
+    proa_buf_add(&answer->body, response.body);
+    return 0;
+}

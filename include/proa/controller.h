@@ -22,33 +22,38 @@ enum { PROA_INDEXES_MAX = 4 };
 
 /* -- Cache --------------------------------------------------------------------------------------------------------- */
 
-/** Where objects come from, and what is kept of each: exactly the members of `type`, whose first is `metadata`. */
+/** Where objects come from, and what is kept of each: exactly the members of `type`. Strings are static or outlive the manager. */
 struct proa_source {
     const struct proa_kube_kind *kind;
-    const struct proa_type *type; /**< the projection; its first member is a struct proa_kube_meta */
-    const char *namespace_;       /**< NULL: all */
-    const char *label_selector;   /**< NULL: none */
+    /** The projection: any described struct. Of for_, and wherever proa_generation_changed is used, its first member is `metadata`,
+     *  a struct proa_kube_meta. Elsewhere a smaller `metadata`, or none, spares memory: the cache knows names, uid, version and
+     *  controlling owner by itself. NULL: nothing else is kept. kubectl's annotation last-applied-configuration is never kept. */
+    const struct proa_type *type;
+    const char *namespace_;     /**< NULL: all */
+    const char *label_selector; /**< NULL: none */
     const char *field_selector;
     /** Keys of an index over the cached objects; calls add(ctx, key) for each. Ended by NULL. "namespace/name" and the controlling
      *  owner's uid are always indexed. */
     void (*indexes[PROA_INDEXES_MAX])(const void *object, void (*add)(void *ctx, proa_str key), void *ctx);
     /** `watches`: which keys an object's change concerns; calls add(ctx, namespace, name). NULL: for `owns`, its controlling owner of
-     *  the controller's kind; for `for_`, itself. */
+     *  the controller's kind; for `for_` and `watches`, itself. */
     void (*map)(const void *object, void (*add)(void *ctx, proa_str namespace_, proa_str name), void *ctx);
-    /** Whether a change matters; old is NULL when new in the cache. NULL: always. proa_generation_changed is a useful one. */
+    /** Whether a change matters; old is NULL for an object new in the cache, new for one that is gone. NULL: always.
+     *  proa_generation_changed is a useful one. */
     bool (*predicate)(const void *old_object, const void *new_object);
 };
+/** Created, gone, marked for deletion, or another generation: not a change of status or labels only. */
 bool proa_generation_changed(const void *old_object, const void *new_object);
 
 struct proa_cache;
 /** One cached object. Valid until the fiber suspends. */
 struct proa_cached {
-    const void *object; /**< of the source's type */
+    const void *object; /**< of the source's type; NULL when it has none */
+    proa_str namespace_, name, uid, resource_version;
+    proa_str owner_uid; /**< of the controlling owner, "" if none */
     /** Over the values of the fields that our field manager applied (by managedFields): it changes when one of them is changed by
      *  anyone, and is what it was after an apply that met no other value. 0: we own no field. */
     uint64_t applied_digest;
-    /** Given by proa_cache_note_applied: what was asked for by the last apply, 0: unknown. */
-    uint64_t desired_digest;
 };
 bool proa_cache_has_synced(const struct proa_cache *cache);
 /** @returns false when there is no such object. */
@@ -124,14 +129,16 @@ void proa_controller_enqueue(struct proa_controller *controller, proa_str namesp
 
 /* -- In a reconcile ------------------------------------------------------------------------------------------------- */
 
-/** Applies `body` when the cache shows that it is not there as wanted: no object, another body than the last apply's, or drift. The
- *  next reconcile of this key waits (at most 5 s) until the cache has seen the result. Sets the controlling owner reference to the
- *  for_ object when `owner` is given. Refuses (PROA_ECONFLICT) an object that exists with another controller or, unless `adopt`, with
- *  none. @param ret_changed may be NULL: whether a request was sent. */
+/** Applies `body` when the cache shows that it is not there as wanted: no object, another body than what is there or than the last
+ *  apply's, or drift. An unchanged object costs no request, after a restart too if the body is written as the API server keeps it
+ *  ("1Gi", not "1024Mi"; every default of lists and maps that are atomic). The next reconcile of this key waits (at most 5 s) until
+ *  the cache has seen the result. Sets the controlling owner reference to the for_ object when `owner` is given. An object that the
+ *  cache does not show is only ever created; one that exists with another controller or, unless `adopt`, with none while `owner` is
+ *  given is PROA_ECONFLICT. The kind needs a source in the controller, or each call is a request. */
 struct proa_apply {
     const struct proa_kube_kind *kind;
     proa_str namespace_, name;
-    proa_str body; /**< JSON object without apiVersion, kind, name */
+    proa_str body; /**< JSON object without apiVersion, kind, name; its `metadata`, if any, is the first member */
     const struct proa_kube_meta *owner;
     const struct proa_kube_kind *owner_kind;
     const char *subresource;
@@ -139,8 +146,16 @@ struct proa_apply {
     bool no_force; /**< leaves fields of other managers: PROA_ECONFLICT names them */
 };
 PROA_MUST_USE int proa_reconcile_apply(struct proa_reconcile *ctx, const struct proa_apply *apply, bool *ret_changed);
+/** Deletes this very object (by uid); one that is gone already is no error. The next reconcile waits until the cache shows it.
+ *  `options` may be NULL; its uid is meta's. */
 PROA_MUST_USE int proa_reconcile_delete(struct proa_reconcile *ctx, const struct proa_kube_kind *kind,
-                                        const struct proa_kube_meta *meta);
+                                        const struct proa_kube_meta *meta,
+                                        const struct proa_kube_delete_options *options);
+/** Adds or removes a finalizer of the object, unless `meta` has it so already. The next reconcile waits for it. */
+PROA_MUST_USE int proa_reconcile_finalizer(struct proa_reconcile *ctx, const struct proa_kube_kind *kind,
+                                           const struct proa_kube_meta *meta, const char *finalizer, bool is_wanted);
+/** After a write by other means: the next reconcile of this key waits (at most 5 s) until the kind's cache has seen this version. */
+void proa_reconcile_await(struct proa_reconcile *ctx, const struct proa_kube_kind *kind, proa_str resource_version);
 
 enum proa_event_type { PROA_EVENT_NORMAL = 0, PROA_EVENT_WARNING };
 /** An event (events.k8s.io/v1) about an object; repeated ones become a series. Sent in the background, never fails the caller. */

@@ -1,0 +1,268 @@
+/* The manager: shared watches, leadership, and the life of controllers. */
+#include "runtime.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+enum { WATCH_AGAIN_MS = 1000 };
+
+/* -- Caches -------------------------------------------------------------------------------------------------------- */
+
+static bool same_text(const char *a, const char *b)
+{
+    return proa_str_eq_c(proa_str_c(a), b);
+}
+
+static bool same_source(const struct proa_source *a, const struct proa_source *b)
+{
+    for (size_t i = 0; i < PROA_INDEXES_MAX; i++)
+        if (a->indexes[i] != b->indexes[i])
+            return false;
+    return a->type == b->type && same_text(a->kind->group, b->kind->group) &&
+           same_text(a->kind->version, b->kind->version) && same_text(a->kind->plural, b->kind->plural) &&
+           same_text(a->namespace_, b->namespace_) && same_text(a->label_selector, b->label_selector) &&
+           same_text(a->field_selector, b->field_selector);
+}
+
+int manager_cache(struct proa_manager *manager, const struct proa_source *source, struct proa_cache **ret_cache,
+                  struct proa_error *err)
+{
+    struct proa_cache *cache;
+
+    for (struct proa_list *at = manager->caches.next; at != &manager->caches; at = at->next) {
+        cache = PROA_CONTAINER(at, struct proa_cache, list);
+        if (same_source(&cache->source, source)) {
+            *ret_cache = cache;
+            return 0;
+        }
+    }
+    PROA_TRY(cache_new(manager->kube, source, manager->options.metrics, &cache, err));
+    proa_list_push_back(&manager->caches, &cache->list);
+    *ret_cache = cache;
+    return 0;
+}
+
+static int watch(void *arg)
+{
+    struct proa_cache *cache = arg;
+    const struct proa_source *source = &cache->source;
+    struct proa_loop *loop = proa_kube_loop(cache->kube);
+    const struct proa_kube_watch_options options = {.namespace_ = proa_str_c(source->namespace_),
+                                                    .label_selector = proa_str_c(source->label_selector),
+                                                    .field_selector = proa_str_c(source->field_selector),
+                                                    .event = cache_event,
+                                                    .arg = cache};
+
+    for (;;) {
+        struct proa_error err = {0};
+        int rc = proa_kube_watch(cache->kube, source->kind, &options, &err);
+
+        PROA_TRY(proa_fiber_check(loop));
+        /* Memory was out; what is known stays until there is some. */
+        if (cache->kube->options.logger)
+            PROA_ERROR(cache->kube->options.logger, "cache stopped", proa_kv_c("kind", source->kind->kind),
+                       proa_kv_c("code", proa_code_name(rc)));
+        PROA_TRY(proa_sleep(loop, PROA_MS(WATCH_AGAIN_MS)));
+    }
+}
+
+/* -- Terms --------------------------------------------------------------------------------------------------------- */
+
+static void each_controller(struct proa_manager *manager, struct proa_group *term)
+{
+    for (struct proa_list *at = manager->controllers.next; at != &manager->controllers; at = at->next) {
+        struct proa_controller *controller = PROA_CONTAINER(at, struct proa_controller, list);
+
+        if (term)
+            controller_start(controller, term);
+        else
+            controller_stop(controller);
+    }
+}
+
+static void set_leader(struct proa_manager *manager, bool is_leader)
+{
+    manager->is_leader = is_leader;
+    if (manager->is_master)
+        proa_gauge_set(manager->is_master, is_leader);
+}
+
+/* From winning to losing or the end. @returns PROA_ECONFLICT when the lease was lost, or the cancellation's cause. */
+static int serve_term(struct proa_manager *manager)
+{
+    struct proa_event never;
+    struct proa_group term;
+    int rc;
+
+    proa_group_init(&term, manager->loop);
+    set_leader(manager, true);
+    each_controller(manager, &term);
+    if (manager->options.lease_name) {
+        rc = leader_hold(&manager->leader);
+    } else {
+        proa_event_init(&never, manager->loop);
+        rc = proa_event_wait(&never);
+    }
+    set_leader(manager, false);
+    each_controller(manager, NULL);
+    proa_group_cancel(&term, PROA_ECANCELED);
+    proa_ignore(proa_group_wait(&term)); /* reconciles have told their errors */
+    return rc;
+}
+
+static int lead(struct proa_manager *manager)
+{
+    const struct proa_logger *logger = &manager->logger;
+    int rc;
+
+    if (!manager->options.lease_name)
+        return serve_term(manager);
+    for (;;) {
+        PROA_TRY(leader_acquire(&manager->leader));
+        PROA_INFO(logger, "leading", proa_kv_c("lease", manager->options.lease_name),
+                  proa_kv_c("identity", manager->leader.identity));
+        rc = serve_term(manager);
+        if (proa_fiber_check(manager->loop) < 0) {
+            leader_release(&manager->leader);
+            return rc;
+        }
+        PROA_WARN(logger, "lease lost", proa_kv_c("lease", manager->options.lease_name),
+                  proa_kv_c("holder", manager->leader.holder));
+    }
+}
+
+static int send_events(void *arg)
+{
+    return events_run(&((struct proa_manager *)arg)->events);
+}
+
+static int start_background(struct proa_manager *manager, struct proa_group *background)
+{
+    const struct proa_fiber_options watch_fiber = {.name = "kube-watch"}, events_fiber = {.name = "kube-events"};
+
+    for (struct proa_list *at = manager->caches.next; at != &manager->caches; at = at->next)
+        PROA_TRY(proa_group_start(background, &watch_fiber, watch, PROA_CONTAINER(at, struct proa_cache, list)));
+    return proa_group_start(background, &events_fiber, send_events, manager);
+}
+
+int proa_manager_run(struct proa_manager *manager, struct proa_error *err)
+{
+    struct proa_group background;
+    int rc;
+
+    assert(!manager->is_running);
+    manager->is_running = true;
+    proa_group_init(&background, manager->loop);
+    rc = start_background(manager, &background);
+    if (rc < 0)
+        rc = proa_fail(err, rc, "the manager's fibers cannot be started");
+    else
+        rc = lead(manager);
+    proa_group_cancel(&background, PROA_ECANCELED);
+    proa_ignore(proa_group_wait(&background)); /* they end by being cancelled */
+    manager->is_running = false;
+    return proa_fiber_check(manager->loop) < 0 ? 0 : rc;
+}
+
+bool proa_manager_is_leader(const struct proa_manager *manager)
+{
+    return manager->is_leader;
+}
+
+bool manager_may_write(const struct proa_manager *manager)
+{
+    return manager->is_leader && (!manager->options.lease_name || leader_is_in_time(&manager->leader));
+}
+
+bool proa_manager_is_ready(const struct proa_manager *manager)
+{
+    for (struct proa_list *at = manager->caches.next; at != &manager->caches; at = at->next)
+        if (!PROA_CONTAINER(at, struct proa_cache, list)->has_synced)
+            return false;
+    return manager->is_leader;
+}
+
+/* -- Making -------------------------------------------------------------------------------------------------------- */
+
+static int add_metrics(struct proa_manager *manager, struct proa_error *err)
+{
+    const struct proa_metric_options master = {
+        .name = "leader_election_master_status",
+        .help = "Whether the reporting system is master of the lease: 0 indicates backup, 1 master",
+        .labels = {"name"}};
+    proa_str name = proa_str_c(manager->options.lease_name);
+    struct proa_gauge *gauge;
+
+    if (!manager->options.metrics || !manager->options.lease_name)
+        return 0;
+    PROA_TRY(proa_gauge_new(manager->options.metrics, &master, &gauge, err));
+    manager->is_master = proa_gauge_with(gauge, &name);
+    proa_gauge_set(manager->is_master, 0);
+    return 0;
+}
+
+int proa_manager_new(const struct proa_manager_options *options, struct proa_manager **ret_manager,
+                     struct proa_error *err)
+{
+    struct proa_manager *manager;
+    int rc;
+
+    if (options->lease_name && !options->lease_namespace)
+        return proa_fail(err, PROA_EINVAL, "the lease %s needs a namespace", options->lease_name);
+    if (!(manager = calloc(1, sizeof *manager)))
+        return proa_fail(err, PROA_ENOMEM, "no memory for a manager");
+    manager->options = *options;
+    manager->kube = options->kube;
+    manager->loop = proa_kube_loop(options->kube);
+    if (options->logger)
+        manager->logger = *options->logger;
+    proa_list_init(&manager->caches);
+    proa_list_init(&manager->controllers);
+    leader_init(&manager->leader, &(struct leader_options){.kube = options->kube,
+                                                           .logger = &manager->logger,
+                                                           .name = options->lease_name,
+                                                           .namespace_ = options->lease_namespace,
+                                                           .identity = options->identity,
+                                                           .lease_ms = options->lease_ms,
+                                                           .renew_ms = options->renew_ms,
+                                                           .retry_ms = options->retry_ms});
+    events_init(&manager->events, &(struct events_options){.kube = options->kube,
+                                                           .logger = &manager->logger,
+                                                           .controller = proa_kube_field_manager(options->kube),
+                                                           .instance = manager->leader.identity});
+    rc = add_metrics(manager, err);
+    if (rc < 0) {
+        proa_manager_free(manager);
+        return rc;
+    }
+    *ret_manager = manager;
+    return 0;
+}
+
+void proa_manager_free(struct proa_manager *manager)
+{
+    struct proa_list *at;
+
+    if (!manager)
+        return;
+    assert(!manager->is_running);
+    while ((at = proa_list_pop_front(&manager->controllers)))
+        controller_free(PROA_CONTAINER(at, struct proa_controller, list));
+    while ((at = proa_list_pop_front(&manager->caches)))
+        cache_free(PROA_CONTAINER(at, struct proa_cache, list));
+    events_done(&manager->events);
+    free(manager);
+}
+
+int proa_controller_add(struct proa_manager *manager, const struct proa_controller_options *options,
+                        struct proa_controller **ret_controller, struct proa_error *err)
+{
+    struct proa_controller *controller;
+
+    assert(!manager->is_running);
+    PROA_TRY(controller_new(manager, options, &controller, err));
+    proa_list_push_back(&manager->controllers, &controller->list);
+    if (ret_controller)
+        *ret_controller = controller;
+    return 0;
+}

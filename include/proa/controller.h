@@ -2,14 +2,14 @@
  *
  *      static int reconcile(struct proa_reconcile *ctx, void *arg) { … return 0; }
  *
- *      PROA_TRY(proa_manager_new(&(struct proa_manager_options){.kube = kube}, &manager, err));
+ *      PROA_TRY(proa_manager_new(&(struct proa_manager_options){.loop = loop, .env = environ, .name = "app"}, &manager, err));
  *      PROA_TRY(proa_controller_add(manager, &(struct proa_controller_options){
  *                   .name = "app", .reconcile = reconcile,
  *                   .for_ = {.kind = &app_kind, .type = &app_type.type},
- *                   .owns = (struct proa_source[]){{.kind = &proa_kube_stateful_sets, .type = &owned_type.type}, {NULL}}}, err));
+ *                   .owns = (const struct proa_source[]){{.kind = &proa_kube_config_maps}, {NULL}}}, NULL, err));
  *      return proa_manager_run(manager, err);
  *
- *  Everything runs on the manager's loop.
+ *  Everything runs on the manager's loop. docs/operators.md builds a whole one.
  */
 #ifndef PROA_CONTROLLER_H
 #define PROA_CONTROLLER_H
@@ -71,6 +71,7 @@ size_t proa_cache_bytes(const struct proa_cache *cache);
 
 struct proa_manager;
 struct proa_controller;
+struct proa_crd_options;
 
 /** What a reconcile works with. Lives during the call. */
 struct proa_reconcile {
@@ -92,17 +93,23 @@ struct proa_controller_options {
     proa_reconcile_fn *reconcile;
     void *arg;
     struct proa_source for_;
-    const struct proa_source *owns;    /**< ended by {NULL}; objects whose controlling owner is of for_'s kind */
-    const struct proa_source *watches; /**< ended by {NULL}; with a map */
-    uint32_t concurrency;              /**< reconciles at once; 0: 1 */
-    uint64_t resync_ns;                /**< every object again after it, spread out, at low priority; 0: never */
-    uint64_t backoff_first_ns;         /**< 0: 5 ms, doubling to */
-    uint64_t backoff_max_ns;           /**< 0: 1,000 s */
-    uint32_t reconcile_ms;             /**< deadline of one; 0: 60,000 */
+    const struct proa_crd_options *crd; /**< installed when the manager starts; NULL: that is somebody else's. Static */
+    const struct proa_source *owns;     /**< ended by {NULL}; objects whose controlling owner is of for_'s kind */
+    const struct proa_source *watches;  /**< ended by {NULL}; with a map */
+    uint32_t concurrency;               /**< reconciles at once; 0: 1 */
+    uint64_t resync_ns;                 /**< every object again after it, spread out, at low priority; 0: never */
+    uint64_t backoff_first_ns;          /**< 0: 5 ms, doubling to */
+    uint64_t backoff_max_ns;            /**< 0: 1,000 s */
+    uint32_t reconcile_ms;              /**< deadline of one; 0: 60,000 */
 };
 
 struct proa_manager_options {
+    /** The client; NULL: the manager makes one of its own from the default configuration (KUBECONFIG …, see proa_kube_config_load), for
+     *  which it needs the next three. */
     struct proa_kube *kube;
+    struct proa_loop *loop;
+    char *const *env;             /**< main's environ */
+    const char *name;             /**< user agent and field manager; static */
     struct proa_metrics *metrics; /**< controller_runtime_*, workqueue_*, leader_election_*, proa_cache_* */
     const struct proa_logger *logger;
     /** Leader election by a Lease of this name; NULL: none. */
@@ -111,6 +118,7 @@ struct proa_manager_options {
     const char *identity;                  /**< NULL: host name and a random part */
     uint32_t lease_ms, renew_ms, retry_ms; /**< 0: 15,000, 10,000, 2,000 */
 };
+/** May suspend when it makes a client. */
 PROA_MUST_USE int proa_manager_new(const struct proa_manager_options *options, struct proa_manager **ret_manager,
                                    struct proa_error *err);
 void proa_manager_free(struct proa_manager *manager);
@@ -119,8 +127,13 @@ PROA_MUST_USE int proa_controller_add(struct proa_manager *manager, const struct
 /** Caches, election, controllers, until the fiber is cancelled: then running reconciles are cancelled and waited for, and the Lease is
  *  released. Sources of the same kind, selector and type share one watch. @returns 0 after a cancellation. */
 PROA_MUST_USE int proa_manager_run(struct proa_manager *manager, struct proa_error *err);
+/** The same as a fiber function, for proa_app_start_task(app, "manager", proa_manager_task, manager): why it ended is logged. */
+int proa_manager_task(void *manager);
+/** A readiness check of the app frame (struct proa_check): PROA_EUNAVAILABLE until proa_manager_is_ready. */
+int proa_manager_check(void *manager, struct proa_loop *loop, struct proa_error *err);
+struct proa_kube *proa_manager_kube(const struct proa_manager *manager);
 bool proa_manager_is_leader(const struct proa_manager *manager);
-/** All caches have synced (and this one leads or does not want to). For readiness. */
+/** It runs and all caches have synced: it works, or stands by to take over. */
 bool proa_manager_is_ready(const struct proa_manager *manager);
 /** The cache of the controller's source of this kind; of for_, owns or watches. */
 struct proa_cache *proa_controller_cache(struct proa_controller *controller, const struct proa_kube_kind *kind);
@@ -128,6 +141,13 @@ struct proa_cache *proa_controller_cache(struct proa_controller *controller, con
 void proa_controller_enqueue(struct proa_controller *controller, proa_str namespace_, proa_str name, uint64_t after_ns);
 
 /* -- In a reconcile ------------------------------------------------------------------------------------------------- */
+
+/** The object that is reconciled, copied from the cache into the arena, so that it stays what it is.
+ *  @returns 1, 0 when there is none (any more), or an error. */
+#define proa_reconcile_object(ctx, typed, ret_object)                                                                  \
+    proa_reconcile_object_type(ctx, PROA_TYPED(typed, ret_object), ret_object)
+PROA_MUST_USE int proa_reconcile_object_type(struct proa_reconcile *ctx, const struct proa_type *type,
+                                             void *ret_object);
 
 /** Applies `body` when the cache shows that it is not there as wanted: no object, another body than what is there or than the last
  *  apply's, or drift. An unchanged object costs no request, after a restart too if the body is written as the API server keeps it
@@ -137,14 +157,17 @@ void proa_controller_enqueue(struct proa_controller *controller, proa_str namesp
  *  given is PROA_ECONFLICT. The kind needs a source in the controller, or each call is a request. */
 struct proa_apply {
     const struct proa_kube_kind *kind;
-    proa_str namespace_, name;
+    proa_str namespace_, name; /**< ptr NULL: those of the object that is reconciled */
     proa_str body; /**< JSON object without apiVersion, kind, name; its `metadata`, if any, is the first member */
+    const struct proa_type *type; /**< instead of a body: PROA_APPLY_VALUE(&config_map_type, &map) */
+    const void *value;
     const struct proa_kube_meta *owner;
-    const struct proa_kube_kind *owner_kind;
+    const struct proa_kube_kind *owner_kind; /**< NULL: the controller's */
     const char *subresource;
     bool adopt;
     bool no_force; /**< leaves fields of other managers: PROA_ECONFLICT names them */
 };
+#define PROA_APPLY_VALUE(typed, pointer) .type = PROA_TYPED(typed, pointer), .value = (pointer)
 PROA_MUST_USE int proa_reconcile_apply(struct proa_reconcile *ctx, const struct proa_apply *apply, bool *ret_changed);
 /** Deletes this very object (by uid); one that is gone already is no error. The next reconcile waits until the cache shows it.
  *  `options` may be NULL; its uid is meta's. */

@@ -8,7 +8,6 @@
 #include "pack.h"
 
 #include <assert.h>
-#include <proa/map.h>
 #include <stdlib.h>
 
 enum { KEYS_MAX = 64, NOTES_MAX = 1024 };
@@ -40,28 +39,22 @@ proa_str cache_namespace(const struct cache_entry *entry)
     return proa_str_n(entry->namespace_->text, entry->namespace_->len);
 }
 
-const struct cache_bucket *cache_owner(const struct cache_entry *entry)
+proa_str cache_owner_uid(const struct cache_owner *owner)
 {
-    return entry->is_owned ? entry->nodes[0].bucket : NULL;
+    return owner ? proa_str_n(owner->text, owner->uid_len) : PROA_STR("");
 }
 
-static proa_str key_of(const struct cache_bucket *bucket)
+proa_str cache_owner_name(const struct cache_owner *owner)
 {
-    return proa_str_n(bucket->text, bucket->key_len);
+    return proa_str_n(owner->text + owner->uid_len + owner->kind_len, owner->name_len);
 }
 
-proa_str cache_owner_name(const struct cache_bucket *owner)
+bool cache_owner_is(const struct cache_owner *owner, const struct proa_kube_kind *kind)
 {
-    return proa_str_n(owner->text + owner->key_len + owner->owner_kind_len, owner->owner_name_len);
-}
-
-bool cache_owner_is(const struct cache_bucket *owner, const struct proa_kube_kind *kind)
-{
-    proa_str version = proa_str_n(owner->text + owner->key_len + owner->owner_kind_len + owner->owner_name_len,
-                                  owner->owner_version_len);
+    proa_str version = proa_str_n(owner->text + owner->uid_len + owner->kind_len + owner->name_len, owner->version_len);
     ptrdiff_t slash = proa_str_find_char(version, '/');
 
-    return proa_str_eq_c(proa_str_n(owner->text + owner->key_len, owner->owner_kind_len), kind->kind) &&
+    return proa_str_eq_c(proa_str_n(owner->text + owner->uid_len, owner->kind_len), kind->kind) &&
            proa_str_eq_c(proa_str_slice(version, 0, slash < 0 ? 0 : (size_t)slash), kind->group);
 }
 
@@ -74,106 +67,148 @@ uint64_t cache_version(proa_str resource_version)
 
 void cache_show(const struct cache_entry *entry, struct proa_cached *ret_cached)
 {
-    const struct cache_bucket *owner = cache_owner(entry);
-
     *ret_cached = (struct proa_cached){
         .object = entry->object,
         .namespace_ = cache_namespace(entry),
         .name = cache_name(entry),
         .uid = uid_of(entry),
         .resource_version = version_of(entry),
-        .owner_uid = owner ? key_of(owner) : PROA_STR(""),
+        .owner_uid = cache_owner_uid(entry->owner),
         .applied_digest = entry->applied[0].digest,
     };
 }
 
-/* -- Namespaces and indexes ---------------------------------------------------------------------------------------- */
+/* -- What is shared -------------------------------------------------------------------------------------------------- */
 
-static struct cache_namespace *namespace_take(struct proa_cache *cache, proa_str name)
+static uint32_t text_hash(proa_str text, uint64_t seed)
 {
-    struct cache_namespace *namespace_ = proa_map_get(cache->namespaces, name);
+    uint64_t hash = proa_str_hash(text, seed);
 
-    if (!namespace_) {
-        namespace_ = malloc(sizeof(struct cache_namespace) + name.len);
-        if (!namespace_)
-            return NULL;
-        *namespace_ = (struct cache_namespace){.len = (uint32_t)name.len};
-        if (name.len > 0)
-            memcpy(namespace_->text, name.ptr, name.len);
-        if (proa_map_put(cache->namespaces, name, namespace_, NULL) < 0) {
-            free(namespace_);
-            return NULL;
+    return (uint32_t)(hash ^ (hash >> 32));
+}
+
+static char *add_text(char *to, proa_str text)
+{
+    if (text.len > 0)
+        memcpy(to, text.ptr, text.len);
+    return to + text.len;
+}
+
+static struct cache_namespace *namespace_take(struct cache_shared *shared, proa_str name)
+{
+    uint32_t hash = text_hash(name, 0);
+    struct cache_namespace *namespace_;
+
+    for (struct table_node *node = table_first(&shared->namespaces, hash); node; node = node->next) {
+        namespace_ = PROA_CONTAINER(node, struct cache_namespace, node);
+        if (node->hash == hash && proa_str_eq(proa_str_n(namespace_->text, namespace_->len), name)) {
+            namespace_->entries++;
+            return namespace_;
         }
     }
-    namespace_->entries++;
+    if (table_reserve(&shared->namespaces) < 0 || !(namespace_ = malloc(sizeof *namespace_ + name.len)))
+        return NULL;
+    *namespace_ = (struct cache_namespace){.entries = 1, .len = (uint32_t)name.len};
+    add_text(namespace_->text, name);
+    table_add(&shared->namespaces, &namespace_->node, hash);
     return namespace_;
 }
 
-static void namespace_drop(struct proa_cache *cache, struct cache_namespace *namespace_)
+static void namespace_drop(struct cache_shared *shared, struct cache_namespace *namespace_)
 {
-    if (--namespace_->entries > 0)
+    if (!namespace_ || --namespace_->entries > 0)
         return;
-    proa_map_remove(cache->namespaces, proa_str_n(namespace_->text, namespace_->len));
+    table_remove(&shared->namespaces, &namespace_->node);
     free(namespace_);
 }
 
-static uint32_t bucket_hash(uint8_t index, proa_str key)
+/* An owner as an ownerReference tells of it. */
+struct owner_texts {
+    proa_str uid, kind, name, version;
+};
+
+static struct cache_owner *owner_find(const struct cache_shared *shared, proa_str uid)
 {
-    return (uint32_t)proa_str_hash(key, index + 1u);
-}
+    uint32_t hash = text_hash(uid, 0);
 
-static struct cache_bucket *bucket_find(const struct proa_cache *cache, uint8_t index, proa_str key)
-{
-    uint32_t hash = bucket_hash(index, key);
+    for (struct table_node *node = table_first(&shared->owners, hash); node; node = node->next) {
+        struct cache_owner *owner = PROA_CONTAINER(node, struct cache_owner, node);
 
-    for (struct table_node *node = table_first(&cache->buckets, hash); node; node = node->next) {
-        struct cache_bucket *bucket = PROA_CONTAINER(node, struct cache_bucket, node);
-
-        if (node->hash == hash && bucket->index == index && proa_str_eq(key_of(bucket), key))
-            return bucket;
+        if (node->hash == hash && proa_str_eq(cache_owner_uid(owner), uid))
+            return owner;
     }
     return NULL;
 }
+
+static struct cache_owner *owner_take(struct cache_shared *shared, const struct owner_texts *texts)
+{
+    struct cache_owner *owner = owner_find(shared, texts->uid);
+
+    if (owner) {
+        owner->entries++;
+        return owner;
+    }
+    if (table_reserve(&shared->owners) < 0 ||
+        !(owner = malloc(sizeof *owner + texts->uid.len + texts->kind.len + texts->name.len + texts->version.len)))
+        return NULL;
+    *owner = (struct cache_owner){.entries = 1,
+                                  .uid_len = (uint16_t)texts->uid.len,
+                                  .kind_len = (uint16_t)texts->kind.len,
+                                  .name_len = (uint16_t)texts->name.len,
+                                  .version_len = (uint16_t)texts->version.len};
+    add_text(add_text(add_text(add_text(owner->text, texts->uid), texts->kind), texts->name), texts->version);
+    table_add(&shared->owners, &owner->node, text_hash(texts->uid, 0));
+    return owner;
+}
+
+static void owner_drop(struct cache_shared *shared, struct cache_owner *owner)
+{
+    if (!owner || --owner->entries > 0)
+        return;
+    table_remove(&shared->owners, &owner->node);
+    free(owner);
+}
+
+void cache_shared_done(struct cache_shared *shared)
+{
+    assert(shared->owners.count == 0 && shared->namespaces.count == 0);
+    table_done(&shared->owners);
+    table_done(&shared->namespaces);
+}
+
+/* -- Indexes ------------------------------------------------------------------------------------------------------- */
 
 /* What an entry is to be found by. */
 struct wanted_key {
     uint8_t index;
     proa_str key;
-    proa_str owner_kind, owner_name, owner_version;
 };
 
-static size_t bucket_bytes(const struct cache_bucket *bucket)
+static struct cache_bucket *bucket_find(const struct proa_cache *cache, uint8_t index, proa_str key)
 {
-    return sizeof(struct cache_bucket) + bucket->key_len + bucket->owner_kind_len + bucket->owner_name_len +
-           bucket->owner_version_len;
+    uint32_t hash = text_hash(key, index);
+
+    for (struct table_node *node = table_first(&cache->buckets, hash); node; node = node->next) {
+        struct cache_bucket *bucket = PROA_CONTAINER(node, struct cache_bucket, node);
+
+        if (node->hash == hash && bucket->index == index && proa_str_eq(proa_str_n(bucket->key, bucket->key_len), key))
+            return bucket;
+    }
+    return NULL;
 }
 
 static struct cache_bucket *bucket_take(struct proa_cache *cache, const struct wanted_key *wanted)
 {
     struct cache_bucket *bucket = bucket_find(cache, wanted->index, wanted->key);
-    proa_str texts[] = {wanted->key, wanted->owner_kind, wanted->owner_name, wanted->owner_version};
-    size_t bytes = sizeof(struct cache_bucket);
-    char *to;
 
     if (bucket)
         return bucket;
-    for (size_t i = 0; i < PROA_COUNT(texts); i++)
-        bytes += texts[i].len;
-    if (table_reserve(&cache->buckets) < 0 || !(bucket = malloc(bytes)))
+    if (table_reserve(&cache->buckets) < 0 || !(bucket = malloc(sizeof *bucket + wanted->key.len)))
         return NULL;
-    *bucket = (struct cache_bucket){.index = wanted->index,
-                                    .key_len = (uint32_t)wanted->key.len,
-                                    .owner_kind_len = (uint16_t)wanted->owner_kind.len,
-                                    .owner_name_len = (uint16_t)wanted->owner_name.len,
-                                    .owner_version_len = (uint16_t)wanted->owner_version.len};
-    to = bucket->text;
-    for (size_t i = 0; i < PROA_COUNT(texts); i++)
-        if (texts[i].len > 0) {
-            memcpy(to, texts[i].ptr, texts[i].len);
-            to += texts[i].len;
-        }
-    table_add(&cache->buckets, &bucket->node, bucket_hash(wanted->index, wanted->key));
-    cache->bytes += bytes;
+    *bucket = (struct cache_bucket){.index = wanted->index, .key_len = (uint32_t)wanted->key.len};
+    add_text(bucket->key, wanted->key);
+    table_add(&cache->buckets, &bucket->node, text_hash(wanted->key, wanted->index));
+    cache->bytes += sizeof *bucket + bucket->key_len;
     return bucket;
 }
 
@@ -182,7 +217,7 @@ static void bucket_drop_if_empty(struct proa_cache *cache, struct cache_bucket *
     if (bucket->first)
         return;
     table_remove(&cache->buckets, &bucket->node);
-    cache->bytes -= bucket_bytes(bucket);
+    cache->bytes -= sizeof *bucket + bucket->key_len;
     free(bucket);
 }
 
@@ -213,7 +248,7 @@ struct cache_entry *cache_find(const struct proa_cache *cache, proa_str namespac
     uint32_t hash = table_hash_names(namespace_, name);
 
     for (struct table_node *node = table_first(&cache->entries, hash); node; node = node->next) {
-        struct cache_entry *entry = PROA_CONTAINER(node, struct cache_entry, node);
+        struct cache_entry *entry = PROA_CONTAINER(node, struct cache_entry, by_name);
 
         if (node->hash == hash && proa_str_eq(cache_name(entry), name) &&
             proa_str_eq(cache_namespace(entry), namespace_))
@@ -224,7 +259,9 @@ struct cache_entry *cache_find(const struct proa_cache *cache, proa_str namespac
 
 static void entry_link(struct proa_cache *cache, struct cache_entry *entry)
 {
-    table_add(&cache->entries, &entry->node, table_hash_names(cache_namespace(entry), cache_name(entry)));
+    table_add(&cache->entries, &entry->by_name, table_hash_names(cache_namespace(entry), cache_name(entry)));
+    if (entry->owner)
+        table_add(&cache->owned, &entry->by_owner, entry->owner->node.hash);
     for (uint8_t i = 0; i < entry->nodes_count; i++)
         node_link(&entry->nodes[i]);
     cache->bytes += entry->bytes;
@@ -232,7 +269,9 @@ static void entry_link(struct proa_cache *cache, struct cache_entry *entry)
 
 static void entry_unlink(struct proa_cache *cache, struct cache_entry *entry)
 {
-    table_remove(&cache->entries, &entry->node);
+    table_remove(&cache->entries, &entry->by_name);
+    if (entry->owner)
+        table_remove(&cache->owned, &entry->by_owner);
     for (uint8_t i = 0; i < entry->nodes_count; i++)
         node_unlink(cache, &entry->nodes[i]);
     cache->bytes -= entry->bytes;
@@ -241,7 +280,8 @@ static void entry_unlink(struct proa_cache *cache, struct cache_entry *entry)
 /* Not its nodes, which are unlinked. */
 static void entry_free(struct proa_cache *cache, struct cache_entry *entry)
 {
-    namespace_drop(cache, entry->namespace_);
+    owner_drop(cache->shared, entry->owner);
+    namespace_drop(cache->shared, entry->namespace_);
     free(entry);
 }
 
@@ -251,6 +291,8 @@ struct incoming {
     struct proa_arena arena;
     proa_str namespace_, name, uid, version, managed_fields;
     void *object;
+    bool is_owned;
+    struct owner_texts owner;
     struct wanted_key keys[KEYS_MAX];
     size_t keys_count;
     uint8_t index; /* whose keys are being added */
@@ -282,13 +324,11 @@ static void find_owner(struct incoming *incoming, proa_str owners)
     while (json_next_element(&it, &owner)) {
         if (!proa_str_eq_c(json_member(owner, PROA_STR("controller")), "true"))
             continue;
-        incoming->keys[incoming->keys_count++] = (struct wanted_key){
-            .index = CACHE_INDEX_OWNER,
-            .key = json_plain_text(json_member(owner, PROA_STR("uid"))),
-            .owner_kind = json_plain_text(json_member(owner, PROA_STR("kind"))),
-            .owner_name = json_plain_text(json_member(owner, PROA_STR("name"))),
-            .owner_version = json_plain_text(json_member(owner, PROA_STR("apiVersion"))),
-        };
+        incoming->is_owned = true;
+        incoming->owner = (struct owner_texts){.uid = json_plain_text(json_member(owner, PROA_STR("uid"))),
+                                               .kind = json_plain_text(json_member(owner, PROA_STR("kind"))),
+                                               .name = json_plain_text(json_member(owner, PROA_STR("name"))),
+                                               .version = json_plain_text(json_member(owner, PROA_STR("apiVersion")))};
         return;
     }
 }
@@ -330,17 +370,10 @@ static int read_projection(struct incoming *incoming, proa_str json, struct proa
         return PROA_ENOMEM;
     PROA_TRY(proa_json_read_type(&incoming->arena, json, PROA_JSON_LENIENT, source->type, incoming->object, err));
     for (uint8_t i = 0; i < PROA_INDEXES_MAX && source->indexes[i]; i++) {
-        incoming->index = (uint8_t)(i + 1);
+        incoming->index = i;
         source->indexes[i](incoming->object, add_key, incoming);
     }
     return incoming->memory_out ? PROA_ENOMEM : 0;
-}
-
-static char *add_text(char *to, proa_str text)
-{
-    if (text.len > 0)
-        memcpy(to, text.ptr, text.len);
-    return to + text.len;
 }
 
 static size_t align_up(size_t bytes)
@@ -363,6 +396,19 @@ static int take_buckets(struct incoming *incoming, struct cache_entry *entry)
     return 0;
 }
 
+static int take_shared(struct incoming *incoming, struct cache_entry *entry)
+{
+    entry->namespace_ = namespace_take(incoming->cache->shared, incoming->namespace_);
+    if (!entry->namespace_)
+        return PROA_ENOMEM;
+    if (incoming->is_owned) {
+        entry->owner = owner_take(incoming->cache->shared, &incoming->owner);
+        if (!entry->owner)
+            return PROA_ENOMEM;
+    }
+    return take_buckets(incoming, entry);
+}
+
 static int entry_new(struct incoming *incoming, struct cache_entry **ret_entry)
 {
     const struct proa_type *type = incoming->cache->source.type;
@@ -376,19 +422,16 @@ static int entry_new(struct incoming *incoming, struct cache_entry **ret_entry)
     object_at = align_up(bytes);
     if (type)
         bytes = object_at + pack_bytes(type, incoming->object, &pack_shared);
-    if (bytes > UINT32_MAX || table_reserve(&incoming->cache->entries) < 0 || !(entry = malloc(bytes)))
+    if (bytes > UINT32_MAX || table_reserve(&incoming->cache->entries) < 0 ||
+        table_reserve(&incoming->cache->owned) < 0 || !(entry = malloc(bytes)))
         return PROA_ENOMEM;
     *entry = (struct cache_entry){.bytes = (uint32_t)bytes,
                                   .name_len = (uint16_t)incoming->name.len,
                                   .uid_len = (uint8_t)incoming->uid.len,
                                   .version_len = (uint8_t)incoming->version.len,
-                                  .nodes_count = (uint8_t)incoming->keys_count,
-                                  .is_owned = incoming->keys_count > 0 && incoming->keys[0].index == CACHE_INDEX_OWNER};
-    entry->namespace_ = namespace_take(incoming->cache, incoming->namespace_);
-    if (!entry->namespace_ || take_buckets(incoming, entry) < 0) {
-        if (entry->namespace_)
-            namespace_drop(incoming->cache, entry->namespace_);
-        free(entry);
+                                  .nodes_count = (uint8_t)incoming->keys_count};
+    if (take_shared(incoming, entry) < 0) {
+        entry_free(incoming->cache, entry);
         return PROA_ENOMEM;
     }
     to = add_text(add_text(add_text((char *)&entry->nodes[entry->nodes_count], incoming->name), incoming->uid),
@@ -505,7 +548,7 @@ static void change_seen(struct proa_cache *cache, uint32_t hash)
 
 static void object_gone(struct proa_cache *cache, struct cache_entry *entry)
 {
-    uint32_t hash = entry->node.hash;
+    uint32_t hash = entry->by_name.hash;
 
     tell(cache, entry, NULL);
     remove_entry(cache, entry);
@@ -530,7 +573,7 @@ static void put(struct proa_cache *cache, struct incoming *incoming, proa_str js
     if (old) {
         tell(cache, old, entry);
         remove_entry(cache, old);
-        change_seen(cache, entry->node.hash);
+        change_seen(cache, entry->by_name.hash);
     } else {
         take_notes(cache, entry);
         tell(cache, NULL, entry);
@@ -606,7 +649,7 @@ static void drop_unseen(struct proa_cache *cache)
     struct table_node *node = table_next(&cache->entries, NULL), *next;
 
     for (; node; node = next) {
-        struct cache_entry *entry = PROA_CONTAINER(node, struct cache_entry, node);
+        struct cache_entry *entry = PROA_CONTAINER(node, struct cache_entry, by_name);
 
         next = table_next(&cache->entries, node);
         if (entry->list != cache->lists)
@@ -630,7 +673,7 @@ bool cache_await(struct proa_cache *cache, struct cache_await *await)
 
 void cache_await_change(struct proa_cache *cache, struct cache_await *await, const struct cache_entry *entry)
 {
-    await->name_hash = entry->node.hash;
+    await->name_hash = entry->by_name.hash;
     proa_list_push_back(&cache->change_awaits, &await->list);
 }
 
@@ -706,8 +749,8 @@ static int add_gauges(struct proa_cache *cache, struct proa_metrics *metrics, st
     return 0;
 }
 
-int cache_new(struct proa_kube *kube, const struct proa_source *source, struct proa_metrics *metrics,
-              struct proa_cache **ret_cache, struct proa_error *err)
+int cache_new(struct proa_kube *kube, struct cache_shared *shared, const struct proa_source *source,
+              struct proa_metrics *metrics, struct proa_cache **ret_cache, struct proa_error *err)
 {
     struct proa_cache *cache = calloc(1, sizeof *cache);
     int rc;
@@ -721,11 +764,8 @@ int cache_new(struct proa_kube *kube, const struct proa_source *source, struct p
     proa_list_init(&cache->awaits);
     proa_list_init(&cache->notes);
     proa_list_init(&cache->change_awaits);
-    cache->namespaces = proa_map_new(0);
-    if (!cache->namespaces)
-        rc = proa_fail(err, PROA_ENOMEM, "no memory for a cache");
-    else
-        rc = add_gauges(cache, metrics, err);
+    cache->shared = shared;
+    rc = add_gauges(cache, metrics, err);
     if (rc < 0) {
         cache_free(cache);
         return rc;
@@ -743,13 +783,13 @@ void cache_free(struct proa_cache *cache)
     assert(proa_list_empty(&cache->subscribers) && proa_list_empty(&cache->awaits) &&
            proa_list_empty(&cache->change_awaits));
     while ((node = table_next(&cache->entries, NULL)))
-        remove_entry(cache, PROA_CONTAINER(node, struct cache_entry, node));
+        remove_entry(cache, PROA_CONTAINER(node, struct cache_entry, by_name));
     while (!proa_list_empty(&cache->notes))
         note_drop(cache, PROA_CONTAINER(cache->notes.next, struct cache_note, list));
-    assert(cache->bytes == 0 && cache->buckets.count == 0);
+    assert(cache->bytes == 0 && cache->buckets.count == 0 && cache->owned.count == 0);
     table_done(&cache->entries);
+    table_done(&cache->owned);
     table_done(&cache->buckets);
-    proa_map_free(cache->namespaces);
     free(cache);
 }
 
@@ -770,16 +810,38 @@ bool proa_cache_get(const struct proa_cache *cache, proa_str namespace_, proa_st
     return true;
 }
 
-static bool next_of(const struct proa_cache *cache, uint8_t index, proa_str key, void **it,
-                    struct proa_cached *ret_cached)
+bool proa_cache_next_owned(const struct proa_cache *cache, proa_str owner_uid, void **it,
+                           struct proa_cached *ret_cached)
+{
+    const struct cache_entry *after = *it;
+    const struct cache_owner *owner = after ? after->owner : owner_find(cache->shared, owner_uid);
+    struct table_node *node;
+
+    if (!owner)
+        return false;
+    for (node = after ? after->by_owner.next : table_first(&cache->owned, owner->node.hash); node; node = node->next) {
+        struct cache_entry *entry = PROA_CONTAINER(node, struct cache_entry, by_owner);
+
+        if (entry->owner != owner)
+            continue;
+        *it = entry;
+        cache_show(entry, ret_cached);
+        return true;
+    }
+    return false;
+}
+
+bool proa_cache_next_indexed(const struct proa_cache *cache, unsigned index, proa_str key, void **it,
+                             struct proa_cached *ret_cached)
 {
     struct cache_node *node = *it;
     struct cache_bucket *bucket;
 
+    assert(index < PROA_INDEXES_MAX);
     if (node) {
         node = node->next;
     } else {
-        bucket = bucket_find(cache, index, key);
+        bucket = bucket_find(cache, (uint8_t)index, key);
         node = bucket ? bucket->first : NULL;
     }
     if (!node)
@@ -789,28 +851,15 @@ static bool next_of(const struct proa_cache *cache, uint8_t index, proa_str key,
     return true;
 }
 
-bool proa_cache_next_owned(const struct proa_cache *cache, proa_str owner_uid, void **it,
-                           struct proa_cached *ret_cached)
-{
-    return next_of(cache, CACHE_INDEX_OWNER, owner_uid, it, ret_cached);
-}
-
-bool proa_cache_next_indexed(const struct proa_cache *cache, unsigned index, proa_str key, void **it,
-                             struct proa_cached *ret_cached)
-{
-    assert(index < PROA_INDEXES_MAX);
-    return next_of(cache, (uint8_t)(index + 1), key, it, ret_cached);
-}
-
 bool proa_cache_next(const struct proa_cache *cache, void **it, struct proa_cached *ret_cached)
 {
     const struct cache_entry *after = *it;
-    struct table_node *node = table_next(&cache->entries, after ? &after->node : NULL);
+    struct table_node *node = table_next(&cache->entries, after ? &after->by_name : NULL);
     struct cache_entry *entry;
 
     if (!node)
         return false;
-    entry = PROA_CONTAINER(node, struct cache_entry, node);
+    entry = PROA_CONTAINER(node, struct cache_entry, by_name);
     *it = entry;
     cache_show(entry, ret_cached);
     return true;
@@ -823,8 +872,10 @@ size_t proa_cache_count(const struct proa_cache *cache)
 
 size_t proa_cache_bytes(const struct proa_cache *cache)
 {
-    size_t slots =
-        (cache->entries.slots ? cache->entries.mask + 1u : 0) + (cache->buckets.slots ? cache->buckets.mask + 1u : 0);
+    const struct table *tables[] = {&cache->entries, &cache->owned, &cache->buckets};
+    size_t slots = 0;
 
+    for (size_t i = 0; i < PROA_COUNT(tables); i++)
+        slots += tables[i]->slots ? tables[i]->mask + 1u : 0;
     return cache->bytes + slots * sizeof(struct table_node *);
 }

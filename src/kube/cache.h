@@ -8,16 +8,35 @@
 #include <proa/controller.h>
 #include <proa/list.h>
 
-enum { CACHE_INDEX_OWNER = 0, CACHE_INDEXES = PROA_INDEXES_MAX + 1 };
+/** A controlling owner, shared by all entries that it has, in all caches of a manager. */
+struct cache_owner {
+    struct table_node node;
+    uint32_t entries;
+    uint16_t uid_len, kind_len, name_len, version_len;
+    char text[]; /* uid, kind, name, apiVersion */
+};
 
-/** All entries with one key of one index. */
+/** A namespace's name, shared likewise. */
+struct cache_namespace {
+    struct table_node node;
+    uint32_t entries;
+    uint32_t len;
+    char text[];
+};
+
+/** What the caches of a manager share. Zero-initialised is empty; when all caches are freed, cache_shared_done. */
+struct cache_shared {
+    struct table owners, namespaces;
+};
+void cache_shared_done(struct cache_shared *shared);
+
+/** All entries with one key of one of the source's indexes. */
 struct cache_bucket {
     struct table_node node;
     struct cache_node *first;
-    uint8_t index; /* 0: the controlling owner's uid; n + 1: the source's indexes[n] */
+    uint8_t index;
     uint32_t key_len;
-    uint16_t owner_kind_len, owner_name_len, owner_version_len; /* of index 0 */
-    char text[];                                                /* key, owner's kind, name and apiVersion */
+    char key[];
 };
 
 /** An entry's place in a bucket. */
@@ -27,30 +46,23 @@ struct cache_node {
     struct cache_node *next, *previous;
 };
 
-/** A namespace's name, shared by its entries. */
-struct cache_namespace {
-    uint32_t entries;
-    uint32_t len;
-    char text[];
-};
-
 /** What an apply of ours left: equal `agreed` means that neither what was asked for nor what is there has changed since. */
 struct cache_applied {
     uint64_t digest; /* over the fields that we own, 0: none */
     uint64_t agreed; /* of the body and the digest that came of it; 0: unknown */
 };
 
-/** One object in one allocation: this, its nodes, the projection, the texts. */
+/** One object in one allocation: this, its nodes, the texts, the projection. */
 struct cache_entry {
-    struct table_node node;
+    struct table_node by_name, by_owner; /* the second only when it has an owner */
+    struct cache_owner *owner;           /* NULL: none */
     struct cache_namespace *namespace_;
     void *object;                    /* NULL when the source has no type */
     struct cache_applied applied[2]; /* of the object, of its status */
-    uint64_t list;                   /* which list or later event gave it */
+    uint32_t list;                   /* the list that gave it, or after which it came */
     uint32_t bytes;
     uint16_t name_len;
     uint8_t uid_len, version_len, nodes_count;
-    bool is_owned;             /* its first node is that of its owner */
     struct cache_node nodes[]; /* behind them name, uid, version */
 };
 
@@ -81,10 +93,10 @@ struct proa_cache {
     struct proa_list list; /* of the manager's */
     struct proa_kube *kube;
     struct proa_source source;
-    struct table entries, buckets;
-    struct proa_map *namespaces;
-    size_t bytes; /* of all but the tables' slots */
-    uint64_t lists;
+    struct cache_shared *shared;
+    struct table entries, owned, buckets;
+    size_t bytes; /* of all but the tables' slots and what is shared */
+    uint32_t lists;
     uint64_t version; /* the newest seen whole */
     bool is_listing, has_synced;
     struct proa_list subscribers;
@@ -95,8 +107,8 @@ struct proa_cache {
     struct proa_gauge_series *objects_gauge, *bytes_gauge;
 };
 
-PROA_MUST_USE int cache_new(struct proa_kube *kube, const struct proa_source *source, struct proa_metrics *metrics,
-                            struct proa_cache **ret_cache, struct proa_error *err);
+PROA_MUST_USE int cache_new(struct proa_kube *kube, struct cache_shared *shared, const struct proa_source *source,
+                            struct proa_metrics *metrics, struct proa_cache **ret_cache, struct proa_error *err);
 /** Nobody subscribes or waits. NULL is fine. */
 void cache_free(struct proa_cache *cache);
 /** The event function of proa_kube_watch; arg is the cache. */
@@ -105,10 +117,10 @@ int cache_event(void *arg, const struct proa_kube_event *event);
 struct cache_entry *cache_find(const struct proa_cache *cache, proa_str namespace_, proa_str name);
 proa_str cache_name(const struct cache_entry *entry);
 proa_str cache_namespace(const struct cache_entry *entry);
-/** Of the controlling owner; NULL if none. */
-const struct cache_bucket *cache_owner(const struct cache_entry *entry);
-bool cache_owner_is(const struct cache_bucket *owner, const struct proa_kube_kind *kind);
-proa_str cache_owner_name(const struct cache_bucket *owner);
+bool cache_owner_is(const struct cache_owner *owner, const struct proa_kube_kind *kind);
+proa_str cache_owner_name(const struct cache_owner *owner);
+/** "" for NULL */
+proa_str cache_owner_uid(const struct cache_owner *owner);
 void cache_show(const struct cache_entry *entry, struct proa_cached *ret_cached);
 
 enum cache_part { CACHE_MAIN = 0, CACHE_STATUS };

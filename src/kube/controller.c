@@ -23,10 +23,10 @@ static void add_mapped(void *ctx, proa_str namespace_, proa_str name)
 static void add_owner(struct adder *adder, const struct cache_entry *entry)
 {
     const struct proa_kube_kind *kind = adder->controller->options.for_.kind;
-    const struct cache_bucket *owner = cache_owner(entry);
 
-    if (owner && cache_owner_is(owner, kind))
-        add_mapped(adder, kind->is_cluster_scoped ? PROA_STR("") : cache_namespace(entry), cache_owner_name(owner));
+    if (entry->owner && cache_owner_is(entry->owner, kind))
+        add_mapped(adder, kind->is_cluster_scoped ? PROA_STR("") : cache_namespace(entry),
+                   cache_owner_name(entry->owner));
 }
 
 static void add_entry(const struct controller_source *source, struct adder *adder, const struct cache_entry *entry)

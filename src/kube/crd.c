@@ -3,6 +3,7 @@
 
 #include <proa/crd.h>
 #include <proa/schema.h>
+#include <proa/yaml.h>
 #include <stdio.h>
 
 enum { POLL_MS = 100, INSTALL_MS = 30000, NAME_MAX_BYTES = 254 };
@@ -210,6 +211,20 @@ int proa_crd_write(struct proa_buf *out, const struct proa_crd_options *options)
     return out->error;
 }
 
+int proa_crd_print(const struct proa_crd_options *options)
+{
+    struct proa_buf json PROA_CLEANUP(proa_buf_done) = {0}, yaml PROA_CLEANUP(proa_buf_done) = {0};
+    struct proa_error err = {0};
+    int rc = proa_crd_write(&json, options);
+
+    if (rc == 0)
+        rc = proa_json_to_yaml(proa_buf_str(&json), &yaml, &err);
+    if (rc < 0)
+        fprintf(stderr, "the definition of %s cannot be written: %s\n", options->kind->kind,
+                err.code ? err.message : proa_code_name(rc));
+    return rc == 0 && fwrite(yaml.ptr, 1, yaml.len, stdout) == yaml.len && fflush(stdout) == 0 ? 0 : 1;
+}
+
 /* -- Installing ---------------------------------------------------------------------------------------------------- */
 
 struct crd_condition {
@@ -223,9 +238,11 @@ struct crd_status {
 PROA_DESCRIBE_WITH(crd_status, (.unknown = PROA_UNKNOWN_IGNORE),
                    (conditions, array(object(crd_condition)), .default_json = "[]"));
 struct crd {
+    struct proa_kube_meta metadata;
     struct crd_status status;
 };
-PROA_DESCRIBE_WITH(crd, (.unknown = PROA_UNKNOWN_IGNORE), (status, object(crd_status), .default_json = "{}"));
+PROA_DESCRIBE_WITH(crd, (.unknown = PROA_UNKNOWN_IGNORE), (metadata, object(proa_kube_meta)),
+                   (status, object(crd_status), .default_json = "{}"));
 
 /* @returns 1 when established, 0 when not yet, or an error that no waiting mends. */
 static int established(const struct crd *crd, proa_str name, struct proa_error *err)
@@ -244,44 +261,64 @@ static int established(const struct crd *crd, proa_str name, struct proa_error *
     return result;
 }
 
-static int wait_served(struct proa_kube *kube, const struct proa_kube_kind *kind, proa_str name, struct proa_error *err)
+/* @returns 1 when it is served, 0 when not yet, PROA_ENOTFOUND when it is gone (it was being deleted), or another error. */
+static int is_served(struct proa_kube *kube, const struct proa_kube_kind *kind, proa_str name, bool *ret_is_leaving,
+                     struct proa_error *err)
 {
-    for (;;) {
-        struct proa_arena arena PROA_CLEANUP(proa_arena_done);
-        struct crd crd;
-        int rc;
+    struct proa_arena arena PROA_CLEANUP(proa_arena_done);
+    struct crd crd;
+    int rc;
 
-        proa_arena_init(&arena, proa_loop_blocks(kube->options.loop), 0);
-        PROA_TRY(proa_kube_get(kube, &arena, &proa_kube_crds, PROA_STR(""), name, &crd_type, &crd, err));
-        rc = established(&crd, name, err);
-        /* Established comes before all API servers serve it. */
-        if (rc > 0)
-            rc = proa_kube_is_served(kube, kind, err);
-        if (rc != 0)
-            return rc < 0 ? rc : 0;
-        rc = proa_sleep(kube->options.loop, PROA_MS(POLL_MS));
-        if (rc < 0)
-            return proa_fail(err, rc, "CustomResourceDefinition " PROA_FMT " is not served", PROA_ARG(name));
-    }
+    proa_arena_init(&arena, proa_loop_blocks(kube->options.loop), 0);
+    PROA_TRY(proa_kube_get(kube, &arena, &proa_kube_crds, PROA_STR(""), name, &crd_type, &crd, err));
+    *ret_is_leaving = crd.metadata.deletion_timestamp.presence == PROA_SET;
+    if (*ret_is_leaving)
+        return 0;
+    rc = established(&crd, name, err);
+    /* Established comes before all API servers serve it. */
+    return rc > 0 ? proa_kube_is_served(kube, kind, err) : rc;
+}
+
+static int apply(struct proa_kube *kube, proa_str name, proa_str body, struct proa_error *err)
+{
+    const struct proa_kube_patch_options options = {.kind = PROA_KUBE_APPLY, .force = true};
+    struct proa_arena arena PROA_CLEANUP(proa_arena_done);
+
+    proa_arena_init(&arena, proa_loop_blocks(kube->options.loop), 0);
+    return proa_kube_patch(kube, &arena, &proa_kube_crds, PROA_STR(""), name, body, &options, NULL, NULL, err);
 }
 
 int proa_crd_install(struct proa_kube *kube, const struct proa_crd_options *options, struct proa_error *err)
 {
-    const struct proa_kube_patch_options apply = {.kind = PROA_KUBE_APPLY, .force = true};
     struct proa_loop *loop = kube->options.loop;
     struct proa_deadline_scope scope PROA_CLEANUP(proa_deadline_leave) =
         proa_deadline_enter(loop, proa_loop_now_exact(loop) + PROA_MS(INSTALL_MS));
     struct proa_arena arena PROA_CLEANUP(proa_arena_done);
     char text[NAME_MAX_BYTES];
     proa_str name = definition_name(options->kind, text);
+    bool is_leaving = false;
     struct proa_buf body;
+    int rc;
 
     proa_arena_init(&arena, proa_loop_blocks(loop), 0);
     proa_buf_init(&body, &arena, 0);
     if (proa_crd_write(&body, options) < 0)
         return proa_fail(err, body.error < 0 ? body.error : PROA_EINVAL, "the schema of %s cannot be written",
                          options->kind->kind);
-    PROA_TRY(proa_kube_patch(kube, &arena, &proa_kube_crds, PROA_STR(""), name, proa_buf_str(&body), &apply, NULL, NULL,
-                             err));
-    return wait_served(kube, options->kind, name, err);
+    PROA_TRY(apply(kube, name, proa_buf_str(&body), err));
+    while ((rc = is_served(kube, options->kind, name, &is_leaving, err)) <= 0) {
+        if (rc == PROA_ENOTFOUND && is_leaving) {
+            if (err)
+                proa_error_clear(err);
+            PROA_TRY(apply(kube, name, proa_buf_str(&body), err));
+            continue;
+        }
+        PROA_TRY(rc);
+        rc = proa_sleep(loop, PROA_MS(POLL_MS));
+        if (rc < 0)
+            return proa_fail(err, rc, "CustomResourceDefinition " PROA_FMT " %s", PROA_ARG(name),
+                             is_leaving ? "is still being deleted: are there objects with finalizers?"
+                                        : "is not served yet");
+    }
+    return 0;
 }

@@ -56,7 +56,7 @@ void leader_init(struct leader *leader, const struct leader_options *options)
 
         proa_ignore(gethostname(host, sizeof host - 1)); /* without one the random part must do */
         snprintf(leader->identity, sizeof leader->identity, "%s_%016llx", host,
-                 (unsigned long long)proa_loop_random_u64(options->kube->options.loop));
+                 (unsigned long long)proa_loop_random_u64(proa_kube_loop(options->kube)));
     }
 }
 

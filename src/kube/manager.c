@@ -1,10 +1,12 @@
 /* The manager: shared watches, leadership, and the life of controllers. */
+#include "ready.h"
 #include "runtime.h"
 
 #include <assert.h>
+#include <proa/crd.h>
 #include <stdlib.h>
 
-enum { WATCH_AGAIN_MS = 1000 };
+enum { WATCH_AGAIN_MS = 1000, INSTALL_AGAIN_MS = 2000 };
 
 /* -- Caches -------------------------------------------------------------------------------------------------------- */
 
@@ -36,7 +38,7 @@ int manager_cache(struct proa_manager *manager, const struct proa_source *source
             return 0;
         }
     }
-    PROA_TRY(cache_new(manager->kube, source, manager->options.metrics, &cache, err));
+    PROA_TRY(cache_new(manager->kube, &manager->shared, source, manager->options.metrics, &cache, err));
     proa_list_push_back(&manager->caches, &cache->list);
     *ret_cache = cache;
     return 0;
@@ -131,6 +133,40 @@ static int lead(struct proa_manager *manager)
     }
 }
 
+/* Whether waiting may help: the API server is away or not ready. */
+static bool is_passing(int rc)
+{
+    return rc == PROA_EUNAVAILABLE || rc == PROA_ETIMEDOUT || rc == PROA_EBUSY || rc == PROA_EUNKNOWN ||
+           rc == PROA_EIO || rc == PROA_ECLOSED;
+}
+
+static int install_definition(struct proa_manager *manager, const struct proa_crd_options *crd, struct proa_error *err)
+{
+    for (;;) {
+        int rc = proa_crd_install(manager->kube, crd, err);
+
+        if (rc == 0)
+            return 0;
+        PROA_TRY(proa_fiber_check(manager->loop));
+        if (!is_passing(rc))
+            return rc;
+        proa_log_failure(&manager->logger, PROA_LOG_WARN, "definition not installed", err);
+        proa_error_clear(err);
+        PROA_TRY(kube_wait_ready(manager->kube, PROA_MS(INSTALL_AGAIN_MS)));
+    }
+}
+
+static int install_definitions(struct proa_manager *manager, struct proa_error *err)
+{
+    for (struct proa_list *at = manager->controllers.next; at != &manager->controllers; at = at->next) {
+        const struct proa_controller *controller = PROA_CONTAINER(at, struct proa_controller, list);
+
+        if (controller->options.crd)
+            PROA_TRY(install_definition(manager, controller->options.crd, err));
+    }
+    return 0;
+}
+
 static int send_events(void *arg)
 {
     return events_run(&((struct proa_manager *)arg)->events);
@@ -147,21 +183,47 @@ static int start_background(struct proa_manager *manager, struct proa_group *bac
 
 int proa_manager_run(struct proa_manager *manager, struct proa_error *err)
 {
+    struct proa_error own = {0};
     struct proa_group background;
     int rc;
 
     assert(!manager->is_running);
     manager->is_running = true;
     proa_group_init(&background, manager->loop);
-    rc = start_background(manager, &background);
-    if (rc < 0)
-        rc = proa_fail(err, rc, "the manager's fibers cannot be started");
-    else
-        rc = lead(manager);
+    rc = install_definitions(manager, err ? err : &own);
+    if (rc == 0) {
+        rc = start_background(manager, &background);
+        if (rc < 0)
+            rc = proa_fail(err, rc, "the manager's fibers cannot be started");
+        else
+            rc = lead(manager);
+    }
     proa_group_cancel(&background, PROA_ECANCELED);
     proa_ignore(proa_group_wait(&background)); /* they end by being cancelled */
     manager->is_running = false;
     return proa_fiber_check(manager->loop) < 0 ? 0 : rc;
+}
+
+int proa_manager_task(void *arg)
+{
+    struct proa_manager *manager = arg;
+    struct proa_error err = {0};
+    int rc = proa_manager_run(manager, &err);
+
+    if (rc < 0)
+        proa_log_failure(&manager->logger, PROA_LOG_ERROR, "manager ended", &err);
+    return rc;
+}
+
+int proa_manager_check(void *manager, struct proa_loop *loop, struct proa_error *err)
+{
+    (void)loop;
+    return proa_manager_is_ready(manager) ? 0 : proa_fail(err, PROA_EUNAVAILABLE, "the caches have not synced yet");
+}
+
+struct proa_kube *proa_manager_kube(const struct proa_manager *manager)
+{
+    return manager->kube;
 }
 
 bool proa_manager_is_leader(const struct proa_manager *manager)
@@ -179,7 +241,7 @@ bool proa_manager_is_ready(const struct proa_manager *manager)
     for (struct proa_list *at = manager->caches.next; at != &manager->caches; at = at->next)
         if (!PROA_CONTAINER(at, struct proa_cache, list)->has_synced)
             return false;
-    return manager->is_leader;
+    return manager->is_running;
 }
 
 /* -- Making -------------------------------------------------------------------------------------------------------- */
@@ -201,6 +263,33 @@ static int add_metrics(struct proa_manager *manager, struct proa_error *err)
     return 0;
 }
 
+static int take_client(struct proa_manager *manager, struct proa_error *err)
+{
+    const struct proa_manager_options *options = &manager->options;
+
+    manager->kube = options->kube;
+    if (!manager->kube) {
+        PROA_TRY(proa_kube_config_load(options->loop, &(struct proa_kube_config_options){.env = options->env},
+                                       &manager->own_config, err));
+        PROA_TRY(proa_kube_new(&(struct proa_kube_options){.loop = options->loop,
+                                                           .config = manager->own_config,
+                                                           .metrics = options->metrics,
+                                                           .logger = options->logger,
+                                                           .user_agent = options->name},
+                               &manager->kube, err));
+    }
+    manager->loop = proa_kube_loop(manager->kube);
+    return 0;
+}
+
+static void free_client(struct proa_manager *manager)
+{
+    if (!manager->own_config)
+        return;
+    proa_kube_free(manager->kube);
+    proa_kube_config_free(manager->own_config);
+}
+
 int proa_manager_new(const struct proa_manager_options *options, struct proa_manager **ret_manager,
                      struct proa_error *err)
 {
@@ -209,16 +298,22 @@ int proa_manager_new(const struct proa_manager_options *options, struct proa_man
 
     if (options->lease_name && !options->lease_namespace)
         return proa_fail(err, PROA_EINVAL, "the lease %s needs a namespace", options->lease_name);
+    if (!options->kube && (!options->loop || !options->name))
+        return proa_fail(err, PROA_EINVAL, "a manager needs a client, or a loop and a name to make one");
     if (!(manager = calloc(1, sizeof *manager)))
         return proa_fail(err, PROA_ENOMEM, "no memory for a manager");
     manager->options = *options;
-    manager->kube = options->kube;
-    manager->loop = proa_kube_loop(options->kube);
-    if (options->logger)
-        manager->logger = *options->logger;
     proa_list_init(&manager->caches);
     proa_list_init(&manager->controllers);
-    leader_init(&manager->leader, &(struct leader_options){.kube = options->kube,
+    rc = take_client(manager, err);
+    if (rc < 0) {
+        free_client(manager);
+        free(manager);
+        return rc;
+    }
+    if (options->logger)
+        manager->logger = *options->logger;
+    leader_init(&manager->leader, &(struct leader_options){.kube = manager->kube,
                                                            .logger = &manager->logger,
                                                            .name = options->lease_name,
                                                            .namespace_ = options->lease_namespace,
@@ -226,9 +321,9 @@ int proa_manager_new(const struct proa_manager_options *options, struct proa_man
                                                            .lease_ms = options->lease_ms,
                                                            .renew_ms = options->renew_ms,
                                                            .retry_ms = options->retry_ms});
-    events_init(&manager->events, &(struct events_options){.kube = options->kube,
+    events_init(&manager->events, &(struct events_options){.kube = manager->kube,
                                                            .logger = &manager->logger,
-                                                           .controller = proa_kube_field_manager(options->kube),
+                                                           .controller = proa_kube_field_manager(manager->kube),
                                                            .instance = manager->leader.identity});
     rc = add_metrics(manager, err);
     if (rc < 0) {
@@ -250,7 +345,9 @@ void proa_manager_free(struct proa_manager *manager)
         controller_free(PROA_CONTAINER(at, struct proa_controller, list));
     while ((at = proa_list_pop_front(&manager->caches)))
         cache_free(PROA_CONTAINER(at, struct proa_cache, list));
+    cache_shared_done(&manager->shared);
     events_done(&manager->events);
+    free_client(manager);
     free(manager);
 }
 

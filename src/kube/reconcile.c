@@ -2,6 +2,7 @@
 #include "digest.h"
 #include "runtime.h"
 
+#include <assert.h>
 #include <stdio.h>
 
 /* What an object of ours has to say before we touch it. */
@@ -209,9 +210,7 @@ static int apply_it(struct applying *applying, bool *ret_changed)
     if (applying->cache)
         entry = cache_find(applying->cache, apply->namespace_, apply->name);
     if (entry) {
-        const struct cache_bucket *owner = cache_owner(entry);
-
-        PROA_TRY(check_ours(applying, owner ? proa_str_n(owner->text, owner->key_len) : PROA_STR("")));
+        PROA_TRY(check_ours(applying, cache_owner_uid(entry->owner)));
         if (applying->part >= 0 && cache_is_applied(entry, (enum cache_part)applying->part, applying->digest)) {
             *ret_changed = false;
             return 0;
@@ -224,21 +223,74 @@ static int apply_it(struct applying *applying, bool *ret_changed)
     return 0;
 }
 
+/* The value as JSON, when one was given instead of a body. */
+static int write_value(struct proa_reconcile *ctx, struct proa_apply *apply)
+{
+    struct proa_buf body;
+    int rc;
+
+    if (!apply->type)
+        return 0;
+    proa_buf_init(&body, ctx->arena, 0);
+    rc = proa_json_write_type(&body, 0, apply->type, apply->value);
+    if (rc < 0)
+        return proa_fail(ctx->err, rc, "the value of a %s cannot be written as JSON", apply->type->name);
+    apply->body = proa_buf_str(&body);
+    return 0;
+}
+
+/* What is given may lie in the cache, which changes while we wait for the API server; and what is left out has a default. */
+static int take_request(struct proa_reconcile *ctx, const struct proa_apply *given, struct proa_apply *ret_own,
+                        struct proa_kube_meta *ret_owner)
+{
+    *ret_own = *given;
+    ret_own->namespace_ = given->namespace_.ptr ? proa_arena_str(ctx->arena, given->namespace_) : ctx->namespace_;
+    ret_own->name = given->name.ptr ? proa_arena_str(ctx->arena, given->name) : ctx->name;
+    if (!ret_own->namespace_.ptr || !ret_own->name.ptr)
+        return proa_fail(ctx->err, PROA_ENOMEM, "no memory for an object");
+    if (given->owner) {
+        ret_owner->name = proa_arena_str(ctx->arena, given->owner->name);
+        ret_owner->uid = proa_arena_str(ctx->arena, given->owner->uid);
+        if (!ret_owner->name.ptr || !ret_owner->uid.ptr)
+            return proa_fail(ctx->err, PROA_ENOMEM, "no memory for an object");
+        ret_own->owner = ret_owner;
+        if (!given->owner_kind)
+            ret_own->owner_kind = ctx->controller->options.for_.kind;
+    }
+    return write_value(ctx, ret_own);
+}
+
 int proa_reconcile_apply(struct proa_reconcile *ctx, const struct proa_apply *apply, bool *ret_changed)
 {
+    struct proa_apply own = {0};
+    struct proa_kube_meta owner = {0};
     struct applying applying = {
-        .ctx = ctx, .apply = apply, .cache = proa_controller_cache(ctx->controller, apply->kind), .part = CACHE_MAIN};
+        .ctx = ctx, .apply = &own, .cache = proa_controller_cache(ctx->controller, apply->kind), .part = CACHE_MAIN};
     bool changed;
     int rc;
 
-    if (apply->subresource)
-        applying.part = proa_str_eq_c(proa_str_c(apply->subresource), "status") ? CACHE_STATUS : -1;
+    PROA_TRY(take_request(ctx, apply, &own, &owner));
+    if (own.subresource)
+        applying.part = proa_str_eq_c(proa_str_c(own.subresource), "status") ? CACHE_STATUS : -1;
     rc = apply_it(&applying, &changed);
     if (rc < 0)
-        return name_it(ctx, rc, "apply", apply->kind, apply->namespace_, apply->name);
+        return name_it(ctx, rc, "apply", own.kind, own.namespace_, own.name);
     if (ret_changed)
         *ret_changed = changed;
     return 0;
+}
+
+int proa_reconcile_object_type(struct proa_reconcile *ctx, const struct proa_type *type, void *ret_object)
+{
+    const struct proa_cache *cache = ctx->controller->sources[0].cache;
+    const struct cache_entry *entry = cache_find(cache, ctx->namespace_, ctx->name);
+
+    assert(type == cache->source.type);
+    if (!entry)
+        return 0;
+    if (proa_copy_type(ctx->arena, type, entry->object, ret_object) < 0)
+        return proa_fail(ctx->err, PROA_ENOMEM, "no memory for an object");
+    return 1;
 }
 
 /* -- Deleting, finalizers, waiting --------------------------------------------------------------------------------- */
@@ -256,21 +308,25 @@ int proa_reconcile_delete(struct proa_reconcile *ctx, const struct proa_kube_kin
 {
     struct proa_cache *cache = proa_controller_cache(ctx->controller, kind);
     struct proa_kube_delete_options own = {0};
+    /* They may lie in the cache, which changes meanwhile. */
+    proa_str namespace_ = proa_arena_str(ctx->arena, meta->namespace_), name = proa_arena_str(ctx->arena, meta->name);
     const struct cache_entry *entry;
     int rc;
 
     if (options)
         own = *options;
     own.uid = meta->uid;
+    if (!namespace_.ptr || !name.ptr)
+        return proa_fail(ctx->err, PROA_ENOMEM, "no memory for a request");
     PROA_TRY(check_may_write(ctx));
-    rc = proa_kube_delete(ctx->kube, ctx->arena, kind, meta->namespace_, meta->name, &own, ctx->err);
+    rc = proa_kube_delete(ctx->kube, ctx->arena, kind, namespace_, name, &own, ctx->err);
     /* Of that name, but of another uid, it is not the one that was meant. */
     if (rc == PROA_ENOTFOUND || (rc == PROA_ECONFLICT && own.resource_version.len == 0 && own.uid.len > 0)) {
         proa_error_clear(ctx->err);
         return 0;
     }
     PROA_TRY(rc);
-    entry = cache ? cache_find(cache, meta->namespace_, meta->name) : NULL;
+    entry = cache ? cache_find(cache, namespace_, name) : NULL;
     if (entry)
         queue_await_change(run_of(ctx)->item, cache, entry);
     return 0;

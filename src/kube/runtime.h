@@ -10,9 +10,11 @@
 struct proa_manager {
     struct proa_manager_options options;
     struct proa_kube *kube;
+    struct proa_kube_config *own_config; /* and with it the client is ours; else NULL */
     struct proa_loop *loop;
     struct proa_logger logger;
-    struct proa_list caches;      /* of struct proa_cache */
+    struct proa_list caches; /* of struct proa_cache */
+    struct cache_shared shared;
     struct proa_list controllers; /* of struct proa_controller */
     struct leader leader;
     struct events events;

@@ -608,8 +608,8 @@ static void secret_source(writer *w, proa_str name, const char *const *keys)
 /* What the operator generates, with the user's own name and password in place of the generated ones if there are some. */
 static void credentials_volume(writer *w, const struct plan_input *in)
 {
-    static const char *const users[] = {"username", "password", NULL},
-                             *const internal[] = {"replicationPassword", "agentToken", NULL};
+    static const char *const users[] = {"username", "password", NULL}, *const internal[] = {"replicationPassword",
+                                                                                            "agentToken", NULL};
     proa_str own = plan_secret_name(in->arena, in->database->metadata.name);
     proa_str users_own = in->database->spec.credentials_secret_name;
 

@@ -122,7 +122,8 @@ static void check_version(struct plan_problem *out, const struct plan_input *in)
                 PROA_ARG(version), in->engine->major_max);
     else if (number < in->engine->major_min || number > in->engine->major_max)
         problem(out, in->arena, "InvalidSpec",
-                "spec.version " PROA_FMT ": this operator knows %s of the majors %u to %u; delete this Database and make "
+                "spec.version " PROA_FMT
+                ": this operator knows %s of the majors %u to %u; delete this Database and make "
                 "one of such a version",
                 PROA_ARG(version), in->engine->name, in->engine->major_min, in->engine->major_max);
 }
@@ -315,7 +316,9 @@ static void plan_restart(const struct plan_input *in, struct plan *plan)
     plan->restart = -1;
     for (uint32_t i = 0; i < plan->replicas; i++)
         plan->is_restarting = plan->is_restarting || is_stale(plan, &in->facts->pods[i]);
-    if (!plan->is_restarting || !in->facts->has_set)
+    /* A pod comes back with the template that the StatefulSet controller knows. */
+    if (!plan->is_restarting || !in->facts->has_set || in->facts->set_is_terminating ||
+        in->facts->set.status.observed_generation < in->facts->set.metadata.generation)
         return;
     for (uint32_t i = 0; i < plan->replicas; i++) {
         const struct plan_pod *pod = &in->facts->pods[i];
@@ -327,7 +330,6 @@ static void plan_restart(const struct plan_input *in, struct plan *plan)
     index = next_stale(in, plan, false);
     if (index < 0 && all_ready)
         index = next_stale(in, plan, true);
-    /* The template that the pod comes back with must be the new one: it is applied before this is carried out. */
     plan->restart = index;
 }
 

@@ -33,12 +33,12 @@ static void set(struct reporting *r, int which, bool is_true, const char *reason
     const struct database_condition *before = condition_before(r, condition_types[which]);
     struct database_condition *condition = &r->conditions[which];
 
-    *condition = (struct database_condition){.type = proa_str_c(condition_types[which]),
-                                             .status = is_true ? PROA_STR("True") : PROA_STR("False"),
-                                             .reason = proa_str_c(reason),
-                                             .message = message,
-                                             .last_transition_time =
-                                                 r->facts->now - r->facts->now % INT64_C(1000000000)};
+    *condition =
+        (struct database_condition){.type = proa_str_c(condition_types[which]),
+                                    .status = is_true ? PROA_STR("True") : PROA_STR("False"),
+                                    .reason = proa_str_c(reason),
+                                    .message = message,
+                                    .last_transition_time = r->facts->now - r->facts->now % INT64_C(1000000000)};
     if (before && proa_str_eq(before->status, condition->status))
         condition->last_transition_time = before->last_transition_time;
 }
@@ -77,7 +77,8 @@ static void report_progress(struct reporting *r)
 
     if (plan->is_deleting)
         set(r, CONDITION_PROGRESSING, true, "Deleting",
-            r->facts->has_set ? PROA_STR("waiting for the instances to stop") : PROA_STR("removing what belongs to it"));
+            r->facts->has_set ? PROA_STR("waiting for the instances to stop")
+                              : PROA_STR("removing what belongs to it"));
     else if (r->problem.reason)
         set(r, CONDITION_PROGRESSING, false, "Stalled", PROA_STR("waiting for what Degraded names to be mended"));
     else if (r->database->spec.paused)
@@ -114,8 +115,8 @@ static const struct plan_pod *failing_pod(const struct reporting *r, uint32_t *r
 static bool lost_instances(const struct reporting *r)
 {
     const struct database_condition *before = condition_before(r, "Degraded");
-    bool was_complete = r->database->status.phase == PHASE_READY ||
-                        (before && proa_str_eq_c(before->reason, "InstancesNotReady"));
+    bool was_complete =
+        r->database->status.phase == PHASE_READY || (before && proa_str_eq_c(before->reason, "InstancesNotReady"));
 
     return was_complete && !r->plan->is_restarting && !r->plan->is_growing && !is_scaling(r) &&
            r->ready < (int32_t)r->plan->replicas && r->database->status.observed_generation != 0;
@@ -188,8 +189,8 @@ static void report_events(struct reporting *r)
     const struct database_condition *before = condition_before(r, "Degraded");
     const struct database_condition *degraded = &r->conditions[CONDITION_DEGRADED];
     const struct database_status *status = &r->report.status;
-    bool is_told = before && proa_str_eq(before->reason, degraded->reason) &&
-                   proa_str_eq(before->message, degraded->message);
+    bool is_told =
+        before && proa_str_eq(before->reason, degraded->reason) && proa_str_eq(before->message, degraded->message);
 
     if (r->plan->add_finalizer && !r->plan->is_deleting && !r->problem.reason && !r->database->spec.paused)
         event(r, false, "Created", "Create", "made what %s " PROA_FMT " needs; the primary is " PROA_FMT,
@@ -207,10 +208,6 @@ static void report_events(struct reporting *r)
     if (status->phase == PHASE_READY && r->database->status.phase != PHASE_READY)
         event(r, false, "Ready", "Reconcile", PROA_FMT "; connect to " PROA_FMT,
               PROA_ARG(r->conditions[CONDITION_READY].message), PROA_ARG(status->endpoint));
-    if (r->plan->is_deleting && r->plan->remove_finalizer)
-        event(r, false, "Deleted", "Delete", "%s",
-              r->database->spec.deletion_policy == DELETION_RETAIN ? "volumes and credentials are kept"
-                                                                   : "volumes and credentials are deleted");
 }
 
 int plan_report(struct proa_arena *arena, const struct database *database, const struct plan_facts *facts,
@@ -230,8 +227,9 @@ int plan_report(struct proa_arena *arena, const struct database *database, const
     status->selector = proa_arena_printf(arena, LABEL_INSTANCE "=" PROA_FMT "," OWNED_SELECTOR, PROA_ARG(name));
     status->observed_generation = database->metadata.generation;
     status->current_primary = plan->primary;
-    status->endpoint = proa_arena_printf(arena, PROA_FMT "-rw." PROA_FMT ".svc:%u", PROA_ARG(name),
-                                         PROA_ARG(database->metadata.namespace_), engine_of(database->spec.engine)->port);
+    status->endpoint =
+        proa_arena_printf(arena, PROA_FMT "-rw." PROA_FMT ".svc:%u", PROA_ARG(name),
+                          PROA_ARG(database->metadata.namespace_), engine_of(database->spec.engine)->port);
     status->conditions.ptr = proa_arena_alloc(arena, sizeof r.conditions);
     if (!status->conditions.ptr || !status->selector.ptr || !status->endpoint.ptr)
         return PROA_ENOMEM;

@@ -31,8 +31,10 @@ const struct proa_kube_kind service_monitor_kind = {"monitoring.coreos.com", "v1
 
 static const struct proa_cel_rule spec_rules[] = {
     {"self.version.split('.')[0] == oldSelf.version.split('.')[0]",
-     "version may only change within a major; for another major make a new Database and move the data by dump and restore"},
-    {"quantity(self.storageSize).compareTo(quantity(oldSelf.storageSize)) >= 0", "storageSize may grow, but not shrink"},
+     "version may only change within a major; for another major make a new Database and move the data by dump and "
+     "restore"},
+    {"quantity(self.storageSize).compareTo(quantity(oldSelf.storageSize)) >= 0",
+     "storageSize may grow, but not shrink"},
     {"quantity(self.storageSize).compareTo(quantity('64Mi')) >= 0", "storageSize must be at least 64Mi"},
     {"(has(self.storageClassName) ? self.storageClassName : '') == (has(oldSelf.storageClassName) ? "
      "oldSelf.storageClassName : '')",
@@ -69,14 +71,16 @@ PROA_DEFINE_TYPE_WITH(database_resources, (.doc = "As of a container", .rules = 
 
 PROA_DEFINE_TYPE_WITH(
     database_spec, (.doc = "The database that is wanted", .rules = spec_rules),
-    (engine, enumeration(database_engine), .immutable = true, .doc = "postgres, mysql (and MariaDB by image) or mongodb"),
+    (engine, enumeration(database_engine), .immutable = true,
+     .doc = "postgres, mysql (and MariaDB by image) or mongodb"),
     (version, str, .min_len = 1, .max_len = 20, .pattern = "^[0-9]+([.][0-9]+){0,2}$",
      .doc = "Of the engine, such as \"17\" or \"8.4\"; changes within a major"),
     (replicas, i32, PROA_RANGE(1, DATABASE_REPLICAS_MAX), .default_json = "1",
      .doc = "Instances: one primary, the others its standbys"),
     (storage_size, str, .json = "storageSize", .min_len = 1, .max_len = 20, .pattern = QUANTITY,
      .doc = "Of each instance's volume, such as 10Gi; may grow"),
-    (image, str, .max_len = 500, .default_json = "\"\"", .doc = "Of the engine; empty: the operator's for this version"),
+    (image, str, .max_len = 500, .default_json = "\"\"",
+     .doc = "Of the engine; empty: the operator's for this version"),
     (storage_class_name, str, .json = "storageClassName", .max_len = 253, .default_json = "\"\"",
      .pattern = "^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$", .doc = "Empty: the cluster's default"),
     (credentials_secret_name, str, .json = "credentialsSecretName", .max_len = 253, .default_json = "\"\"",
@@ -122,7 +126,8 @@ static const struct proa_crd_column columns[] = {
 };
 static const struct proa_cel_rule object_rules[] = {
     {"self.metadata.name.size() <= 40 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
-     "metadata.name must be a DNS-1035 label of at most 40 characters: lower-case letters, digits and '-', beginning with "
+     "metadata.name must be a DNS-1035 label of at most 40 characters: lower-case letters, digits and '-', beginning "
+     "with "
      "a letter"},
     {NULL, NULL},
 };

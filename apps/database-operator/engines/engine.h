@@ -24,8 +24,8 @@ struct engine {
     uint16_t port;
     int64_t uid; /* user, group and fsGroup of the instances; never changes, or volumes could not be read */
     uint32_t major_min, major_max;
-    const char *image; /* {version} stands for spec.version */
-    const char *const *owned_parameters; /* ended by NULL */
+    const char *image;                                          /* {version} stands for spec.version */
+    const char *const *owned_parameters;                        /* ended by NULL */
     const char *server_command, *init_command, *client_command; /* what the agent runs */
     /** Whether a parameter's key can be written into the configuration at all. */
     bool (*is_key)(proa_str key);

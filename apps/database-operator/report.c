@@ -16,6 +16,7 @@ struct reporting {
     struct plan_report report;
     struct database_condition conditions[CONDITIONS];
     int32_t ready;
+    bool is_new;      /* no instance has served yet */
     bool is_complete; /* everything is as wanted */
 };
 
@@ -83,9 +84,10 @@ static void report_progress(struct reporting *r)
         set(r, CONDITION_PROGRESSING, false, "Stalled", PROA_STR("waiting for what Degraded names to be mended"));
     else if (r->database->spec.paused)
         set(r, CONDITION_PROGRESSING, false, "Paused", PROA_STR("spec.paused is set: nothing is changed"));
+    else if (r->is_new)
+        set(r, CONDITION_PROGRESSING, true, "Creating", PROA_STR("the instances are made and started"));
     else if (!r->facts->has_set || r->facts->set_is_terminating)
-        set(r, CONDITION_PROGRESSING, true, plan->is_growing ? "ExpandingStorage" : "Creating",
-            PROA_STR("the StatefulSet is being made"));
+        set(r, CONDITION_PROGRESSING, true, "Creating", PROA_STR("the StatefulSet is being made"));
     else if (plan->is_growing)
         set(r, CONDITION_PROGRESSING, true, "ExpandingStorage",
             proa_arena_printf(r->arena, "volumes grow to " PROA_FMT, PROA_ARG(plan->size)));
@@ -163,8 +165,8 @@ static void report_ready(struct reporting *r)
         set(r, CONDITION_READY, false, "Deleting", PROA_STR("the Database is being deleted"));
     else if (r->problem.reason)
         set(r, CONDITION_READY, false, r->problem.reason, r->problem.message);
-    else if (!r->facts->has_set)
-        set(r, CONDITION_READY, false, "Creating", PROA_STR("no instance has been made yet"));
+    else if (r->is_new)
+        set(r, CONDITION_READY, false, "Creating", PROA_STR("no instance serves yet"));
     else if (!primary_is_ready(r))
         set(r, CONDITION_READY, false, "PrimaryNotReady",
             proa_arena_printf(r->arena, "the primary " PROA_FMT " does not serve", PROA_ARG(r->plan->primary)));
@@ -210,6 +212,18 @@ static void report_events(struct reporting *r)
               PROA_ARG(r->conditions[CONDITION_READY].message), PROA_ARG(status->endpoint));
 }
 
+/* A StatefulSet that its controller has not looked at yet, or that is about to be made again, knows nothing of pods that are there. */
+static int32_t count_ready(const struct plan_facts *facts)
+{
+    int32_t ready = 0;
+
+    if (facts->has_set && facts->set.status.observed_generation > 0)
+        return facts->set.status.ready_replicas;
+    for (uint32_t i = 0; i < INSTANCES_MAX; i++)
+        ready += facts->pods[i].exists && facts->pods[i].is_ready;
+    return ready;
+}
+
 int plan_report(struct proa_arena *arena, const struct database *database, const struct plan_facts *facts,
                 const struct plan *plan, const struct plan_problem *outcome, struct plan_report *ret_report)
 {
@@ -218,7 +232,8 @@ int plan_report(struct proa_arena *arena, const struct database *database, const
     proa_str name = database->metadata.name;
 
     r.problem = plan->problem.reason ? plan->problem : *outcome;
-    r.ready = facts->has_set ? facts->set.status.ready_replicas : 0;
+    r.ready = count_ready(facts);
+    r.is_new = r.ready == 0 && database->status.phase == PHASE_PENDING;
     report_progress(&r);
     report_degraded(&r);
     report_ready(&r);

@@ -8,8 +8,8 @@ PYTHON ?= /usr/bin/python3
 comma := ,
 export LSAN_OPTIONS ?= suppressions=$(CURDIR)/tests/support/lsan.supp:print_suppressions=0
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test test-units test-integration lint format figures soak fuzz tsan clang valgrind hardening limits \
-	install clean
+.PHONY: help setup build run observe test test-units test-integration lint format figures soak fuzz tsan clang valgrind \
+	hardening limits install clean
 
 # Configures a build folder once; ninja notices later changes of the build files. $(1): folder, $(2): environment, $(3): options.
 configure = test -e build/$(1)/build.ninja || $(2) meson setup build/$(1) $(3) $(MESON_ARGS) >build/$(1).log || \
@@ -32,6 +32,9 @@ run: build ## runs the users service on http://localhost:8080 over an SQLite fil
 	@test -x build/bin/users || { echo "make run: apps/users is not built yet: its layers are not complete"; exit 1; }
 	@echo "users: http://localhost:8080/users"
 	@exec ./build/bin/users
+
+observe: build ## runs users with Prometheus and Jaeger, sends some traffic, prints what to open
+	@tools/observe
 
 test: test-units test-integration ## all tests, under the address and undefined behaviour sanitizers
 

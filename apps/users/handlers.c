@@ -200,27 +200,99 @@ static int list_users(struct proa_req *req)
     return proa_reply_buffer(req, 200, "application/json");
 }
 
-#define USER_REPLY(status)                                                                                             \
+/* -- Documentation of the routes ---------------------------------------------------------------------------------- */
+
+#define ETAGS "^(\\*|(W/)?\"[!#-~]*\"( *, *(W/)?\"[!#-~]*\")*)$"
+
+struct if_none_match {
+    PROA_OPTIONAL(proa_str) if_none_match;
+};
+PROA_DESCRIBE(if_none_match, (if_none_match, optional(str), .pattern = ETAGS, .example_json = "\"\\\"1\\\"\"",
+                              .doc = "Entity tags that the client has: 304 when one is current"));
+
+struct if_match {
+    PROA_OPTIONAL(proa_str) if_match;
+};
+PROA_DESCRIBE(if_match, (if_match, optional(str), .pattern = ETAGS, .example_json = "\"*\"",
+                         .doc = "Only if the user still has one of these entity tags; else 412"));
+
+struct create_headers {
+    PROA_OPTIONAL(proa_str) idempotency_key;
+};
+PROA_DESCRIBE(create_headers,
+              (idempotency_key, optional(str), .min_len = 1, .max_len = USERS_KEY_MAX, .pattern = "^[!-~]+$",
+               .doc = "Chosen by the client: repeated within 24 hours, the request is done once and answered again"));
+
+struct user_headers {
+    proa_str etag;
+};
+PROA_DESCRIBE(user_headers, (etag, str, .json = "ETag", .doc = "The user's version, for If-Match and If-None-Match"));
+
+struct created_headers {
+    proa_str location;
+    proa_str etag;
+};
+PROA_DESCRIBE(created_headers, (location, str, .doc = "Path of the new user"),
+              (etag, str, .json = "ETag", .doc = "The user's version"));
+
+struct list_headers {
+    PROA_OPTIONAL(proa_str) link;
+};
+PROA_DESCRIBE(list_headers,
+              (link, optional(str), .doc = "The next page, if there is one: <...>; rel=\"next\" (RFC 8288)"));
+
+struct retry_headers {
+    PROA_OPTIONAL(uint32_t) retry_after;
+};
+PROA_DESCRIBE(retry_headers, (retry_after, optional(u32), .doc = "Seconds after which to try again"));
+
+#define NO_SUCH_USER                                                                                                   \
     {                                                                                                                  \
-        status, &user_type.type, NULL                                                                                  \
+        .status = 404, .doc = "There is no such user"                                                                  \
     }
-#define PROBLEM(status)                                                                                                \
+#define CHANGED                                                                                                        \
     {                                                                                                                  \
-        status, NULL, NULL                                                                                             \
+        .status = 412, .doc = "The user has another version than If-Match names"                                       \
+    }
+#define EMAIL_IN_USE                                                                                                   \
+    {                                                                                                                  \
+        .status = 409, .doc = "Another user has this email, or other requests keep changing this one"                  \
+    }
+#define THE_USER(doc_)                                                                                                 \
+    {                                                                                                                  \
+        .status = 200, .type = &user_type.type, .doc = doc_, .headers = &user_headers_type.type                        \
     }
 
 const struct proa_route users_routes[] = {
     {PROA_POST, "/users", create_user, .summary = "Creates a user", .tag = "users", .body = &user_type.type,
-     .replies = {USER_REPLY(201), PROBLEM(409), PROBLEM(422)}},
+     .headers = &create_headers_type.type,
+     .replies = {{.status = 201, .type = &user_type.type, .doc = "The new user", .headers = &created_headers_type.type},
+                 {.status = 409,
+                  .doc = "Another user has this email, or the first request with this Idempotency-Key still runs",
+                  .headers = &retry_headers_type.type},
+                 {.status = 422,
+                  .doc = "Rules of the body are broken, or this Idempotency-Key was used with another body"}}},
     {PROA_GET, "/users", list_users, .summary = "Lists users by id", .tag = "users", .query = &list_query_type.type,
-     .replies = {PROBLEM(200)}},
-    {PROA_GET, "/users/{id}", get_user, .summary = "Reads a user", .tag = "users",
-     .replies = {USER_REPLY(200), PROBLEM(304), PROBLEM(404)}},
-    {PROA_PUT, "/users/{id}", put_user, .summary = "Replaces a user", .tag = "users", .body = &user_type.type,
-     .replies = {USER_REPLY(200), PROBLEM(404), PROBLEM(409), PROBLEM(412), PROBLEM(422)}},
-    {PROA_PATCH, "/users/{id}", patch_user, .summary = "Changes members of a user", .tag = "users",
-     .body = &user_type.type, .replies = {USER_REPLY(200), PROBLEM(404), PROBLEM(409), PROBLEM(412), PROBLEM(422)}},
-    {PROA_DELETE, "/users/{id}", delete_user, .summary = "Deletes a user", .tag = "users",
-     .replies = {PROBLEM(204), PROBLEM(404), PROBLEM(412)}},
+     .replies = {{.status = 200,
+                  .type = &user_type.type,
+                  .is_list = true,
+                  .doc = "A page of users",
+                  .headers = &list_headers_type.type}}},
+    {PROA_GET, "/users/{id:u64}", get_user, .summary = "Reads a user", .tag = "users",
+     .headers = &if_none_match_type.type,
+     .replies = {THE_USER("The user"),
+                 {.status = 304, .doc = "If-None-Match names the present version", .headers = &user_headers_type.type},
+                 NO_SUCH_USER}},
+    {PROA_PUT, "/users/{id:u64}", put_user, .summary = "Replaces a user", .tag = "users", .body = &user_type.type,
+     .headers = &if_match_type.type, .replies = {THE_USER("The changed user"), NO_SUCH_USER, EMAIL_IN_USE, CHANGED}},
+    {PROA_PATCH, "/users/{id:u64}", patch_user, .summary = "Changes members of a user", .tag = "users",
+     .body = &user_type.type, .headers = &if_match_type.type,
+     .replies = {THE_USER("The changed user"), NO_SUCH_USER, EMAIL_IN_USE, CHANGED}},
+    {PROA_DELETE, "/users/{id:u64}", delete_user, .summary = "Deletes a user", .tag = "users",
+     .headers = &if_match_type.type,
+     .replies = {{.status = 204, .doc = "The user is gone"},
+                 NO_SUCH_USER,
+                 CHANGED,
+                 {.status = 409, .doc = "Other requests keep changing this user"}}},
 };
 const size_t users_routes_count = PROA_COUNT(users_routes);

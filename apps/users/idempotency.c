@@ -5,7 +5,7 @@
 #include <proa/buf.h>
 #include <proa/map.h>
 
-enum { KEY_LIFETIME_S = 24 * 3600, KEY_MAX = 255 };
+enum { KEY_LIFETIME_S = 24 * 3600 };
 
 struct idempotency_row {
     proa_str request;
@@ -126,9 +126,9 @@ static int check_key(struct proa_sql sql, proa_str key)
 {
     static const proa_str pointer = PROA_STR_INIT("#/header/idempotency-key");
 
-    if (key.len == 0 || key.len > KEY_MAX)
+    if (key.len == 0 || key.len > USERS_KEY_MAX)
         return proa_error_add_field(sql.err, PROA_EINVAL, pointer, "length",
-                                    "Idempotency-Key must have 1 to %d characters", KEY_MAX);
+                                    "Idempotency-Key must have 1 to %d characters", USERS_KEY_MAX);
     for (size_t i = 0; i < key.len; i++)
         if (key.ptr[i] < 0x21 || key.ptr[i] > 0x7e)
             return proa_error_add_field(sql.err, PROA_EINVAL, pointer, "format",

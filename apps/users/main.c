@@ -1,5 +1,6 @@
 /* The users service: CRUD and listing of users over JSON, on PostgreSQL or an embedded SQLite file. */
 #include "users.h"
+#include <proa/openapi.h>
 #include <proa/pg.h>
 #include <proa/sqlite.h>
 
@@ -76,6 +77,7 @@ static int open_database(struct users_app *users, struct proa_app *app, struct p
                                                   .loops = proa_app_loops(app),
                                                   .metrics = proa_app_metrics(app),
                                                   .logger = users->logger,
+                                                  .tracer = proa_app_tracer(app),
                                                   .shared_connections = limits->shared_connections,
                                                   .own_connections = limits->own_connections,
                                                   .waiting_max = limits->waiting,
@@ -91,6 +93,14 @@ static int start(struct proa_app *app, void *state, struct proa_error *err)
     int rc;
 
     users->logger = proa_app_logger(app);
+    PROA_TRY(proa_openapi_add(proa_app_router(app),
+                              &(struct proa_openapi_options){
+                                  .title = "Users",
+                                  .version = "1.0.0",
+                                  .description =
+                                      "Users over JSON, in PostgreSQL or SQLite. Everything that is not a success is "
+                                      "a problem document (RFC 9457)."},
+                              err));
     users->loop = loop;
     PROA_TRY(running_keys_init(&users->running));
     PROA_TRY(open_database(users, app, err));

@@ -11,6 +11,7 @@
 
 enum {
     USERS_LIST_MAX = 100,
+    USERS_KEY_MAX = 255, /* of an Idempotency-Key */
     USERS_ETAG_MAX = 24, /* bytes of "\"18446744073709551615\"" and a NUL */
 };
 

@@ -22,6 +22,8 @@
 #include <proa/metrics.h>
 #include <proa/router.h>
 #include <proa/server.h>
+#include <proa/stream.h>
+#include <proa/tracer.h>
 
 PROA_BEGIN_DECLS
 
@@ -45,7 +47,15 @@ struct proa_app_options {
     /** After the drain, before the loops end; also when `start` failed or was not reached, so it must bear a half-built state. In a fiber
      *  of loop 0; may suspend. */
     void (*stop)(struct proa_app *app, void *state);
+    /** The configuration has been read again, after SIGHUP or since a file of it has changed (the YAML file, secrets in files), and is valid:
+     *  `config`, of config_type, says what holds now; its text lives until the next call has returned. Takes over what can change while
+     *  the program runs. In a fiber of loop 0; may suspend. An error is logged. Not called when nothing of config_type has changed. NULL:
+     *  nothing can, and the log says that a restart is needed. */
+    int (*reload)(struct proa_app *app, void *state, const void *config, struct proa_error *err);
     uint32_t default_port; /**< 0: 8080 */
+    /** For an https endpoint of telemetry: &proa_tls_provider of proa/tls.h, in programs that link it. NULL: such an endpoint is an error
+     *  at start. */
+    const struct proa_layer_provider *tls;
 };
 
 /** Runs the program. @returns the exit code: 0 after a clean end, 1 when it could not start or not drain, 2 for a wrong command line or
@@ -56,6 +66,10 @@ struct proa_loops *proa_app_loops(struct proa_app *app);
 struct proa_metrics *proa_app_metrics(struct proa_app *app);
 const struct proa_logger *proa_app_logger(struct proa_app *app);
 struct proa_router *proa_app_router(struct proa_app *app);
+/** Of the program's spans; NULL when nobody collects them (no endpoint is set), which all who take a tracer know how to take. */
+struct proa_tracer *proa_app_tracer(struct proa_app *app);
+/** How clients are to pass traces on (OTEL_PROPAGATORS): proa_client_options.propagate. */
+unsigned proa_app_propagate(struct proa_app *app);
 /** Process-lifetime memory. */
 struct proa_arena *proa_app_arena(struct proa_app *app);
 

@@ -23,11 +23,20 @@
 #include <proa/loop.h>
 #include <proa/metrics.h>
 #include <proa/stream.h>
-#include <proa/trace.h>
+#include <proa/tracer.h>
 
 PROA_BEGIN_DECLS
 
 struct proa_client;
+
+/** How a trace is passed on, as OTEL_PROPAGATORS names them. */
+enum proa_propagators {
+    PROA_PROPAGATE_TRACECONTEXT = 1, /**< traceparent, tracestate */
+    PROA_PROPAGATE_BAGGAGE = 2,
+    PROA_PROPAGATE_B3 = 4,
+    PROA_PROPAGATE_B3MULTI = 8,
+    PROA_PROPAGATE_NONE = 16,
+};
 
 struct proa_client_options {
     struct proa_loop *loop;
@@ -35,10 +44,12 @@ struct proa_client_options {
     const struct proa_stream_layer *tls;
     struct proa_metrics *metrics;     /**< NULL: none */
     const struct proa_logger *logger; /**< NULL: none */
-    const char *user_agent;           /**< static; NULL: "proa" */
+    struct proa_tracer *tracer; /**< of the spans of requests; NULL: none. The fiber's span is passed on all the same */
+    const char *user_agent;     /**< static; NULL: "proa" */
     /** "NAME=value", ended by NULL (main's `environ`): HTTP_PROXY, HTTPS_PROXY and NO_PROXY, in either case, are looked up in it
      *  once. HTTP_PROXY is ignored where REQUEST_METHOD is set (a CGI program's client could set it). NULL: no proxies. */
     char *const *env;
+    unsigned propagate;              /**< enum proa_propagators or'ed; 0: W3C trace context and baggage */
     uint32_t connections_per_origin; /**< open at once to one scheme, host and port; further requests wait. 0: 64 */
     uint32_t waiting_max;            /**< requests that wait for a connection; more are PROA_EBUSY. 0: 1,000 */
     uint32_t idle_ms;                /**< an unused connection is closed after it. 0: 30,000 */
@@ -74,7 +85,9 @@ struct proa_client_request {
     uint64_t body_bytes_max;  /**< 0: the client's body_bytes */
     bool may_repeat;          /**< the server takes it twice as once (an Idempotency-Key is sent, say) */
     bool no_retries;
-    const struct proa_trace_ids *trace; /**< sent as traceparent; NULL: none */
+    /** The trace that it belongs to; NULL: that of the fiber's present span (with its tracestate and baggage), if there is one. Sent as
+     *  traceparent, and what else `propagate` says. */
+    const struct proa_trace_ids *trace;
 };
 
 /** An answer with its whole body. All text lies in the arena of the call. */

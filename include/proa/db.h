@@ -24,6 +24,7 @@
 #include <proa/log.h>
 #include <proa/loops.h>
 #include <proa/metrics.h>
+#include <proa/tracer.h>
 #include <proa/type.h>
 
 PROA_BEGIN_DECLS
@@ -39,6 +40,7 @@ struct proa_db_options {
     struct proa_loop *loop;                      /**< a single loop */
     struct proa_metrics *metrics;                /**< NULL: none */
     const struct proa_logger *logger;            /**< NULL: none */
+    struct proa_tracer *tracer;                  /**< statements of sampled requests become spans; NULL: none */
     /** for single statements, in the process. 0: 2 a loop, at most 8 (SQLite: readers, 4) */
     uint32_t shared_connections;
     uint32_t own_connections; /**< for transactions and long statements, in the process. 0: 16 */

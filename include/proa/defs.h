@@ -20,7 +20,7 @@
 #define PROA_LIKELY(x) __builtin_expect(!!(x), 1)
 #define PROA_UNLIKELY(x) __builtin_expect(!!(x), 0)
 
-/** Runs `cleanup_fn(&variable)` when the variable's scope is left. That may be all it is there for. */
+/** Runs `cleanup_fn(&variable)` when the variable's scope is left; that may be its only use. */
 #define PROA_CLEANUP(cleanup_fn) __attribute__((cleanup(cleanup_fn), unused))
 
 /** For a must-use result that truly does not matter here; the reason stands beside the call. */

@@ -38,6 +38,7 @@ struct proa_metric_options {
         buckets; /**< histograms: upper bounds, rising, without +Inf; NULL: 5 ms … 10 s as OTel's http.server.request.duration */
     uint32_t buckets_count;
     uint32_t series_max; /**< 0: 2,000 */
+    bool is_hidden;      /**< not written under this name, but only as proa_histogram_show_as says */
 };
 
 struct proa_counter; /**< a family */
@@ -54,6 +55,17 @@ PROA_MUST_USE int proa_gauge_new(struct proa_metrics *metrics, const struct proa
                                  struct proa_gauge **ret_gauge, struct proa_error *err);
 PROA_MUST_USE int proa_histogram_new(struct proa_metrics *metrics, const struct proa_metric_options *options,
                                      struct proa_histogram **ret_histogram, struct proa_error *err);
+
+/** A second name for a family: another convention's. */
+struct proa_metric_alias {
+    const char *name;                           /**< static; its unit is the family's */
+    const char *labels[PROA_METRIC_LABELS_MAX]; /**< for the family's labels, in their order; static */
+    const char *fixed_labels; /**< `url_scheme="http"`: a further label as it is written; NULL: none. Static */
+};
+/** Has the series of a histogram written a second time under another name. Observing costs no more. Again is harmless. From any thread.
+ *  @returns 0, PROA_EEXISTS (a family has the name), PROA_EINVAL, PROA_ENOMEM. */
+PROA_MUST_USE int proa_histogram_show_as(struct proa_histogram *histogram, const struct proa_metric_alias *alias,
+                                         struct proa_error *err);
 
 /** The series of these label values (as many as the family has labels), made when new; past the limit the
  *  overflow series. Never NULL: when memory is out, the overflow series too. Live as long as the registry. From any thread;

@@ -37,6 +37,9 @@ struct proa_route_reply {
     int status;
     const struct proa_type *type; /**< NULL: no JSON body */
     const char *doc;
+    bool is_list;                    /**< the body is an array of the type */
+    const struct proa_type *headers; /**< fields of the answer: a member `retry_after` is the field Retry-After */
+    const char *media;               /**< of a body that is no JSON; NULL: none */
 };
 
 /** One route. Static data; zero members are defaults. */

@@ -7,6 +7,7 @@
 #include <proa/loops.h>
 #include <proa/metrics.h>
 #include <proa/router.h>
+#include <proa/tracer.h>
 
 PROA_BEGIN_DECLS
 
@@ -29,6 +30,13 @@ struct proa_server_limits {
     uint32_t read_ahead_bytes;   /**< 64 KiB of pipelined requests or of a body nobody takes, then reading stops */
 };
 
+/** Names under which the duration of requests is shown. They are one instrument: either alone costs as much as both. */
+enum proa_duration_names {
+    PROA_DURATION_BOTH = 0,
+    PROA_DURATION_SHORT, /**< http_request_duration_seconds{method,route,status} */
+    PROA_DURATION_SEMCONV, /**< http_server_request_duration_seconds{http_request_method,…}, the semantic conventions' */
+};
+
 struct proa_server_options {
     struct proa_loops *loops;         /**< where connections live; or */
     struct proa_loop *loop;           /**< a single loop (also a simulated one) */
@@ -36,7 +44,9 @@ struct proa_server_options {
     const struct proa_router *router; /**< outlives the server */
     void *state;                      /**< proa_req_state */
     struct proa_server_limits limits;
-    struct proa_metrics *metrics;     /**< NULL: none */
+    struct proa_metrics *metrics; /**< NULL: none */
+    enum proa_duration_names duration_names;
+    struct proa_tracer *tracer; /**< of the spans of requests; NULL: none, a caller's trace is passed on all the same */
     const struct proa_logger *logger; /**< NULL: none */
     const char *server_name;          /**< `Server` field; NULL: not sent */
     bool access_log_all;              /**< else errors (5xx) and slow requests only */
@@ -53,6 +63,16 @@ void proa_server_address(const struct proa_server *server, char *out);
  *  over. Requests under way go on with the old router, which outlives the server too. The new one must begin with the routes of the old
  *  one in the same order (the probes, say): their metric series go on. @returns 0, or PROA_ENOMEM (some loops may then keep the old). */
 PROA_MUST_USE int proa_server_set_router(struct proa_server *server, const struct proa_router *router);
+
+/** What can be changed while it serves. */
+struct proa_server_tuning {
+    struct proa_server_limits limits; /**< `fields` excepted, which stays */
+    bool access_log_all;
+    uint32_t slow_ms; /**< 0: 1,000 */
+};
+/** Replaces them, for what begins from now on. From a fiber of loop 0, one at a time; may suspend until every loop has them, also when
+ *  the fiber is cancelled. */
+void proa_server_tune(struct proa_server *server, const struct proa_server_tuning *tuning);
 
 /** Drain, from a fiber of loop 0; may suspend. The listener stays open for `delay_ms` (readiness should be false already) while
  *  answers carry Connection: close; then it is emptied and closed, idle connections are closed, in-flight requests finish

@@ -78,6 +78,14 @@ struct proa_stream_layer {
     int (*wrap)(const struct proa_stream_layer *layer, struct proa_stream *inner, const char *server_name,
                 struct proa_stream **ret_stream, struct proa_error *err);
 };
+/** Makes such layers, for a part that may not link TLS itself: proa_tls_provider of proa/tls.h is one. */
+struct proa_layer_provider {
+    /** Reads files: at start. Each may be NULL. What it makes is given back by `free`, after the last stream. */
+    int (*make)(const char *ca_file, const char *cert_file, const char *key_file, void **ret_made,
+                struct proa_error *err);
+    const struct proa_stream_layer *(*layer)(const void *made);
+    void (*free)(void *made);
+};
 
 struct proa_listener;
 struct proa_listener_options {

@@ -39,6 +39,8 @@ void proa_tls_free(struct proa_tls *tls);
  *  missing. @returns from wrap 0, PROA_EPROTOCOL (the certificate or the handshake was refused; the error
  *  says why), PROA_ECLOSED, PROA_EIO, PROA_ENOMEM, PROA_ETIMEDOUT, the cancellation's cause. */
 const struct proa_stream_layer *proa_tls_layer(const struct proa_tls *tls);
+/** For proa_app_options.tls: programs that name it link TLS. */
+extern const struct proa_layer_provider proa_tls_provider;
 
 PROA_END_DECLS
 #endif

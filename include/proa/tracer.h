@@ -63,6 +63,9 @@ struct proa_span {
     struct proa_loop *loop;
     struct proa_span *previous;      /**< while it is the fiber's present one: which was before */
     struct proa_span_record *record; /**< NULL: not sampled */
+    /** Fills ids, tracestate and baggage of one that is the present span of a fiber already, when somebody first asks for it
+     *  (proa_span_current). NULL: they are there. */
+    void (*resolve)(struct proa_span *span);
 };
 struct proa_span_options {
     proa_str name; /**< of low cardinality: "GET /users/{id}", "SELECT users" */

@@ -56,8 +56,13 @@ static int set_up_log(struct proa_app *app, uint64_t open_files, struct proa_err
     PROA_TRY(proa_log_new(
         &(struct proa_log_options){.format = config->format, .filter = config->level.ptr, .synchronous = true},
         &app->log, err));
-    app->service = proa_kv_c("service.name", app->options->name);
-    app->logger = (struct proa_logger){.log = app->log, .target = "app", .fields = &app->service, .fields_count = 1};
+    app->service[0] = app->config.otel.service_name.len > 0 ? proa_kv_str("service.name", app->config.otel.service_name)
+                                                            : proa_kv_c("service.name", app->options->name);
+    app->service[1] = proa_kv_str("deployment.environment.name", app->config.environment);
+    app->logger = (struct proa_logger){.log = app->log,
+                                       .target = "app",
+                                       .fields = app->service,
+                                       .fields_count = app->config.environment.len > 0 ? 2 : 1};
     app->http_logger = app->logger;
     app->http_logger.target = "http";
     if (open_files < app->config.process.open_files)
@@ -79,6 +84,7 @@ static int set_up_loops(struct proa_app *app, struct proa_error *err)
     PROA_TRY(proa_loops_new(app->config.threads, &options, &app->loops, err));
     app->loop = proa_loops_at(app->loops, 0);
     proa_event_init(&app->stop_asked, app->loop);
+    proa_event_init(&app->reload_asked, app->loop);
     return 0;
 }
 
@@ -141,6 +147,7 @@ static int set_up(struct proa_app *app, struct proa_error *err)
     PROA_TRY(set_up_loops(app, err));
     PROA_TRY(set_up_metrics(app, err));
     PROA_TRY(set_up_routers(app, err));
+    PROA_TRY(telemetry_init(app, err));
     return signals_catch(app, err);
 }
 
@@ -150,6 +157,7 @@ static void take_down(struct proa_app *app)
     proa_server_free(app->server);
     proa_server_free(app->admin);
     signals_release(app);
+    telemetry_free(app);
     proa_loops_free(app->loops);
     proa_router_free(app->router);
     proa_router_free(app->starting_router);

@@ -8,6 +8,9 @@ enum { LARGEST_MS = 24 * 3600 * 1000, LARGEST_COUNT = 10000000 };
 #define A_COUNT PROA_RANGE(1, LARGEST_COUNT)
 #define A_SIZE PROA_RANGE(1, LARGEST_BYTES)
 
+PROA_ENUM(proa_duration_names, (PROA_DURATION_BOTH, "both"), (PROA_DURATION_SHORT, "http_request_duration_seconds"),
+          (PROA_DURATION_SEMCONV, "http_server_request_duration_seconds"));
+
 PROA_DESCRIBE(
     app_http_config, (address, str, .default_json = "\"0.0.0.0\"", .doc = "Numeric address to listen on, or unix:PATH"),
     (port, u16, .default_json = "8080", .env = "PORT", .flag = "port",
@@ -32,7 +35,9 @@ PROA_DESCRIBE(
     (drain_ms, u32, PROA_RANGE(0, LARGEST_MS), .default_json = "25000",
      .doc = "Then requests in flight have this long to end"),
     (access_log, boolean, .default_json = "false", .doc = "Log every request, not only errors and slow ones"),
-    (slow_ms, u32, A_TIME, .default_json = "1000", .doc = "What counts as a slow request"));
+    (slow_ms, u32, A_TIME, .default_json = "1000", .doc = "What counts as a slow request"),
+    (duration_metric, enumeration(proa_duration_names), .default_json = "\"both\"",
+     .doc = "Names under which /metrics shows how long requests take"));
 
 PROA_ENUM(proa_log_format, (PROA_LOG_FORMAT_AUTO, "auto"), (PROA_LOG_FORMAT_JSON, "json"),
           (PROA_LOG_FORMAT_TEXT, "text"));
@@ -52,13 +57,57 @@ PROA_DESCRIBE(app_process_config,
 PROA_DESCRIBE(app_admin_config, (address, str, .default_json = "\"\"",
                                  .doc = "A second listener, HOST:PORT, for the probes and, only there, /metrics"));
 
+PROA_ENUM(app_exporter, (EXPORT_NONE, "none"), (EXPORT_OTLP, "otlp"));
+PROA_ENUM(app_compression, (COMPRESS_NONE, "none"), (COMPRESS_GZIP, "gzip"));
+PROA_ENUM(app_protocol, (PROTOCOL_HTTP_PROTOBUF, "http/protobuf"));
+
+PROA_DESCRIBE(
+    app_otel_config,
+    (disabled, boolean, .default_json = "false", .env = "OTEL_SDK_DISABLED",
+     .doc = "Export nothing whatever else is set"),
+    (service_name, str, .default_json = "\"\"", .env = "OTEL_SERVICE_NAME",
+     .doc = "service.name; empty is the program's name"),
+    (resource_attributes, str, .default_json = "\"\"", .env = "OTEL_RESOURCE_ATTRIBUTES",
+     .doc = "key=value,key=value of the program, percent-encoded"),
+    (propagators, str, .default_json = "\"tracecontext,baggage\"", .env = "OTEL_PROPAGATORS",
+     .doc = "How traces are passed on: tracecontext, baggage, b3, b3multi or none. All are read"),
+    (traces_exporter, enumeration(app_exporter), .default_json = "\"otlp\"", .env = "OTEL_TRACES_EXPORTER",
+     .doc = "Spans go out once an endpoint is set"),
+    (traces_sampler, str, .default_json = "\"parentbased_always_on\"", .env = "OTEL_TRACES_SAMPLER",
+     .doc = "Which traces are recorded: [parentbased_]always_on, always_off or traceidratio"),
+    (traces_sampler_arg, str, .default_json = "\"\"", .env = "OTEL_TRACES_SAMPLER_ARG", .doc = "The ratio, 0 to 1"),
+    (endpoint, str, .default_json = "\"\"", .env = "OTEL_EXPORTER_OTLP_ENDPOINT",
+     .doc = "Where telemetry goes: http://collector:4318, to which /v1/traces is added. Empty: nowhere"),
+    (traces_endpoint, str, .default_json = "\"\"", .env = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+     .doc = "The whole URL for spans"),
+    (headers, str, .secret = true, .default_json = "\"\"", .env = "OTEL_EXPORTER_OTLP_HEADERS",
+     .doc = "Sent with it: key=value,key=value, percent-encoded"),
+    (traces_headers, str, .secret = true, .default_json = "\"\"", .env = "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
+     .doc = "Sent with spans instead"),
+    (protocol, enumeration(app_protocol), .default_json = "\"http/protobuf\"", .env = "OTEL_EXPORTER_OTLP_PROTOCOL",
+     .doc = "The only one"),
+    (compression, enumeration(app_compression), .default_json = "\"none\"", .env = "OTEL_EXPORTER_OTLP_COMPRESSION"),
+    (timeout_ms, u32, A_TIME, .default_json = "10000", .env = "OTEL_EXPORTER_OTLP_TIMEOUT", .doc = "Of one try"),
+    (certificate, str, .default_json = "\"\"", .env = "OTEL_EXPORTER_OTLP_CERTIFICATE",
+     .doc = "PEM file of the authorities that vouch for an https endpoint; empty: the system's"),
+    (client_certificate, str, .default_json = "\"\"", .env = "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
+     .doc = "PEM file"),
+    (client_key, str, .default_json = "\"\"", .env = "OTEL_EXPORTER_OTLP_CLIENT_KEY", .doc = "PEM file"),
+    (schedule_delay_ms, u32, A_TIME, .default_json = "5000", .env = "OTEL_BSP_SCHEDULE_DELAY",
+     .doc = "How long spans gather before they are sent"),
+    (queue_spans, u32, A_COUNT, .default_json = "2048", .env = "OTEL_BSP_MAX_QUEUE_SIZE",
+     .doc = "Finished spans that may wait; more are dropped and counted"),
+    (batch_spans, u32, A_COUNT, .default_json = "512", .env = "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", .doc = "Sent at once"));
+
 PROA_DESCRIBE(app_config,
               (config, str, .default_json = "\"\"", .env = "CONFIG_FILE", .doc = "YAML file with these settings"),
+              (environment, str, .default_json = "\"\"",
+               .doc = "Where it runs (production, staging): deployment.environment.name in logs and spans"),
               (threads, u32, PROA_RANGE(0, PROA_LOOPS_MAX), .default_json = "0",
                .doc = "Event loops, one a thread; 0 is as many as CPUs that affinity and cgroup allow"),
               (http, object(app_http_config)), (log, object(app_log_config)),
               (metrics, boolean, .default_json = "true", .doc = "Serve /metrics"), (admin, object(app_admin_config)),
-              (process, object(app_process_config)));
+              (process, object(app_process_config)), (otel, object(app_otel_config)));
 
 static struct proa_field *copy_fields(struct proa_arena *arena, const struct proa_type *type)
 {

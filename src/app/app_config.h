@@ -26,6 +26,7 @@ struct app_http_config {
     uint32_t drain_ms;
     bool access_log;
     uint32_t slow_ms;
+    enum proa_duration_names duration_metric;
 };
 
 struct app_log_config {
@@ -43,14 +44,44 @@ struct app_admin_config {
     proa_str address;
 };
 
+enum app_exporter { EXPORT_NONE = 0, EXPORT_OTLP };
+enum app_compression { COMPRESS_NONE = 0, COMPRESS_GZIP };
+enum app_protocol { PROTOCOL_HTTP_PROTOBUF = 0 };
+
+/** What OpenTelemetry's environment variables say, under their names. */
+struct app_otel_config {
+    bool disabled;
+    proa_str service_name;
+    proa_str resource_attributes;
+    proa_str propagators;
+    enum app_exporter traces_exporter;
+    proa_str traces_sampler;
+    proa_str traces_sampler_arg;
+    proa_str endpoint;
+    proa_str traces_endpoint;
+    proa_str headers;
+    proa_str traces_headers;
+    enum app_protocol protocol;
+    enum app_compression compression;
+    uint32_t timeout_ms;
+    proa_str certificate;
+    proa_str client_certificate;
+    proa_str client_key;
+    uint32_t schedule_delay_ms;
+    uint32_t queue_spans;
+    uint32_t batch_spans;
+};
+
 struct app_config {
     proa_str config;
+    proa_str environment;
     uint32_t threads;
     struct app_http_config http;
     struct app_log_config log;
     bool metrics;
     struct app_admin_config admin;
     struct app_process_config process;
+    struct app_otel_config otel;
 };
 
 /** The frame's part, with the program's default port (0: 8080) in its description. NULL when memory is out. */

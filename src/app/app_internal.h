@@ -42,15 +42,21 @@ struct app_check {
 
 struct proa_app {
     const struct proa_app_options *options;
-    struct app_config config;
+    int argc; /* what is left of the command line: settings */
+    char **argv;
+    const struct proa_type *config_type; /* the frame's, as described for this program */
+    struct app_config config;            /* what holds: reloaded values are taken over */
+    struct proa_event reload_asked;
     struct proa_arena arena;
     struct proa_log *log;
-    struct proa_kv service; /* the field that every line has */
+    struct proa_kv service[2]; /* the fields that every line has */
     struct proa_logger logger;
     struct proa_logger http_logger; /* the servers' */
     struct proa_metrics *metrics;
     struct proa_loops *loops;
-    struct proa_loop *loop; /* 0, where the frame lives */
+    struct proa_loop *loop;     /* 0, where the frame lives */
+    struct proa_tracer *tracer; /* NULL: nobody collects spans */
+    struct telemetry *telemetry;
     struct proa_watchdog *watchdog;
     struct proa_counter *stalls;
     struct proa_router *starting_router; /* the probes, while the program starts */
@@ -96,6 +102,16 @@ enum app_command {
  *  @returns COMMAND_RUN or COMMAND_HEALTH_CHECK, or -1 when all is done; *ret_exit_code is then what to exit with. */
 int command_line_read(struct proa_app *app, int argc, char **argv, int *ret_exit_code);
 
+/** The name of the configuration file, NULL when there is none. */
+const char *command_line_file_name(const struct proa_app *app);
+/** The text of the configuration file, into the arena; ptr NULL when there is none. May block. */
+PROA_MUST_USE int command_line_file(struct proa_app *app, struct proa_arena *arena, proa_str *ret_text,
+                                    const char **ret_name, struct proa_error *err);
+
+/* reload.c */
+/** The fiber that reads the configuration again when it is asked to, or when a file of it has changed. `arg` is the app. */
+int reload_run(void *arg);
+
 /* health_check.c */
 /** Asks the running instance. @returns 0 when it serves, 1 when not within 3 s, with the reason on standard error. */
 int health_check(const struct app_config *config);
@@ -117,6 +133,18 @@ int probes_refuse_others(struct proa_req *req, void *arg);
 PROA_MUST_USE int checks_start(struct proa_app *app);
 /** Whether all checks pass. From any loop. */
 bool checks_pass(const struct proa_app *app);
+
+/* telemetry.c */
+/** Makes what the otel settings ask for; nothing when no endpoint is set. Before the loops run. */
+PROA_MUST_USE int telemetry_init(struct proa_app *app, struct proa_error *err);
+/** From a fiber of loop 0: exporting begins. */
+PROA_MUST_USE int telemetry_start(struct proa_app *app, struct proa_error *err);
+/** On loop 0: takes over what can change, the headers. */
+PROA_MUST_USE int telemetry_reload(struct proa_app *app, const struct app_otel_config *next, struct proa_error *err);
+/** From a fiber of loop 0, when no request is served any more: what waits is sent. May suspend. */
+void telemetry_stop(struct proa_app *app);
+/** After the loops have ended. */
+void telemetry_free(struct proa_app *app);
 
 /* signals.c */
 /** SIGTERM and SIGINT wait from here on. */

@@ -51,7 +51,7 @@ static int take_commands(struct command_line *line, int argc, char **argv)
 
     if (!rest)
         return PROA_ENOMEM;
-    line->source.argv = rest;
+    line->source.argv = line->app->argv = rest;
     for (int i = 0; i < argc; i++) {
         enum app_command command = i > 0 ? command_of(argv[i]) : COMMAND_RUN;
 
@@ -60,37 +60,41 @@ static int take_commands(struct command_line *line, int argc, char **argv)
         else if (line->command == COMMAND_RUN || command < line->command)
             line->command = command;
     }
+    line->app->argc = line->source.argc;
     return 0;
 }
 
 /* The file's name is needed before the rest is read: --config NAME, --config=NAME or CONFIG_FILE. */
-static const char *config_file_name(const struct command_line *line)
+const char *command_line_file_name(const struct proa_app *app)
 {
     const char *name = getenv("CONFIG_FILE");
 
-    for (int i = 1; i < line->source.argc; i++) {
-        const char *arg = line->source.argv[i];
+    for (int i = 1; i < app->argc; i++) {
+        const char *arg = app->argv[i];
 
         if (strncmp(arg, "--config=", 9) == 0)
             name = arg + 9;
-        else if (strcmp(arg, "--config") == 0 && i + 1 < line->source.argc)
-            name = line->source.argv[i + 1];
+        else if (strcmp(arg, "--config") == 0 && i + 1 < app->argc)
+            name = app->argv[i + 1];
     }
     return name && *name ? name : NULL;
 }
 
-static int read_config_file(struct command_line *line, struct proa_error *err)
+int command_line_file(struct proa_app *app, struct proa_arena *arena, proa_str *ret_text, const char **ret_name,
+                      struct proa_error *err)
 {
-    const char *name = config_file_name(line);
+    const char *name = command_line_file_name(app);
     char *text;
     size_t len = 0;
     ssize_t got = -1;
     int fd, os_errno;
 
+    *ret_text = proa_str_n(NULL, 0);
+    *ret_name = name;
     if (!name)
         return 0;
     fd = open(name, O_RDONLY | O_CLOEXEC);
-    text = fd >= 0 ? proa_arena_alloc(&line->app->arena, CONFIG_FILE_MAX) : NULL;
+    text = fd >= 0 ? proa_arena_alloc(arena, CONFIG_FILE_MAX) : NULL;
     os_errno = errno;
     if (text) {
         while ((got = read(fd, text + len, CONFIG_FILE_MAX - len)) > 0)
@@ -103,8 +107,7 @@ static int read_config_file(struct command_line *line, struct proa_error *err)
         return proa_fail_errno(err, os_errno, "configuration file %s", name);
     if (len == CONFIG_FILE_MAX)
         return proa_fail(err, PROA_ETOOLARGE, "configuration file %s is larger than 1 MiB", name);
-    line->source.file = proa_str_n(text, len);
-    line->source.file_name = name;
+    *ret_text = proa_str_n(text, len);
     return 0;
 }
 
@@ -167,12 +170,13 @@ static int load(struct command_line *line, struct proa_error *err)
 
     if (!frame)
         return proa_fail(err, PROA_ENOMEM, "memory is out");
+    app->config_type = frame;
     if (options->config_type)
         line->parts[line->parts_count++] = (struct proa_config_part){options->config_type, options->config};
     line->parts[line->parts_count++] = (struct proa_config_part){frame, &app->config};
     if (line->command == COMMAND_HELP || line->command == COMMAND_VERSION)
         return 0;
-    PROA_TRY(read_config_file(line, err));
+    PROA_TRY(command_line_file(app, &app->arena, &line->source.file, &line->source.file_name, err));
     return proa_config_load(&app->arena, &line->source, line->parts, line->parts_count, err);
 }
 

@@ -18,7 +18,9 @@ static int open_server(struct proa_app *app, const char *address, const struct p
                                           .metrics = is_admin ? NULL : app->metrics,
                                           .logger = &app->http_logger,
                                           .access_log_all = http->access_log,
-                                          .slow_ms = http->slow_ms};
+                                          .slow_ms = http->slow_ms,
+                                          .duration_names = http->duration_metric,
+                                          .tracer = is_admin ? NULL : app->tracer};
     char bound[PROA_ADDRESS_MAX];
 
     if (!address)
@@ -93,6 +95,8 @@ static int serve(struct proa_app *app, struct proa_error *err)
 
     if (rc == 0)
         rc = checks_start(app);
+    if (rc == 0)
+        rc = proa_group_start(&app->checks_group, &(struct proa_fiber_options){.name = "reload"}, reload_run, app);
     if (rc < 0)
         return proa_fail(err, rc, "memory is out");
     atomic_store(&app->has_started, true);
@@ -154,6 +158,8 @@ static int live(struct proa_app *app)
     if (rc < 0)
         proa_fail(&err, rc, "memory is out");
     if (rc == 0)
+        rc = telemetry_start(app, &err);
+    if (rc == 0)
         rc = open_servers(app, &err);
     if (rc == 0)
         rc = run_start(app, &err);
@@ -171,6 +177,7 @@ static int live(struct proa_app *app)
         app->options->stop(app, app->options->state);
     if (app->admin)
         proa_ignore(proa_server_drain(app->admin, 0, BRIEF_DRAIN_MS)); /* nobody waits for more than a probe here */
+    telemetry_stop(app);
     PROA_INFO(&app->logger, "stopped", proa_kv_bool("clean", is_clean));
     return is_clean ? 0 : EXIT_FAILURE_CODE;
 }

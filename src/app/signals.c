@@ -1,4 +1,4 @@
-/* SIGTERM and SIGINT, and the alarm behind a drain that does not end.
+/* SIGTERM and SIGINT, SIGHUP, and the alarm behind a drain that does not end.
  *
  * A handler of its own rather than the loop's signals: a second Ctrl+C must end the process also when loop 0 is held up. What it touches
  * is process-wide as signals are, and kept here. */
@@ -13,9 +13,10 @@
 static struct {
     _Atomic int first;      /* the first signal */
     _Atomic int interrupts; /* SIGINTs so far */
+    _Atomic int hangups;    /* SIGHUPs not yet looked at */
     _Atomic int fd;         /* eventfd that wakes loop 0 */
     sigset_t mask_before;
-    struct sigaction term_before, int_before, alarm_before, pipe_before;
+    struct sigaction term_before, int_before, hup_before, alarm_before, pipe_before;
 } signals = {.fd = -1};
 
 static void say(const char *text)
@@ -35,7 +36,10 @@ static void caught(int signum)
         say("interrupted again: exits at once\n");
         _exit(EXIT_INTERRUPTED);
     }
-    atomic_compare_exchange_strong(&signals.first, &none, signum);
+    if (signum == SIGHUP)
+        atomic_store(&signals.hangups, 1);
+    else
+        atomic_compare_exchange_strong(&signals.first, &none, signum);
     ignored = write(atomic_load(&signals.fd), &one, sizeof one);
     (void)ignored;
     errno = saved_errno;
@@ -53,6 +57,7 @@ static void stop_signals(sigset_t *ret_set)
     sigemptyset(ret_set);
     sigaddset(ret_set, SIGTERM);
     sigaddset(ret_set, SIGINT);
+    sigaddset(ret_set, SIGHUP);
 }
 
 void signals_hold(void)
@@ -71,7 +76,10 @@ static void readable(void *arg, int events)
 
     (void)ignored;
     (void)events;
-    lifecycle_stop(app, signals_first());
+    if (atomic_exchange(&signals.hangups, 0))
+        proa_event_set(&app->reload_asked);
+    if (signals_first())
+        lifecycle_stop(app, signals_first());
 }
 
 int signals_catch(struct proa_app *app, struct proa_error *err)
@@ -90,10 +98,12 @@ int signals_catch(struct proa_app *app, struct proa_error *err)
         return proa_fail(err, rc, "watching for signals");
     atomic_store(&signals.first, 0);
     atomic_store(&signals.interrupts, 0);
+    atomic_store(&signals.hangups, 0);
     atomic_store(&signals.fd, app->signal_fd);
     sigemptyset(&action.sa_mask);
     sigaction(SIGTERM, &action, &signals.term_before);
     sigaction(SIGINT, &action, &signals.int_before);
+    sigaction(SIGHUP, &action, &signals.hup_before);
     sigaction(SIGALRM, &(struct sigaction){.sa_handler = too_late}, &signals.alarm_before);
     /* A client that has gone must not end the process. */
     sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, &signals.pipe_before);
@@ -122,6 +132,7 @@ void signals_release(struct proa_app *app)
         pthread_sigmask(SIG_BLOCK, &set, NULL);
         sigaction(SIGTERM, &signals.term_before, NULL);
         sigaction(SIGINT, &signals.int_before, NULL);
+        sigaction(SIGHUP, &signals.hup_before, NULL);
         sigaction(SIGALRM, &signals.alarm_before, NULL);
         sigaction(SIGPIPE, &signals.pipe_before, NULL);
         atomic_store(&signals.fd, -1);

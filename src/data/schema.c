@@ -384,15 +384,6 @@ static void required_member(struct schema *s, const struct proa_type *type)
     proa_json_array_end(s->w);
 }
 
-/* A patch may name read-only members, which are skipped; they are not listed, so nothing can be said of unlisted ones. */
-static bool has_hidden(const struct schema *s, const struct proa_type *type)
-{
-    for (uint32_t i = 0; is_patch(s) && i < type->fields_count; i++)
-        if (type->fields[i].read_only)
-            return true;
-    return false;
-}
-
 /* Of a struct's schema, but for the rules of a Kubernetes type, which stand with the member's own. */
 static int type_members(struct schema *s, const struct proa_type *type, bool nullable, bool with_doc)
 {
@@ -404,15 +395,13 @@ static int type_members(struct schema *s, const struct proa_type *type, bool nul
     proa_json_key(s->w, PROA_STR("properties"));
     proa_json_object(s->w);
     for (uint32_t i = 0; i < type->fields_count; i++) {
-        if (is_patch(s) && type->fields[i].read_only)
-            continue;
         proa_json_key(s->w, proa_field_name(&type->fields[i]));
         PROA_TRY(field_schema(s, &type->fields[i]));
     }
     proa_json_object_end(s->w);
     required_member(s, type);
     /* Structural schemas cannot say it; the API server prunes what it does not know. */
-    if (type->unknown == PROA_UNKNOWN_REJECT && !is_kubernetes(s) && !has_hidden(s, type)) {
+    if (type->unknown == PROA_UNKNOWN_REJECT && !is_kubernetes(s)) {
         proa_json_key(s->w, PROA_STR("additionalProperties"));
         proa_json_bool(s->w, false);
     }

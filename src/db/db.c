@@ -71,6 +71,7 @@ static void db_free(struct proa_db *db)
     if (!db)
         return;
     db_metrics_free(db->metrics);
+    db_span_target_free(db);
     free((void *)db->loops);
     free((char *)db->options.url);
     free(db);
@@ -99,6 +100,8 @@ static int set_up(struct proa_db *db, const struct proa_db_options *options, str
     fill_defaults(db);
     if (options->metrics)
         PROA_TRY(db_metrics_new(db, err));
+    if (options->tracer)
+        PROA_TRY(db_span_target(db, err));
     PROA_TRY(db->driver->open(db, err));
     db_metrics_limits(db);
     return 0;
@@ -190,10 +193,14 @@ static int check_value(const struct proa_value *value, size_t number, struct pro
 int db_run_always(struct proa_sql sql, struct db_statement *statement)
 {
     proa_mono_ns began = sql.db->metrics ? proa_loop_now_exact(sql.loop) : 0;
+    struct proa_span span;
+    bool is_traced = sql.db->target && db_span_begin(sql, statement->text, &span);
     int rc;
 
     statement->changed = 0;
     rc = sql.db->driver->run(sql, statement);
+    if (is_traced)
+        db_span_end(sql, &span, rc);
     if (sql.db->metrics)
         db_metrics_operation(sql, statement->text, rc, began);
     return rc;

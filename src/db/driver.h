@@ -62,6 +62,7 @@ struct proa_db {
     struct proa_loop *const *loops; /**< at least one */
     uint32_t loops_count;
     struct db_metrics *metrics; /**< NULL: none; metrics.c */
+    struct db_target *target;   /**< NULL: nobody traces; db_span.c */
 };
 
 enum db_connection_kind { DB_SHARED = 0, DB_OWN };

@@ -78,8 +78,12 @@ static void roll_back(struct proa_sql sql, struct proa_tx *tx)
 static int commit(struct proa_sql sql, struct proa_tx *tx, bool *ret_may_retry)
 {
     proa_mono_ns began = sql.db->metrics ? proa_loop_now_exact(sql.loop) : 0;
+    struct proa_span span;
+    bool is_traced = sql.db->target && db_span_begin(sql, "COMMIT", &span);
     int rc = sql.db->driver->end(sql, tx, true, ret_may_retry);
 
+    if (is_traced)
+        db_span_end(sql, &span, rc);
     if (sql.db->metrics)
         db_metrics_operation(sql, "COMMIT", rc, began);
     return rc;

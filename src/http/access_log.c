@@ -9,12 +9,12 @@ static enum proa_log_level level_of(const struct server_loop *part, const struct
 {
     /* A probe that is told "not yet", several times a second, is no failure. */
     if (req->status == 503 && req->route && req->route->def->probe)
-        return part->server->options.access_log_all ? PROA_LOG_INFO : PROA_LOG_OFF;
+        return part->access_log_all ? PROA_LOG_INFO : PROA_LOG_OFF;
     if (req->status == 500)
         return PROA_LOG_ERROR;
     if (req->status > 500 || slow)
         return PROA_LOG_WARN;
-    return part->server->options.access_log_all ? PROA_LOG_INFO : PROA_LOG_OFF;
+    return part->access_log_all ? PROA_LOG_INFO : PROA_LOG_OFF;
 }
 
 static uint32_t describe(const struct proa_req *req, bool aborted, uint64_t duration_ns, const char *peer,
@@ -45,7 +45,7 @@ static uint32_t describe(const struct proa_req *req, bool aborted, uint64_t dura
 void server_log_request(struct server_loop *part, const struct proa_req *req, bool aborted, uint64_t duration_ns)
 {
     const struct proa_server_options *options = &part->server->options;
-    bool slow = duration_ns >= PROA_MS(options->slow_ms) && !req->sse;
+    bool slow = duration_ns >= PROA_MS(part->slow_ms) && !req->sse;
     enum proa_log_level level = level_of(part, req, slow);
     struct proa_kv fields[FIELDS_MAX];
     char peer[PROA_ADDRESS_MAX] = "";

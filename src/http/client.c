@@ -43,6 +43,7 @@ struct attempt {
     const struct proa_client_request *request;
     struct client_url url;
     struct client_route route;
+    struct client_trace *trace;
     proa_str head;
     bool is_head, is_idempotent;
     bool was_sent;  /* bytes of the last try may have been received */
@@ -224,12 +225,7 @@ static int write_head(struct attempt *attempt, proa_str method, struct proa_erro
         proa_buf_add_c(&head, "Accept-Encoding: gzip\r\n");
     if (attempt->route.proxy && !url->is_https && attempt->route.proxy->authorization)
         proa_buf_printf(&head, "Proxy-Authorization: %s\r\n", attempt->route.proxy->authorization);
-    if (request->trace && proa_trace_present(request->trace) && !is_given(request, "traceparent")) {
-        char text[PROA_TRACEPARENT_BYTES];
-
-        proa_traceparent_write(request->trace, text);
-        proa_buf_printf(&head, "traceparent: " PROA_FMT "\r\n", (int)sizeof text, text);
-    }
+    client_trace_fields(attempt->client, attempt->trace, is_given, request, &head);
     if (request->content_type)
         proa_buf_printf(&head, "Content-Type: %s\r\n", request->content_type);
     if (request->body.ptr || takes_content(method))
@@ -243,12 +239,12 @@ static int write_head(struct attempt *attempt, proa_str method, struct proa_erro
 }
 
 static int prepare(struct proa_client *client, struct proa_arena *arena, const struct proa_client_request *request,
-                   struct attempt *ret_attempt, struct proa_error *err)
+                   struct client_trace *trace, struct attempt *ret_attempt, struct proa_error *err)
 {
     static const char *const idempotent[] = {"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"};
     proa_str method = request->method ? proa_str_c(request->method) : PROA_STR("GET");
 
-    *ret_attempt = (struct attempt){.client = client, .arena = arena, .request = request};
+    *ret_attempt = (struct attempt){.client = client, .arena = arena, .request = request, .trace = trace};
     if (!is_token(method) || proa_str_eq_c(method, "CONNECT"))
         return proa_fail(err, PROA_EINVAL, "the method is not valid");
     if (request->content_type && !is_field_value(proa_str_c(request->content_type)))
@@ -561,7 +557,37 @@ static void measure(const struct attempt *attempt, int rc, int status, uint64_t 
 
     if (client->durations)
         proa_histogram_observe(proa_histogram_with(client->durations, values), proa_loop_index(client->options.loop),
-                               (double)duration_ns / 1e9, attempt->request->trace);
+                               (double)duration_ns / 1e9,
+                               attempt->trace->is_present ? &attempt->trace->span.ids : NULL);
+}
+
+static int open_attempt(struct attempt *attempt, proa_mono_ns start, struct proa_exchange **ret_exchange,
+                        uint32_t *ret_tries, struct proa_error *err)
+{
+    struct proa_client *client = attempt->client;
+    struct proa_arena *arena = attempt->arena;
+    const struct proa_client_request *request = attempt->request;
+    struct proa_exchange *exchange = proa_arena_new(arena, struct proa_exchange);
+    int rc;
+
+    if (!exchange || response_init(&exchange->response, arena, client->options.head_bytes) < 0 ||
+        proa_arena_defer(arena, close_with_arena, exchange) < 0)
+        return proa_fail(err, PROA_ENOMEM, "no memory for a request");
+    exchange->client = client;
+    exchange->arena = arena;
+    client->exchanges++;
+    client->budget =
+        client->budget + BUDGET_PER_REQUEST > BUDGET_MAX ? BUDGET_MAX : client->budget + BUDGET_PER_REQUEST;
+    rc = try_until_answered(attempt, exchange, ret_tries, err);
+    measure(attempt, rc, exchange->response.status, proa_loop_now_exact(client->options.loop) - start);
+    if (rc < 0) {
+        proa_exchange_close(exchange);
+        return err && err->code ? proa_error_wrap(err, "%s " PROA_FMT, request->method ? request->method : "GET",
+                                                  PROA_ARG(attempt->url.host_field))
+                                : rc;
+    }
+    *ret_exchange = exchange;
+    return 0;
 }
 
 static int open_exchange(struct proa_client *client, struct proa_arena *arena,
@@ -572,28 +598,20 @@ static int open_exchange(struct proa_client *client, struct proa_arena *arena,
     proa_mono_ns start = proa_loop_now_exact(loop);
     struct proa_deadline_scope scope PROA_CLEANUP(proa_deadline_leave) = proa_deadline_enter(
         loop, start + PROA_MS(request->timeout_ms ? request->timeout_ms : client->options.request_ms));
-    struct proa_exchange *exchange;
+    struct proa_exchange *exchange = NULL;
+    struct client_trace trace;
     struct attempt attempt;
+    uint32_t tries = 0;
     int rc;
 
-    PROA_TRY(prepare(client, arena, request, &attempt, err));
-    exchange = proa_arena_new(arena, struct proa_exchange);
-    if (!exchange || response_init(&exchange->response, arena, client->options.head_bytes) < 0 ||
-        proa_arena_defer(arena, close_with_arena, exchange) < 0)
-        return proa_fail(err, PROA_ENOMEM, "no memory for a request");
-    exchange->client = client;
-    exchange->arena = arena;
-    client->exchanges++;
-    client->budget =
-        client->budget + BUDGET_PER_REQUEST > BUDGET_MAX ? BUDGET_MAX : client->budget + BUDGET_PER_REQUEST;
-    rc = try_until_answered(&attempt, exchange, ret_tries, err);
-    measure(&attempt, rc, exchange->response.status, proa_loop_now_exact(loop) - start);
-    if (rc < 0) {
-        proa_exchange_close(exchange);
-        return err && err->code ? proa_error_wrap(err, "%s " PROA_FMT, request->method ? request->method : "GET",
-                                                  PROA_ARG(attempt.url.host_field))
-                                : rc;
-    }
+    client_trace_begin(client, request, &trace);
+    rc = prepare(client, arena, request, &trace, &attempt, err);
+    if (rc == 0)
+        rc = open_attempt(&attempt, start, &exchange, &tries, err);
+    client_trace_end(&trace, request, &attempt.url, rc, exchange ? exchange->response.status : 0, tries, err);
+    if (rc < 0)
+        return rc;
+    *ret_tries = tries;
     *ret_exchange = exchange;
     return 0;
 }

@@ -6,6 +6,7 @@
 #include <proa/client.h>
 #include <proa/fiber.h>
 #include <proa/list.h>
+#include <proa/buf.h>
 #include <proa/map.h>
 
 enum {
@@ -40,6 +41,21 @@ int client_proxies_init(struct client_proxies *proxies, char *const *env, struct
 void client_proxies_done(struct client_proxies *proxies);
 /** The proxy for this URL, or NULL. */
 const struct client_proxy *client_proxy_for(const struct client_proxies *proxies, const struct client_url *url);
+
+/* client_trace.c: the span of a request, and the fields that pass it on. */
+struct client_trace {
+    struct proa_span span;
+    bool is_present; /* there is a trace to pass on */
+};
+void client_trace_begin(const struct proa_client *client, const struct proa_client_request *request,
+                        struct client_trace *ret_trace);
+/** Appends the fields to a head, but for those that the caller gives. */
+void client_trace_fields(const struct proa_client *client, const struct client_trace *trace,
+                         bool (*is_given)(const struct proa_client_request *request, const char *name),
+                         const struct proa_client_request *request, struct proa_buf *head);
+/** `status` 0: no answer came, for the reason `rc`. */
+void client_trace_end(struct client_trace *trace, const struct proa_client_request *request,
+                      const struct client_url *url, int rc, int status, uint32_t tries, const struct proa_error *err);
 
 /* client_response.c: heads and bodies of answers, by llhttp. */
 struct response_field {

@@ -204,7 +204,7 @@ static bool step(struct conn *conn)
 
 void conn_relieve(struct conn *conn)
 {
-    size_t max = conn->part->server->options.limits.read_ahead_bytes;
+    size_t max = conn->part->limits.read_ahead_bytes;
 
     if (conn->paused && conn->stream && conn->input.len < max / 2) {
         conn->paused = false;
@@ -215,7 +215,7 @@ void conn_relieve(struct conn *conn)
 /* What is left of the input stays for the next step; the read buffer is everybody's. */
 static void keep_ahead(struct conn *conn)
 {
-    size_t max = conn->part->server->options.limits.read_ahead_bytes;
+    size_t max = conn->part->limits.read_ahead_bytes;
 
     if (conn->state == CONN_CLOSED || conn->state == CONN_LINGERING)
         return;

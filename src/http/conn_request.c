@@ -133,6 +133,7 @@ void conn_finish_request(struct conn *conn)
     if (req->reply == REPLY_UNANSWERED)
         req->status = 0; /* of what nobody was told: no failure to count or to tell */
     look_back(req, aborted);
+    req_span_end(req, aborted);
     if (req->sse)
         sse_done(req);
     if (conn->state != CONN_CLOSED && !aborted && !close && !req->body_complete) {
@@ -165,6 +166,7 @@ static int request_fiber(void *arg)
 
     req->fiber = proa_fiber_current(req->home->loop);
     proa_fiber_set_context(req->fiber, req);
+    req_span_enter(req);
     req_run(req);
     req->fiber = NULL;
     if (req->sse && sse_fiber_ended(req)) {
@@ -185,12 +187,18 @@ static void answer_error(struct proa_req *req, unsigned status, int code, const 
     req->finished = true;
 }
 
+/* Methods that are known to HTTP but that no route can have: allowed nowhere, so 405 and not 501. */
+static bool is_registered(proa_str method)
+{
+    return proa_str_eq(method, PROA_STR("TRACE")) || proa_str_eq(method, PROA_STR("QUERY"));
+}
+
 static void find_route(struct proa_req *req)
 {
     struct route_match match __attribute__((uninitialized));
     int rc;
 
-    if (req->method == PROA_METHOD_OTHER) {
+    if (req->method == PROA_METHOD_OTHER && !is_registered(req->method_text)) {
         req->builtin = BUILTIN_UNKNOWN_METHOD;
         return;
     }
@@ -245,7 +253,7 @@ static void start_request(struct conn *conn, struct proa_req *req)
 {
     struct server_loop *part = conn->part;
     struct proa_server *server = part->server;
-    const struct proa_server_limits *limits = &server->options.limits;
+    const struct proa_server_limits *limits = &part->limits;
     uint32_t timeout_ms = limits->request_ms;
     bool probe = false;
 

@@ -6,7 +6,7 @@
 /* Time limits: one list a class, oldest first, and one timer for all of them. */
 static uint64_t limit_ns(const struct server_loop *part, enum wait_class class)
 {
-    const struct proa_server_limits *limits = &part->server->options.limits;
+    const struct proa_server_limits *limits = &part->limits;
     bool draining = server_phase(part->server) >= SERVER_DRAINING;
 
     switch (class) {
@@ -184,7 +184,7 @@ bool conn_close_idle(struct server_loop *part)
 /* Whether the limit of connections leaves room, which the longest idle one may have to make. */
 static bool has_room(struct server_loop *part, uint64_t open)
 {
-    if (open <= part->server->options.limits.connections)
+    if (open <= part->limits.connections)
         return true;
     limit_hit(part, LIMIT_CONNECTIONS);
     return conn_close_idle(part) || server_reap_elsewhere(part);
@@ -195,8 +195,7 @@ void conn_open(struct server_loop *part, struct proa_stream *stream)
     struct proa_server *server = part->server;
     uint64_t open = atomic_fetch_add_explicit(&server->shared.connections, 1, memory_order_relaxed) + 1;
     bool room = has_room(part, open);
-    struct conn *conn =
-        room || open <= server->options.limits.connections + REFUSED_MAX ? calloc(1, sizeof *conn) : NULL;
+    struct conn *conn = room || open <= part->limits.connections + REFUSED_MAX ? calloc(1, sizeof *conn) : NULL;
 
     part->now = proa_loop_now_exact(part->loop);
     if (conn) {

@@ -127,6 +127,31 @@ static int gauges_init(struct proa_server *server, struct proa_error *err)
     return proa_metrics_on_scrape(metrics, set_gauges, server);
 }
 
+/* One instrument under two names. */
+static int duration_init(struct proa_server *server, struct proa_error *err)
+{
+    static const struct proa_metric_alias semconv = {
+        .name = "http_server_request_duration_seconds",
+        .labels = {"http_request_method", "http_route", "http_response_status_code"},
+        .fixed_labels = "url_scheme=\"http\"",
+    };
+    enum proa_duration_names names = server->options.duration_names;
+    const struct proa_metric_options options = {.name = "http_request_duration_seconds",
+                                                .help = "From a request's head to the end of its answer",
+                                                .unit = "seconds",
+                                                .labels = {"method", "route", "status"},
+                                                .is_hidden = names == PROA_DURATION_SEMCONV};
+
+    PROA_TRY(proa_histogram_new(server->options.metrics, &options, &server->duration_metric, err));
+    return names == PROA_DURATION_SHORT ? 0 : proa_histogram_show_as(server->duration_metric, &semconv, err);
+}
+
+void server_limits_show(struct proa_server *server)
+{
+    for (int limit = 0; server->options.metrics && limit < LIMITS; limit++)
+        proa_gauge_set(server->limit_gauges[limit], (double)limit_value(&server->parts[0].limits, (enum limit)limit));
+}
+
 int server_metrics_init(struct proa_server *server, struct proa_error *err)
 {
     struct proa_metrics *metrics = server->options.metrics;
@@ -140,12 +165,7 @@ int server_metrics_init(struct proa_server *server, struct proa_error *err)
                                                             .help = "Requests answered",
                                                             .labels = {"method", "route", "status"}},
                               &server->requests_metric, err));
-    PROA_TRY(proa_histogram_new(metrics,
-                                &(struct proa_metric_options){.name = "http_request_duration_seconds",
-                                                              .help = "From a request's head to the end of its answer",
-                                                              .unit = "seconds",
-                                                              .labels = {"method", "route", "status"}},
-                                &server->duration_metric, err));
+    PROA_TRY(duration_init(server, err));
     PROA_TRY(proa_gauge_new(metrics,
                             &(struct proa_metric_options){.name = "http_server_limit",
                                                           .help = "Limits of the server as configured",
@@ -161,13 +181,13 @@ int server_metrics_init(struct proa_server *server, struct proa_error *err)
 
         server->limit_gauges[limit] = proa_gauge_with(gauge, &name);
         server->limit_series[limit] = proa_counter_with(counter, &name);
-        proa_gauge_set(server->limit_gauges[limit], (double)limit_value(&server->options.limits, (enum limit)limit));
     }
+    server_limits_show(server);
     return gauges_init(server, err);
 }
 
-static const char *const method_labels[METHOD_SLOTS] = {"other", "GET",   "HEAD",   "POST",
-                                                        "PUT",   "PATCH", "DELETE", "OPTIONS"};
+static const char *const method_labels[METHOD_SLOTS] = {"_OTHER", "GET",   "HEAD",   "POST",
+                                                        "PUT",    "PATCH", "DELETE", "OPTIONS"};
 
 static unsigned method_slot(enum proa_method method)
 {
@@ -195,7 +215,7 @@ static bool wants_exemplar(struct server_loop *part, const struct proa_req *req,
 {
     enum { QUICK_MS = 5, QUICK_ONES = 16 };
 
-    if (!req->traceparent.ptr)
+    if (!req->traceparent.ptr && !req->traced)
         return false;
     if (duration_ns < PROA_MS(QUICK_MS) && ++part->exemplar_turn % QUICK_ONES != 0)
         return false;

@@ -93,6 +93,29 @@ static void schema_reference(struct document *d, const char *name, const char *s
     proa_json_object_end(&d->w);
 }
 
+static void list_content(struct document *d, const char *media, const char *name)
+{
+    open_object(d, media);
+    open_object(d, "schema");
+    text_member(d, "type", "array");
+    proa_json_key(&d->w, PROA_STR("items"));
+    proa_json_object(&d->w);
+    proa_json_key(&d->w, PROA_STR("$ref"));
+    proa_json_text(&d->w, proa_arena_printf(&d->arena, "#/components/schemas/%s", name));
+    proa_json_object_end(&d->w);
+    proa_json_object_end(&d->w);
+    proa_json_object_end(&d->w);
+}
+
+static void text_content(struct document *d, const char *media)
+{
+    open_object(d, media);
+    open_object(d, "schema");
+    text_member(d, "type", "string");
+    proa_json_object_end(&d->w);
+    proa_json_object_end(&d->w);
+}
+
 static void content(struct document *d, const char *media, const char *name, const char *suffix)
 {
     open_object(d, media);
@@ -136,19 +159,19 @@ static void path_schema(struct document *d, proa_str kind)
     proa_json_object_end(&d->w);
 }
 
-/* The parameters of a path: "/users/{id:u64}". */
-static void path_parameters(struct document *d, const char *path)
+/* The parameters of a path: "/users/{id:u64}", under the names that its template has. */
+static void path_parameters(struct document *d, const char *path, proa_str template)
 {
-    proa_str rest = proa_str_c(path), segment;
+    proa_str rest = proa_str_c(path), segment, named;
 
-    while (proa_str_split(&rest, '/', &segment)) {
+    while (proa_str_split(&rest, '/', &segment) && proa_str_split(&template, '/', &named)) {
         proa_str kind, name;
 
         if (segment.len < 2 || segment.ptr[0] != '{')
             continue;
         kind = proa_str_slice(segment, 1, segment.len - 1);
         proa_ignore(proa_str_split(&kind, ':', &name));
-        begin_parameter(d, name, "path", true);
+        begin_parameter(d, proa_str_slice(named, 1, named.len - 1), "path", true);
         path_schema(d, kind);
         proa_json_object_end(&d->w);
     }
@@ -195,13 +218,13 @@ static int described_parameters(struct document *d, const struct proa_type *type
     return 0;
 }
 
-static int parameters(struct document *d, const struct proa_route *route, const char *path)
+static int parameters(struct document *d, const struct proa_route *route, const char *path, proa_str template)
 {
     if (!strchr(path, '{') && !route->query && !route->headers)
         return 0;
     proa_json_key(&d->w, PROA_STR("parameters"));
     proa_json_array(&d->w);
-    path_parameters(d, path);
+    path_parameters(d, path, template);
     PROA_TRY(described_parameters(d, route->query, "query"));
     PROA_TRY(described_parameters(d, route->headers, "header"));
     proa_json_array_end(&d->w);
@@ -210,34 +233,71 @@ static int parameters(struct document *d, const struct proa_route *route, const 
 
 /* -- Answers ---------------------------------------------------------------------------------------------------- */
 
-static void problem_answer(struct document *d, const char *status, const char *doc)
+/* The fields of an answer. */
+static int reply_headers(struct document *d, const struct proa_type *type)
+{
+    if (!type)
+        return 0;
+    open_object(d, "headers");
+    for (uint32_t i = 0; i < type->fields_count; i++) {
+        struct proa_field field = type->fields[i];
+
+        proa_json_key(&d->w, header_name(d, proa_field_name(&field)));
+        proa_json_object(&d->w);
+        if (field.doc)
+            text_member(d, "description", field.doc);
+        proa_json_key(&d->w, PROA_STR("required"));
+        proa_json_bool(&d->w, !field.optional);
+        field.optional = false;
+        field.doc = NULL;
+        proa_json_key(&d->w, PROA_STR("schema"));
+        PROA_TRY(proa_schema_write_field(&d->w, &field, PROA_SCHEMA_INLINE));
+        proa_json_object_end(&d->w);
+    }
+    proa_json_object_end(&d->w);
+    return 0;
+}
+
+struct retry_headers {
+    PROA_OPTIONAL(uint32_t) retry_after;
+};
+PROA_DESCRIBE(retry_headers, (retry_after, optional(u32), .doc = "Seconds after which to try again"));
+
+static int problem_answer(struct document *d, const char *status, const char *doc, const struct proa_type *headers)
 {
     open_object(d, status);
     text_member(d, "description", doc);
+    PROA_TRY(reply_headers(d, headers));
     open_object(d, "content");
     content(d, "application/problem+json", "problem", "");
     proa_json_object_end(&d->w);
     proa_json_object_end(&d->w);
+    return 0;
 }
 
-static void documented_answer(struct document *d, const struct proa_route_reply *reply)
+static int documented_answer(struct document *d, const struct proa_route_reply *reply)
 {
     char status[16];
     const char *doc = reply->doc ? reply->doc : problem_title(reply->status);
 
     status[proa_u64_text((uint64_t)reply->status, status)] = '\0';
-    if (!reply->type && reply->status >= 400) {
-        problem_answer(d, status, doc);
-        return;
-    }
+    if (!reply->type && !reply->media && reply->status >= 400)
+        return problem_answer(d, status, doc, reply->headers);
     open_object(d, status);
     text_member(d, "description", doc);
-    if (reply->type) {
+    PROA_TRY(reply_headers(d, reply->headers));
+    if (reply->type || reply->media) {
         open_object(d, "content");
-        content(d, "application/json", reply->type->name, "");
+        if (!reply->type)
+            text_content(d, reply->media);
+        else if (reply->is_list)
+            list_content(d, reply->media ? reply->media : "application/json", reply->type->name);
+        else
+            content(d, reply->media ? reply->media : "application/json", reply->type->name, "");
         proa_json_object_end(&d->w);
     }
     proa_json_object_end(&d->w);
+    return 0;
 }
 
 static bool is_documented(const struct proa_route *route, int from, int to)
@@ -249,23 +309,25 @@ static bool is_documented(const struct proa_route *route, int from, int to)
 }
 
 /* What the kit itself answers where the handler reads what is described; whatever else goes wrong is `default`. */
-static void answers(struct document *d, const struct proa_route *route, const char *path)
+static int answers(struct document *d, const struct proa_route *route, const char *path)
 {
     const struct {
         const char *status;
         int number;
         bool possible;
         const char *doc;
+        const struct proa_type *headers;
     } own[] = {
-        {"400", 400, route->query || route->headers || route->body || strchr(path, ':'), "Malformed request"},
-        {"413", 413, route->body != NULL, "The body is too large"},
-        {"415", 415, route->body != NULL, "The body's media type is not supported"},
-        {"422", 422, route->body != NULL, "Rules of the body are broken"},
+        {"400", 400, route->query || route->headers || route->body || strchr(path, ':'), "Malformed request", NULL},
+        {"413", 413, route->body != NULL, "The body is too large", NULL},
+        {"415", 415, route->body != NULL, "The body's media type is not supported", NULL},
+        {"422", 422, route->body != NULL, "Rules of the body are broken", NULL},
+        {"503", 503, true, "Too busy, or something that the service needs is away", &retry_headers_type.type},
     };
 
     open_object(d, "responses");
     for (size_t i = 0; i < PROA_ROUTE_REPLIES_MAX && route->replies[i].status; i++)
-        documented_answer(d, &route->replies[i]);
+        PROA_TRY(documented_answer(d, &route->replies[i]));
     if (!is_documented(route, 200, 399)) {
         open_object(d, "200");
         text_member(d, "description", "OK");
@@ -273,9 +335,10 @@ static void answers(struct document *d, const struct proa_route *route, const ch
     }
     for (size_t i = 0; i < PROA_COUNT(own); i++)
         if (own[i].possible && !is_documented(route, own[i].number, own[i].number))
-            problem_answer(d, own[i].status, own[i].doc);
-    problem_answer(d, "default", "An error");
+            PROA_TRY(problem_answer(d, own[i].status, own[i].doc, own[i].headers));
+    PROA_TRY(problem_answer(d, "default", "An error", NULL));
     proa_json_object_end(&d->w);
+    return 0;
 }
 
 /* -- Operations ------------------------------------------------------------------------------------------------- */
@@ -341,7 +404,8 @@ static void request_body(struct document *d, enum proa_method method, const stru
     proa_json_object_end(&d->w);
 }
 
-static int operation(struct document *d, const struct proa_route *route, const char *path, size_t method)
+static int operation(struct document *d, const struct proa_route *route, const char *path, proa_str template,
+                     size_t method)
 {
     open_object(d, methods[method].name);
     PROA_TRY(operation_id(d, methods[method].name, path));
@@ -353,10 +417,10 @@ static int operation(struct document *d, const struct proa_route *route, const c
         proa_json_text(&d->w, proa_str_c(route->tag));
         proa_json_array_end(&d->w);
     }
-    PROA_TRY(parameters(d, route, path));
+    PROA_TRY(parameters(d, route, path, template));
     if (route->body)
         request_body(d, methods[method].method, route->body);
-    answers(d, route, path);
+    PROA_TRY(answers(d, route, path));
     proa_json_object_end(&d->w);
     PROA_TRY(use_type(d, route->body));
     for (size_t i = 0; i < PROA_ROUTE_REPLIES_MAX && route->replies[i].status; i++)
@@ -379,21 +443,40 @@ static proa_str template_of(struct document *d, const char *path)
     return proa_str_n(out, len);
 }
 
-/* All operations of a path stand together, where its first route stands. */
+/* Paths that differ in no more than their parameters' names are one. */
+static bool is_same_path(proa_str a, proa_str b)
+{
+    proa_str of_a, of_b;
+
+    while (proa_str_split(&a, '/', &of_a)) {
+        bool is_parameter = of_a.len > 0 && of_a.ptr[0] == '{';
+
+        if (!proa_str_split(&b, '/', &of_b))
+            return false;
+        if (is_parameter ? of_b.len == 0 || of_b.ptr[0] != '{' : !proa_str_eq(of_a, of_b))
+            return false;
+    }
+    return b.ptr == NULL;
+}
+
+/* All operations of a path stand together, where its first route stands. Of routes that differ in no more than a parameter's kind,
+ * which is more than a document can say, the first is shown. */
 static int path_item(struct document *d, size_t first)
 {
     const struct proa_route *route;
     const char *full, *name;
+    unsigned shown = 0;
 
     proa_json_key(&d->w, d->templates[first]);
     proa_json_object(&d->w);
     for (size_t i = first; i < d->routes; i++) {
-        if (!d->templates[i].ptr || !proa_str_eq(d->templates[i], d->templates[first]))
+        if (!d->templates[i].ptr || !is_same_path(d->templates[i], d->templates[first]))
             continue;
         route = proa_router_route(d->router, i, &full, &name);
         for (size_t m = 0; m < METHODS; m++)
-            if (route->methods & methods[m].method)
-                PROA_TRY(operation(d, route, full, m));
+            if (route->methods & methods[m].method & ~shown)
+                PROA_TRY(operation(d, route, full, d->templates[first], m));
+        shown |= route->methods;
     }
     proa_json_object_end(&d->w);
     return 0;
@@ -429,7 +512,7 @@ static int paths(struct document *d)
 
         if (!d->templates[i].ptr)
             continue;
-        while (earlier < i && !(d->templates[earlier].ptr && proa_str_eq(d->templates[earlier], d->templates[i])))
+        while (earlier < i && !(d->templates[earlier].ptr && is_same_path(d->templates[earlier], d->templates[i])))
             earlier++;
         if (earlier == i)
             PROA_TRY(path_item(d, i));

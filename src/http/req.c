@@ -140,45 +140,6 @@ const char *proa_req_route(const struct proa_req *req)
     return req->route ? req->route->name : "";
 }
 
-/* Of the caller: W3C's header, or one of B3's forms. */
-static bool incoming_ids(struct proa_req *req, struct proa_trace_ids *ret_ids)
-{
-    proa_str b3;
-
-    if (req->traceparent.ptr && proa_traceparent_parse(req->traceparent, ret_ids))
-        return true;
-    b3 = proa_req_header(req, "b3");
-    if (b3.ptr && proa_b3_parse(b3, ret_ids))
-        return true;
-    return proa_b3_parse_multi(proa_req_header(req, "X-B3-TraceId"), proa_req_header(req, "X-B3-SpanId"),
-                               proa_req_header(req, "X-B3-Sampled"), proa_req_header(req, "X-B3-Flags"), ret_ids);
-}
-
-/* The ids are read or made when first asked for: most requests log nothing. */
-static void find_ids(struct proa_req *req)
-{
-    struct proa_loop *loop = req->home->loop;
-    uint64_t random[3];
-
-    for (int i = 0; i < 3; i++)
-        random[i] = proa_loop_random_u64(loop) | 1; /* all zero is no id */
-    if (incoming_ids(req, &req->ids) && proa_trace_present(&req->ids))
-        memcpy(req->parent_span, req->ids.span_id, sizeof req->parent_span);
-    else
-        memcpy(req->ids.trace_id, random, 16); /* a decision about sampling without ids stays */
-    memcpy(req->ids.span_id, random + 2, 8);
-    req->traced = true;
-}
-
-const struct proa_trace_ids *proa_req_trace(const struct proa_req *const_req)
-{
-    struct proa_req *req = (struct proa_req *)(uintptr_t)const_req;
-
-    if (!req->traced)
-        find_ids(req);
-    return &req->ids;
-}
-
 const struct proa_logger *proa_req_log(const struct proa_req *const_req)
 {
     struct proa_req *req = (struct proa_req *)(uintptr_t)const_req;

@@ -7,7 +7,7 @@
 #include <proa/fiber.h>
 #include <proa/req.h>
 #include <proa/router.h>
-#include <proa/trace.h>
+#include <proa/tracer.h>
 
 struct conn;
 struct server_loop;
@@ -63,7 +63,6 @@ struct proa_req {
     struct proa_fiber *fiber; /* NULL before it runs and after it ended */
     struct proa_arena arena;
     proa_mono_ns started, deadline;
-    uint8_t parent_span[8]; /* of the incoming traceparent */
 
     /* What was asked; slices point into the arena. */
     enum proa_method method;
@@ -75,10 +74,10 @@ struct proa_req {
     uint32_t fields_count;
     bool is_http10;
     bool keep_alive;      /* as the client wishes */
-    bool traced;          /* ids are set, from `traceparent` or made */
+    bool traced;          /* the span is begun */
     bool counted;         /* among the requests in flight */
     proa_str traceparent; /* as it came; ptr NULL: none, or several */
-    struct proa_trace_ids ids;
+    struct proa_span span;
     struct req_field *trailers;
     uint32_t trailers_count;
 
@@ -131,6 +130,12 @@ void req_run(struct proa_req *req);
 void reply_failure(struct proa_req *req, int status, const struct proa_error *err);
 /** Tells everybody who asked how it ended. Once. */
 void req_tell_done(struct proa_req *req, bool aborted, proa_mono_ns now);
+
+/* req_span.c */
+/** Makes the request's span the present one of its fiber, and begins it now if somebody traces. First thing in the fiber. */
+void req_span_enter(struct proa_req *req);
+/** The exchange is over. */
+void req_span_end(struct proa_req *req, bool aborted);
 
 /* conn_reply.c. All of them can be called after the client has gone. */
 /** Sends the head and the whole body. `content_type` NULL: not sent. */

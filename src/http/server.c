@@ -9,6 +9,7 @@
 enum {
     DRAIN_LOOK_MS = 5,   /* how often a drain looks whether all has ended */
     CUT_GRACE_MS = 2000, /* for cancelled handlers to end */
+    SLOW_MS_DEFAULT = 1000,
 };
 
 static struct server_loop *part_of(struct proa_server *server, const struct proa_loop *loop)
@@ -63,6 +64,19 @@ static void accepted(void *arg, struct proa_loop *loop, struct proa_stream *stre
     conn_open(part, stream);
 }
 
+static void tune_part(struct server_loop *part, const struct proa_server_tuning *tuning)
+{
+    part->limits = tuning->limits;
+    part->access_log_all = tuning->access_log_all;
+    part->slow_ms = tuning->slow_ms;
+    part->h1_limits = (struct h1_limits){.head_bytes = tuning->limits.head_bytes,
+                                         .fields = tuning->limits.fields,
+                                         .target_bytes = tuning->limits.target_bytes};
+    part->log_from_ns = !part->server->options.logger ? UINT64_MAX
+                        : tuning->access_log_all      ? 0
+                                                      : PROA_MS(tuning->slow_ms);
+}
+
 static int part_init(struct proa_server *server, uint32_t index, struct proa_loop *loop)
 {
     struct server_loop *part = &server->parts[index];
@@ -76,12 +90,9 @@ static int part_init(struct proa_server *server, uint32_t index, struct proa_loo
         proa_list_init(&part->waits[i]);
     part->flush.run = conn_flush;
     part->reap.run = reap;
-    part->h1_limits = (struct h1_limits){.head_bytes = server->options.limits.head_bytes,
-                                         .fields = server->options.limits.fields,
-                                         .target_bytes = server->options.limits.target_bytes};
-    part->log_from_ns = !server->options.logger          ? UINT64_MAX
-                        : server->options.access_log_all ? 0
-                                                         : PROA_MS(server->options.slow_ms);
+    tune_part(part, &(struct proa_server_tuning){.limits = server->options.limits,
+                                                 .access_log_all = server->options.access_log_all,
+                                                 .slow_ms = server->options.slow_ms});
     part->router = server->options.router;
     part->methods = router_methods(part->router);
     return server_series_reserve(part, router_routes(part->router));
@@ -126,7 +137,7 @@ int proa_server_start(const struct proa_server_options *options, struct proa_ser
     server->options = *options;
     limits_fill(&server->options.limits);
     if (server->options.slow_ms == 0)
-        server->options.slow_ms = 1000;
+        server->options.slow_ms = SLOW_MS_DEFAULT;
     server->parts_count = count;
     for (uint32_t i = 0; i < count && rc == 0; i++)
         rc = part_init(server, i, options->loops ? proa_loops_at(options->loops, i) : options->loop);
@@ -214,6 +225,44 @@ int proa_server_set_router(struct proa_server *server, const struct proa_router 
     tell_parts(server, change_router);
     PROA_TRY(proa_park(&server->router_waiter));
     return atomic_load_explicit(&server->is_router_refused, memory_order_relaxed) ? PROA_ENOMEM : 0;
+}
+
+static void tune(struct proa_task *task)
+{
+    struct server_loop *part = PROA_CONTAINER(task, struct server_loop, tune);
+    struct proa_server *server = part->server;
+
+    tune_part(part, &server->next_tuning);
+    if (atomic_fetch_sub_explicit(&server->tunes, 1, memory_order_acq_rel) == 1)
+        proa_loop_post(server->parts[0].loop, &server->tuned);
+}
+
+static void tuned(struct proa_task *task)
+{
+    proa_unpark(&PROA_CONTAINER(task, struct proa_server, tuned)->tune_waiter, 0);
+}
+
+void proa_server_tune(struct proa_server *server, const struct proa_server_tuning *tuning)
+{
+    /* Not long, as above. */
+    struct proa_loop *loop = server->parts[0].loop;
+    struct proa_shield_scope shield PROA_CLEANUP(proa_shield_leave) = proa_shield_enter(loop, PROA_SECONDS(3600));
+
+    server->next_tuning = *tuning;
+    limits_fill(&server->next_tuning.limits);
+    /* Parsers have room for so many, those that are at work too. */
+    server->next_tuning.limits.fields = server->options.limits.fields;
+    if (server->next_tuning.slow_ms == 0)
+        server->next_tuning.slow_ms = SLOW_MS_DEFAULT;
+    server->tuned.run = tuned;
+    proa_waiter_init(&server->tune_waiter, loop);
+    atomic_store_explicit(&server->tunes, server->parts_count, memory_order_relaxed);
+    for (uint32_t i = 0; i < server->parts_count; i++) {
+        server->parts[i].tune.run = tune;
+        proa_loop_post(server->parts[i].loop, &server->parts[i].tune);
+    }
+    proa_ignore(proa_park(&server->tune_waiter)); /* in a shield */
+    server_limits_show(server);
 }
 
 static bool all_ended(const struct proa_server *server)

@@ -86,6 +86,10 @@ struct server_loop {
     proa_mono_ns common_until;
     char common[COMMON_FIELDS_MAX]; /* "Date: …\r\nServer: …\r\n", for a second */
     size_t common_len;
+    struct proa_server_limits limits; /* of this loop: replaced while it runs, see proa_server_tune */
+    bool access_log_all;
+    uint32_t slow_ms;
+    struct proa_task tune;
     struct h1_limits h1_limits;
     struct h1_parser *parsers[PARSERS_KEPT];
     uint32_t parsers_count;
@@ -129,6 +133,11 @@ struct proa_server {
     struct proa_waiter router_waiter;
     struct proa_task router_changed;
     _Atomic bool is_router_refused;
+    /* While proa_server_tune is under way: */
+    struct proa_server_tuning next_tuning;
+    struct proa_waiter tune_waiter;
+    struct proa_task tuned;
+    _Atomic uint32_t tunes;
     struct server_shared shared;
     struct proa_counter *requests_metric;
     struct proa_histogram *duration_metric;
@@ -148,6 +157,8 @@ uint64_t limit_value(const struct proa_server_limits *limits, enum limit limit);
 void limit_hit(struct server_loop *part, enum limit limit);
 /** Room for the series of so many routes; what is there stays. */
 int server_series_reserve(struct server_loop *part, uint32_t routes);
+/** Tells the limits in the metrics anew. */
+void server_limits_show(struct proa_server *server);
 /** Makes the metrics of a server. */
 int server_metrics_init(struct proa_server *server, struct proa_error *err);
 /** Counts a finished request. */

@@ -122,7 +122,7 @@ int proa_reply_sse(struct proa_req *req, const struct proa_sse_options *options,
 
     if (req->status)
         return proa_fail(&req->error, PROA_EINTERNAL, "a second answer was given");
-    if (atomic_fetch_add_explicit(&server->shared.streams, 1, memory_order_relaxed) >= server->options.limits.streams) {
+    if (atomic_fetch_add_explicit(&server->shared.streams, 1, memory_order_relaxed) >= part->limits.streams) {
         atomic_fetch_sub_explicit(&server->shared.streams, 1, memory_order_relaxed);
         limit_hit(part, LIMIT_STREAMS);
         return proa_fail(&req->error, PROA_EBUSY, "too many streams are open");

@@ -62,7 +62,7 @@ static void free_exemplars(struct metric_series *series)
     }
 }
 
-static void family_free(struct metric_family *family)
+void metric_family_free(struct metric_family *family)
 {
     struct metric_series *next;
 
@@ -89,7 +89,7 @@ void proa_metrics_free(struct proa_metrics *metrics)
     }
     for (struct metric_family *family = atomic_load(&metrics->families), *next; family; family = next) {
         next = atomic_load(&family->next);
-        family_free(family);
+        metric_family_free(family);
     }
     for (struct metric_slab *slab = metrics->slabs, *next; slab; slab = next) {
         next = slab->next;
@@ -374,8 +374,8 @@ static int check_bounds(const struct proa_metric_options *options, struct proa_e
     return 0;
 }
 
-static int check(const struct proa_metric_options *options, enum metric_kind kind, uint32_t *ret_labels,
-                 struct proa_error *err)
+int metric_options_check(const struct proa_metric_options *options, enum metric_kind kind, uint32_t *ret_labels,
+                         struct proa_error *err)
 {
     if (!is_name(options->name, false))
         return proa_fail(err, PROA_EINVAL, "metric name \"%s\"", options->name ? options->name : "");
@@ -401,7 +401,7 @@ static bool is_same(const struct metric_family *family, const struct proa_metric
     uint32_t bounds_count;
     const double *bounds = bounds_of(options, &bounds_count);
 
-    if (family->kind != kind || family->labels_count != labels_count)
+    if (family->kind != kind || family->labels_count != labels_count || family->source)
         return false;
     for (uint32_t i = 0; i < labels_count; i++)
         if (strcmp(family->options.labels[i], options->labels[i]) != 0)
@@ -431,7 +431,7 @@ static struct metric_family *family_alloc(struct proa_metrics *metrics, const st
         bounds = bounds_of(options, &family->bounds_count);
         family->bounds = malloc(family->bounds_count * sizeof *bounds);
         if (!family->bounds) {
-            family_free(family);
+            metric_family_free(family);
             return NULL;
         }
         memcpy(family->bounds, bounds, family->bounds_count * sizeof *bounds);
@@ -439,7 +439,7 @@ static struct metric_family *family_alloc(struct proa_metrics *metrics, const st
     }
     family->overflow = series_alloc(family, &none, 0);
     if (!family->overflow) {
-        family_free(family);
+        metric_family_free(family);
         return NULL;
     }
     family->overflow->is_overflow = labels_count > 0;
@@ -466,23 +466,31 @@ static void append_family(struct proa_metrics *metrics, struct metric_family *fa
     metrics->last_family = family;
 }
 
+struct metric_family *metric_family_append(struct proa_metrics *metrics, struct metric_family *fresh)
+{
+    struct metric_family *family;
+
+    pthread_mutex_lock(&metrics->mutex);
+    family = find_family(metrics, fresh->options.name);
+    if (!family)
+        append_family(metrics, fresh);
+    pthread_mutex_unlock(&metrics->mutex);
+    return family;
+}
+
 static int family_new(struct proa_metrics *metrics, const struct proa_metric_options *options, enum metric_kind kind,
                       struct metric_family **ret_family, struct proa_error *err)
 {
     struct metric_family *fresh, *family;
     uint32_t labels_count = 0;
 
-    PROA_TRY(check(options, kind, &labels_count, err));
+    PROA_TRY(metric_options_check(options, kind, &labels_count, err));
     fresh = family_alloc(metrics, options, kind, labels_count);
     if (!fresh)
         return proa_fail(err, PROA_ENOMEM, "memory is out");
-    pthread_mutex_lock(&metrics->mutex);
-    family = find_family(metrics, options->name);
-    if (!family)
-        append_family(metrics, fresh);
-    pthread_mutex_unlock(&metrics->mutex);
+    family = metric_family_append(metrics, fresh);
     if (family)
-        family_free(fresh); /* its cells are a few bytes of a slab */
+        metric_family_free(fresh); /* its cells are a few bytes of a slab */
     else
         family = fresh;
     if (!is_same(family, options, kind, labels_count))

@@ -53,6 +53,8 @@ struct metric_family {
     struct proa_metrics *metrics;
     enum metric_kind kind;
     struct proa_metric_options options; /**< without NULL for text */
+    const struct metric_family *source; /**< whose series are shown under this name; NULL: its own */
+    const char *fixed_labels;           /**< of an alias; NULL: none */
     uint32_t labels_count;
     size_t cell_bytes;
     double *bounds; /**< copy of the buckets */
@@ -116,6 +118,13 @@ struct exemplar_value {
 };
 /** The latest of a bucket over the shards. @returns false when there is none. */
 bool metric_exemplar(const struct metric_series *series, uint32_t bucket, struct exemplar_value *ret_exemplar);
+
+/** @returns 0 with the number of labels, or PROA_EINVAL. */
+PROA_MUST_USE int metric_options_check(const struct proa_metric_options *options, enum metric_kind kind,
+                                       uint32_t *ret_labels, struct proa_error *err);
+/** @returns NULL when it was appended, else the one that has its name already. */
+struct metric_family *metric_family_append(struct proa_metrics *metrics, struct metric_family *fresh);
+void metric_family_free(struct metric_family *family);
 
 /** Like proa_metrics_on_scrape, for an arg that goes with the registry. */
 PROA_MUST_USE int metric_hook_add(struct proa_metrics *metrics, void (*fn)(void *arg), void *arg,

@@ -6,6 +6,7 @@
 struct writer {
     struct proa_buf *out;
     bool is_openmetrics;
+    const struct metric_family *family; /* whose names are written; the series may be another's */
 };
 
 /* Help: backslash and line feed are escaped in both; OpenMetrics and label values escape quotes too. */
@@ -49,21 +50,26 @@ static void add_bound(struct proa_buf *out, double bound)
     proa_buf_add_c(out, ".0");
 }
 
-static void add_name(const struct writer *w, const struct metric_family *family, const char *suffix)
+static void add_name(const struct writer *w, const char *suffix)
 {
-    proa_buf_add_c(w->out, family->options.name);
+    proa_buf_add_c(w->out, w->family->options.name);
     proa_buf_add_c(w->out, suffix);
 }
 
 static void add_labels(const struct writer *w, const struct metric_series *series, const double *bound)
 {
-    const struct metric_family *family = series->family;
+    const struct metric_family *family = w->family;
     bool any = false;
 
     if (series->is_overflow) {
         proa_buf_add_c(w->out, "{overflow=\"true\"");
         any = true;
     } else {
+        if (family->fixed_labels) {
+            proa_buf_add_char(w->out, '{');
+            proa_buf_add_c(w->out, family->fixed_labels);
+            any = true;
+        }
         for (uint32_t i = 0; i < family->labels_count; i++) {
             proa_buf_add_char(w->out, any ? ',' : '{');
             proa_buf_add_c(w->out, family->options.labels[i]);
@@ -115,7 +121,7 @@ static void write_histogram(const struct writer *w, const struct metric_series *
         double bound = i < family->bounds_count ? family->bounds[i] : INFINITY;
 
         total += counts[i];
-        add_name(w, family, "_bucket");
+        add_name(w, "_bucket");
         add_labels(w, series, &bound);
         proa_buf_add_u64(w->out, total);
         add_exemplar(w, series, i);
@@ -123,12 +129,12 @@ static void write_histogram(const struct writer *w, const struct metric_series *
     }
     /* OpenMetrics forbids a sum when negative values may have been observed: it could fall. */
     if (!w->is_openmetrics || family->bounds_count == 0 || family->bounds[0] >= 0) {
-        add_name(w, family, "_sum");
+        add_name(w, "_sum");
         add_labels(w, series, NULL);
         add_number(w->out, sum);
         proa_buf_add_char(w->out, '\n');
     }
-    add_name(w, family, "_count");
+    add_name(w, "_count");
     add_labels(w, series, NULL);
     proa_buf_add_u64(w->out, total);
     proa_buf_add_char(w->out, '\n');
@@ -138,7 +144,7 @@ static void write_series(const struct writer *w, const struct metric_series *ser
 {
     switch (series->family->kind) {
     case METRIC_COUNTER:
-        add_name(w, series->family, "_total");
+        add_name(w, "_total");
         add_labels(w, series, NULL);
         if (atomic_load_explicit(&series->set, memory_order_relaxed) != 0)
             add_number(w->out, metric_gauge_value(series)); /* proa_counter_set */
@@ -147,7 +153,7 @@ static void write_series(const struct writer *w, const struct metric_series *ser
         proa_buf_add_char(w->out, '\n');
         break;
     case METRIC_GAUGE:
-        add_name(w, series->family, "");
+        add_name(w, "");
         add_labels(w, series, NULL);
         add_number(w->out, metric_gauge_value(series));
         proa_buf_add_char(w->out, '\n');
@@ -156,39 +162,43 @@ static void write_series(const struct writer *w, const struct metric_series *ser
     }
 }
 
-static void write_head(const struct writer *w, const struct metric_family *family)
+static void write_head(const struct writer *w)
 {
+    const struct metric_family *family = w->family;
     static const char *const types[] = {"counter", "gauge", "histogram"};
     /* In the older format a counter's family bears the name of its sample. */
     const char *suffix = family->kind == METRIC_COUNTER && !w->is_openmetrics ? "_total" : "";
 
     if (family->options.help[0]) {
         proa_buf_add_c(w->out, "# HELP ");
-        add_name(w, family, suffix);
+        add_name(w, suffix);
         proa_buf_add_char(w->out, ' ');
         add_escaped(w->out, proa_str_c(family->options.help), w->is_openmetrics);
         proa_buf_add_char(w->out, '\n');
     }
     proa_buf_add_c(w->out, "# TYPE ");
-    add_name(w, family, suffix);
+    add_name(w, suffix);
     proa_buf_printf(w->out, " %s\n", types[family->kind]);
     if (w->is_openmetrics && family->options.unit) {
         proa_buf_add_c(w->out, "# UNIT ");
-        add_name(w, family, "");
+        add_name(w, "");
         proa_buf_printf(w->out, " %s\n", family->options.unit);
     }
 }
 
-static void write_family(const struct writer *w, const struct metric_family *family)
+static void write_family(const struct writer *w)
 {
-    const struct metric_series *series = atomic_load_explicit(&family->first, memory_order_acquire);
+    const struct metric_family *source = w->family->source ? w->family->source : w->family;
+    const struct metric_series *series = atomic_load_explicit(&source->first, memory_order_acquire);
     bool has_head = false;
 
+    if (w->family->options.is_hidden)
+        return;
     for (; series; series = atomic_load_explicit(&series->next, memory_order_acquire)) {
         if (!atomic_load_explicit(&series->shown, memory_order_relaxed))
             continue;
         if (!has_head)
-            write_head(w, family);
+            write_head(w);
         has_head = true;
         write_series(w, series);
     }
@@ -196,15 +206,17 @@ static void write_family(const struct writer *w, const struct metric_family *fam
 
 int proa_metrics_write(struct proa_metrics *metrics, enum proa_metrics_format format, struct proa_buf *out)
 {
-    struct writer w = {out, format == PROA_METRICS_OPENMETRICS};
+    struct writer w = {out, format == PROA_METRICS_OPENMETRICS, NULL};
     const struct metric_hook *hook = atomic_load_explicit(&metrics->hooks, memory_order_acquire);
     const struct metric_family *family;
 
     for (; hook; hook = atomic_load_explicit(&hook->next, memory_order_acquire))
         hook->fn(hook->arg);
     family = atomic_load_explicit(&metrics->families, memory_order_acquire);
-    for (; family; family = atomic_load_explicit(&family->next, memory_order_acquire))
-        write_family(&w, family);
+    for (; family; family = atomic_load_explicit(&family->next, memory_order_acquire)) {
+        w.family = family;
+        write_family(&w);
+    }
     if (w.is_openmetrics)
         proa_buf_add_c(out, "# EOF\n");
     return out->error;

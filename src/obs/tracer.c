@@ -336,6 +336,8 @@ void proa_span_start(struct proa_tracer *tracer, struct proa_loop *loop, const s
         }
     } else {
         random_id(loop, span.ids.trace_id, sizeof span.ids.trace_id);
+        if (parent && !tracer) /* the decision of a B3 header alone */
+            span.ids.flags = parent->flags & (PROA_TRACE_SAMPLED | PROA_TRACE_DEBUG);
     }
     random_id(loop, span.ids.span_id, sizeof span.ids.span_id);
     if (tracer) {
@@ -352,8 +354,15 @@ void proa_span_start(struct proa_tracer *tracer, struct proa_loop *loop, const s
 struct proa_span *proa_span_current(const struct proa_loop *loop)
 {
     const struct proa_fiber *fiber = proa_fiber_current(loop);
+    struct proa_span *span = fiber ? proa_fiber_span(fiber) : NULL;
 
-    return fiber ? proa_fiber_span(fiber) : NULL;
+    if (span && span->resolve) {
+        void (*resolve)(struct proa_span * span) = span->resolve;
+
+        span->resolve = NULL;
+        resolve(span);
+    }
+    return span;
 }
 
 void proa_span_enter(struct proa_span *span)

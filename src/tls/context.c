@@ -195,3 +195,26 @@ const struct proa_stream_layer *proa_tls_layer(const struct proa_tls *tls)
 {
     return &tls->layer;
 }
+
+static int provide(const char *ca_file, const char *cert_file, const char *key_file, void **ret_made,
+                   struct proa_error *err)
+{
+    const struct proa_tls_options options = {.ca_file = ca_file, .cert_file = cert_file, .key_file = key_file};
+    struct proa_tls *tls;
+
+    PROA_TRY(proa_tls_client_new(&options, &tls, err));
+    *ret_made = tls;
+    return 0;
+}
+
+static const struct proa_stream_layer *provided_layer(const void *made)
+{
+    return proa_tls_layer(made);
+}
+
+static void provided_free(void *made)
+{
+    proa_tls_free(made);
+}
+
+const struct proa_layer_provider proa_tls_provider = {provide, provided_layer, provided_free};

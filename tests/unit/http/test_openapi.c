@@ -163,11 +163,13 @@ static void schemas(void **state)
     says(text, "\"problem\":{\"type\":\"object\"");
     says(text, "\"problem_field\":{\"type\":\"object\"");
     says(text,
-         "\"user-patch\":{\"type\":\"object\",\"description\":\"A user\",\"properties\":{\"name\":{\"type\":\"string\","
+         "\"user-patch\":{\"type\":\"object\",\"description\":\"A user\",\"properties\":{\"id\":{\"type\":"
+         "\"integer\",\"format\":\"uint64\",\"minimum\":0,\"readOnly\":true},\"name\":"
+         "{\"type\":\"string\","
          "\"maxLength\":10},\"nick\":{\"type\":[\"string\",\"null\"]},\"tags\":{\"type\":[\"array\",\"null\"],"
          "\"items\":{\"$ref\":"
          "\"#/components/schemas/tag\"}},\"first\":{\"type\":\"object\",\"properties\":{\"name\":{\"type\":\"string\","
-         "\"minLength\":1}},\"additionalProperties\":false}}}");
+         "\"minLength\":1}},\"additionalProperties\":false}},\"additionalProperties\":false}");
     assert_null(strstr(text, "tag-patch"));
 }
 

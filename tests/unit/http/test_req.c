@@ -310,9 +310,7 @@ static void trace_body(struct rig *rig)
     rig_connect(rig, &client);
     snprintf(request, sizeof request, "GET /traces HTTP/1.1\r\n" HOST "traceparent: %s\r\n\r\n", parent);
     text = rig_content(rig_ask(&client, request));
-    assert_memory_equal(text, parent, 36);               /* the trace goes on */
-    assert_memory_not_equal(text + 36, parent + 36, 16); /* with a span of its own */
-    assert_memory_equal(text + 52, "-01", 3);
+    assert_string_equal(text, parent); /* nobody traces here: it is passed on as it came */
     text = rig_content(rig_ask(&client, "GET /traces HTTP/1.1\r\n" HOST "\r\n"));
     assert_memory_not_equal(text, parent, 36);
     assert_memory_equal(text + 52, "-00", 3);

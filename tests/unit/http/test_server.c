@@ -146,6 +146,10 @@ static void methods_body(struct rig *rig)
     assert_has(answer, "{\"type\":\"about:blank\",\"title\":\"Not Found\",\"status\":404");
     assert_has(answer, "\"instance\":\"/missing\"");
     assert_status(rig_ask(&client, "PURGE /hello HTTP/1.1\r\nHost: a\r\n\r\n"), 501);
+    answer = rig_ask(&client, "TRACE /hello HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_status(answer, 405);
+    assert_has(answer, "Allow: ");
+    assert_status(rig_ask(&client, "TRACE /nowhere HTTP/1.1\r\nHost: a\r\n\r\n"), 404);
     assert_status(rig_ask(&client, "DELETE /empty HTTP/1.1\r\nHost: a\r\n\r\n"), 204);
     assert_status(rig_ask(&client, GET("/users/%zz")), 400);
     answer = rig_ask(&client, GET("/fails"));
@@ -156,7 +160,7 @@ static void methods_body(struct rig *rig)
     rig_close(&client);
     assert_int_equal(rig_metric(rig, "http_requests_total{method=\"HEAD\",route=\"/hello\",status=\"200\"} "), 1);
     assert_int_equal(rig_metric(rig, "http_requests_total{method=\"GET\",route=\"\",status=\"404\"} "), 1);
-    assert_int_equal(rig_metric(rig, "http_requests_total{method=\"other\",route=\"\",status=\"501\"} "), 1);
+    assert_int_equal(rig_metric(rig, "http_requests_total{method=\"_OTHER\",route=\"\",status=\"501\"} "), 1);
     assert_int_equal(
         rig_metric(rig, "http_request_duration_seconds_count{method=\"GET\",route=\"/hello\",status=\"200\"} "), 1);
 }

@@ -134,6 +134,72 @@ static void test_a_histogram_with_exemplars(void **state)
                         "# EOF\n");
 }
 
+static void test_a_second_name(void **state)
+{
+    static const double bounds[] = {1};
+    struct proa_metric_options options = {.name = "d_seconds",
+                                          .unit = "seconds",
+                                          .labels = {"route"},
+                                          .buckets = bounds,
+                                          .buckets_count = 1,
+                                          .series_max = 1};
+    struct proa_metric_alias alias = {
+        .name = "other_d_seconds", .labels = {"http_route"}, .fixed_labels = "scheme=\"http\""};
+    struct proa_error err = {0};
+    struct proa_histogram *histogram, *clash;
+
+    assert_int_equal(proa_histogram_new(metrics, &options, &histogram, NULL), 0);
+    assert_int_equal(proa_histogram_show_as(histogram, &alias, &err), 0);
+    assert_int_equal(proa_histogram_show_as(histogram, &alias, &err), 0);
+    proa_histogram_observe(proa_histogram_with(histogram, (proa_str[]){PROA_STR("/")}), 0, 0.5, NULL);
+    proa_histogram_observe(proa_histogram_with(histogram, (proa_str[]){PROA_STR("/too-many")}), 0, 2, NULL);
+    assert_string_equal(scrape(PROA_METRICS_TEXT),
+                        "# TYPE d_seconds histogram\n"
+                        "d_seconds_bucket{overflow=\"true\",le=\"1.0\"} 0\n"
+                        "d_seconds_bucket{overflow=\"true\",le=\"+Inf\"} 1\n"
+                        "d_seconds_sum{overflow=\"true\"} 2\n"
+                        "d_seconds_count{overflow=\"true\"} 1\n"
+                        "d_seconds_bucket{route=\"/\",le=\"1.0\"} 1\n"
+                        "d_seconds_bucket{route=\"/\",le=\"+Inf\"} 1\n"
+                        "d_seconds_sum{route=\"/\"} 0.5\n"
+                        "d_seconds_count{route=\"/\"} 1\n"
+                        "# TYPE other_d_seconds histogram\n"
+                        "other_d_seconds_bucket{overflow=\"true\",le=\"1.0\"} 0\n"
+                        "other_d_seconds_bucket{overflow=\"true\",le=\"+Inf\"} 1\n"
+                        "other_d_seconds_sum{overflow=\"true\"} 2\n"
+                        "other_d_seconds_count{overflow=\"true\"} 1\n"
+                        "other_d_seconds_bucket{scheme=\"http\",http_route=\"/\",le=\"1.0\"} 1\n"
+                        "other_d_seconds_bucket{scheme=\"http\",http_route=\"/\",le=\"+Inf\"} 1\n"
+                        "other_d_seconds_sum{scheme=\"http\",http_route=\"/\"} 0.5\n"
+                        "other_d_seconds_count{scheme=\"http\",http_route=\"/\"} 1\n");
+
+    alias.labels[1] = "more";
+    assert_int_equal(proa_histogram_show_as(histogram, &alias, &err), PROA_EINVAL);
+    alias.labels[1] = NULL;
+    alias.labels[0] = "renamed";
+    assert_int_equal(proa_histogram_show_as(histogram, &alias, &err), PROA_EEXISTS);
+    alias.name = "other_d"; /* without the unit */
+    assert_int_equal(proa_histogram_show_as(histogram, &alias, &err), PROA_EINVAL);
+    alias.name = "d_seconds";
+    assert_int_equal(proa_histogram_show_as(histogram, &alias, &err), PROA_EEXISTS);
+    options.name = "other_d_seconds";
+    assert_int_equal(proa_histogram_new(metrics, &options, &clash, &err), PROA_EEXISTS);
+}
+
+static void test_a_hidden_name(void **state)
+{
+    static const double bounds[] = {1};
+    struct proa_metric_options options = {.name = "a", .buckets = bounds, .buckets_count = 1, .is_hidden = true};
+    struct proa_histogram *histogram;
+
+    assert_int_equal(proa_histogram_new(metrics, &options, &histogram, NULL), 0);
+    assert_string_equal(scrape(PROA_METRICS_TEXT), "");
+    assert_int_equal(proa_histogram_show_as(histogram, &(struct proa_metric_alias){.name = "b"}, NULL), 0);
+    assert_string_equal(scrape(PROA_METRICS_TEXT),
+                        "# TYPE b histogram\nb_bucket{le=\"1.0\"} 0\nb_bucket{le=\"+Inf\"} 0\n"
+                        "b_sum 0\nb_count 0\n");
+}
+
 static void test_a_histogram_of_negative_values(void **state)
 {
     static const double bounds[] = {-1, 0};
@@ -317,6 +383,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_counter, setup, teardown),
         cmocka_unit_test_setup_teardown(test_gauges_and_totals_of_others, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_histogram_with_exemplars, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_second_name, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_hidden_name, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_histogram_of_negative_values, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_overflow_series, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_full_buffer, setup, teardown),

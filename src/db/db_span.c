@@ -1,0 +1,151 @@
+/* Spans of statements, by the semantic conventions of database clients. Values never appear in them: a statement's text has
+ * its parameters as $1. */
+#include "db_internal.h"
+
+#include <proa/text.h>
+#include <stdlib.h>
+
+struct db_target {
+    char *text; /* the URL without user and password; the others point into it */
+    proa_str address;
+    proa_str name; /* of the database, or the file */
+    uint64_t port; /* 0: not told */
+};
+
+/* "//user:password@host:port/name?options" or a file's path. */
+static void read_target(struct db_target *target, proa_str rest)
+{
+    proa_str authority, host;
+    ptrdiff_t at;
+
+    rest = proa_str_slice(rest, 0, rest.len);
+    at = proa_str_find_char(rest, '?');
+    if (at >= 0)
+        rest = proa_str_slice(rest, 0, (size_t)at);
+    if (!proa_str_starts_with(rest, PROA_STR("//"))) {
+        target->name = rest;
+        return;
+    }
+    rest = proa_str_slice(rest, 2, rest.len);
+    proa_ignore(proa_str_split(&rest, '/', &authority)); /* `rest` is then NULL or behind the slash */
+    target->name = rest;
+    while ((at = proa_str_find_char(authority, '@')) >= 0)
+        authority = proa_str_slice(authority, (size_t)at + 1, authority.len);
+    host = authority;
+    for (size_t i = authority.len; i > 0 && authority.ptr[i - 1] != ']'; i--)
+        if (authority.ptr[i - 1] == ':') {
+            if (proa_str_to_u64(proa_str_slice(authority, i, authority.len), &target->port) < 0)
+                target->port = 0;
+            host = proa_str_slice(authority, 0, i - 1);
+            break;
+        }
+    target->address = host;
+}
+
+int db_span_target(struct proa_db *db, struct proa_error *err)
+{
+    struct db_target *target = calloc(1, sizeof *target);
+    proa_str rest, scheme;
+
+    db->target = target;
+    if (target)
+        target->text = strdup(db->options.url);
+    if (!target || !target->text)
+        return proa_fail(err, PROA_ENOMEM, "memory is out");
+    rest = proa_str_c(target->text);
+    proa_ignore(proa_str_split(&rest, ':', &scheme));
+    read_target(target, rest);
+    return 0;
+}
+
+void db_span_target_free(struct proa_db *db)
+{
+    if (!db->target)
+        return;
+    free(db->target->text);
+    free(db->target);
+    db->target = NULL;
+}
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\n' || c == '\t' || c == '\r';
+}
+
+/* The next word of a statement: letters up to a blank, a parenthesis, a comma or a semicolon. */
+static proa_str next_word(proa_str *rest)
+{
+    size_t begin = 0, end;
+
+    while (begin < rest->len && (is_blank(rest->ptr[begin]) || rest->ptr[begin] == '('))
+        begin++;
+    for (end = begin; end < rest->len && !is_blank(rest->ptr[end]) && !memchr("(),;", rest->ptr[end], 4); end++)
+        ;
+    proa_str word = proa_str_slice(*rest, begin, end);
+
+    *rest = proa_str_slice(*rest, end < rest->len ? end + 1 : end, rest->len);
+    return word;
+}
+
+/* What a simple statement is about: the name behind FROM, INTO or UPDATE. */
+static proa_str collection_of(proa_str text)
+{
+    proa_str word, rest = text;
+    bool is_next = false;
+
+    while ((word = next_word(&rest)).len > 0) {
+        if (is_next)
+            return word;
+        is_next = proa_str_eq_nocase(word, PROA_STR("FROM")) || proa_str_eq_nocase(word, PROA_STR("INTO")) ||
+                  proa_str_eq_nocase(word, PROA_STR("UPDATE"));
+    }
+    return proa_str_n(NULL, 0);
+}
+
+static void describe(struct proa_sql sql, proa_str text, struct proa_span *span)
+{
+    const struct db_target *target = sql.db->target;
+    proa_str rest = text, operation = next_word(&rest), collection = collection_of(text);
+    char name[PROA_SPAN_NAME_MAX];
+    size_t len = operation.len < sizeof name / 2 ? operation.len : sizeof name / 2;
+
+    memcpy(name, operation.ptr, len);
+    if (collection.len > 0 && collection.len < sizeof name - len) {
+        name[len++] = ' ';
+        memcpy(name + len, collection.ptr, collection.len);
+        len += collection.len;
+    }
+    proa_span_rename(span, proa_str_n(name, len));
+    proa_span_set(span, proa_kv_c("db.system.name", sql.db->driver->system));
+    proa_span_set(span, proa_kv_str("db.operation.name", operation));
+    if (collection.len > 0)
+        proa_span_set(span, proa_kv_str("db.collection.name", collection));
+    if (target->name.len > 0)
+        proa_span_set(span, proa_kv_str("db.namespace", target->name));
+    proa_span_set(span, proa_kv_str("db.query.text", text));
+    if (target->address.len > 0)
+        proa_span_set(span, proa_kv_str("server.address", target->address));
+    if (target->port > 0)
+        proa_span_set(span, proa_kv_u64("server.port", target->port));
+}
+
+bool db_span_begin(struct proa_sql sql, const char *text, struct proa_span *ret_span)
+{
+    static const struct proa_span_options options = {.kind = PROA_SPAN_CLIENT};
+
+    if (!proa_span_is_recorded(proa_span_current(sql.loop)))
+        return false;
+    proa_span_start(sql.db->options.tracer, sql.loop, &options, ret_span);
+    if (proa_span_is_recorded(ret_span))
+        describe(sql, proa_str_trim(proa_str_c(text)), ret_span);
+    return true;
+}
+
+void db_span_end(struct proa_sql sql, struct proa_span *span, int rc)
+{
+    if (rc < 0) {
+        proa_span_set(span, proa_kv_c("error.type", proa_code_name(rc)));
+        proa_span_set_status(span, PROA_SPAN_ERROR, proa_str_c(sql.err && sql.err->code == rc ? sql.err->message : ""));
+    }
+    proa_span_end(span);
+}

@@ -16,18 +16,19 @@ PROA_BEGIN_DECLS
 struct proa_server_limits {
     /** 10,000, at most the open-files limit less 64. Then the oldest idle one is closed; if none is idle, 503 and close */
     uint32_t connections;
-    uint32_t requests_in_flight; /**< 1,000, then 503 with Retry-After at once; probes are exempt */
-    uint32_t streams;            /**< 10,000 answers that live without a fiber (SSE) */
-    uint32_t head_bytes;         /**< 16 KiB, then 431 */
-    uint32_t fields;             /**< 100 header lines, then 431 */
-    uint32_t target_bytes;       /**< 8 KiB, then 414 */
-    uint64_t body_bytes;         /**< 1 MiB, then 413 */
-    uint32_t head_ms;            /**< 10 s from the first byte of a head to its end, then 408 and close */
-    uint32_t body_ms;            /**< 30 s for the whole body, then 408 and close */
-    uint32_t write_stall_ms;     /**< 10 s without progress of a write, then reset */
-    uint32_t idle_ms;            /**< 60 s without a request, then close */
-    uint32_t request_ms;         /**< 20 s deadline of a request's fiber, then 504 */
-    uint32_t read_ahead_bytes;   /**< 64 KiB of pipelined requests or of a body nobody takes, then reading stops */
+    /** 1,000, then 503 with Retry-After at once; probes are exempt. Loops that count at the same instant may exceed it by one each */
+    uint32_t requests_in_flight;
+    uint32_t streams;          /**< 10,000 answers that live without a fiber (SSE) */
+    uint32_t head_bytes;       /**< 16 KiB, then 431 */
+    uint32_t fields;           /**< 100 header lines, then 431 */
+    uint32_t target_bytes;     /**< 8 KiB, then 414 */
+    uint64_t body_bytes;       /**< 1 MiB, then 413 */
+    uint32_t head_ms;          /**< 10 s from the first byte of a head to its end, then 408 and close */
+    uint32_t body_ms;          /**< 30 s for the whole body, then 408 and close */
+    uint32_t write_stall_ms;   /**< 10 s without progress of a write, then reset */
+    uint32_t idle_ms;          /**< 60 s without a request, then close */
+    uint32_t request_ms;       /**< 20 s deadline of a request's fiber, then 504 */
+    uint32_t read_ahead_bytes; /**< 64 KiB of pipelined requests or of a body nobody takes, then reading stops */
 };
 
 /** Names under which the duration of requests is shown. They are one instrument: either alone costs as much as both. */

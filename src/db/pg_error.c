@@ -148,12 +148,18 @@ bool pg_text_controls(const char *text)
     return false;
 }
 
+bool pg_may_have_written(const struct pg_call *call)
+{
+    const char *text = call->statement ? call->statement->text : call->script;
+
+    /* What a transaction did before its COMMIT was sent is surely undone. */
+    return call->is_commit || (!call->is_in_tx && !pg_text_reads(text));
+}
+
 int pg_fail_lost(struct pg_call *call, bool may_have_run, const char *reason)
 {
     struct proa_error *err = call->sql.err;
-    const char *text = call->statement ? call->statement->text : call->script;
-    /* What a transaction did before its COMMIT was sent is surely undone. */
-    bool is_unknown = may_have_run && (call->is_commit || (!call->is_in_tx && !pg_text_reads(text)));
+    bool is_unknown = may_have_run && pg_may_have_written(call);
     int code = is_unknown ? PROA_EUNKNOWN : PROA_EUNAVAILABLE;
 
     (void)proa_fail(err, code, "PostgreSQL: the connection was lost%s: %s",

@@ -294,6 +294,8 @@ bool pg_result_is_stale(const PGresult *result);
 bool pg_result_may_retry(const PGresult *result);
 /** Whether the text surely changes nothing: SELECT, SHOW, VALUES, TABLE, WITH without a changing part. */
 bool pg_text_reads(const char *text);
+/** Whether a call that was sent and not answered can have left something behind. */
+bool pg_may_have_written(const struct pg_call *call);
 /** Whether it begins, ends or divides a transaction. */
 bool pg_text_controls(const char *text);
 /** libpq's text on one line, without the password. */

@@ -332,6 +332,7 @@ int client_conn_get(struct proa_client *client, const struct client_route *route
         origin_free_unused(client, origin);
         return rc;
     }
+    assert(conn);
     conn->uses++;
     *ret_conn = conn;
     return 0;
@@ -369,22 +370,25 @@ void client_conn_put(struct client_conn *conn, bool reusable)
         proa_ignore(proa_timer_start(&client->idle_timer, conn->idle_since + PROA_MS(client->options.idle_ms)));
 }
 
+/* Closes what has been idle since before `before`. The last one takes the origin with it, which is then not looked at again. */
 static void close_idle(struct client_origin *origin, proa_mono_ns before, proa_mono_ns *next)
 {
-    uint32_t open = origin->open;
+    struct proa_list closing, *node;
 
-    /* Closing the last one may free the origin. */
-    while (open > 0 && !proa_list_empty(&origin->idle)) {
+    proa_list_init(&closing);
+    while (!proa_list_empty(&origin->idle)) {
         struct client_conn *conn = PROA_CONTAINER(origin->idle.prev, struct client_conn, node);
 
         if (conn->idle_since > before) {
             if (conn->idle_since < *next)
                 *next = conn->idle_since;
-            return;
+            break;
         }
-        conn_close(conn);
-        open--;
+        proa_list_remove(&conn->node);
+        proa_list_push_back(&closing, &conn->node);
     }
+    while ((node = proa_list_pop_front(&closing)))
+        conn_close(PROA_CONTAINER(node, struct client_conn, node));
 }
 
 void client_idle_fire(struct proa_timer *timer)
@@ -407,16 +411,12 @@ void client_idle_fire(struct proa_timer *timer)
 
 void client_origins_free(struct proa_client *client)
 {
+    proa_mono_ns ignored = PROA_NEVER;
     size_t it = 0;
     proa_str key;
-    void *value;
+    void *origin;
 
-    while (proa_map_next(client->origins, &it, &key, &value)) {
-        struct client_origin *origin = value;
-        uint32_t open = origin->open;
-
-        while (open-- > 0 && !proa_list_empty(&origin->idle))
-            conn_close(PROA_CONTAINER(origin->idle.next, struct client_conn, node));
-    }
+    while (proa_map_next(client->origins, &it, &key, &origin))
+        close_idle(origin, PROA_NEVER, &ignored);
     proa_map_free(client->origins);
 }

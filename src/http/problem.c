@@ -2,6 +2,7 @@
 #include "problem.h"
 
 #include <proa/json.h>
+#include <string.h>
 
 int problem_status(int code)
 {
@@ -98,6 +99,31 @@ static bool is_for_clients(int code, int status)
     return status < 500 || code == PROA_EBUSY || code == PROA_EUNSUPPORTED || code == PROA_EUNKNOWN;
 }
 
+/* The pointer as a URI fragment (RFC 6901 section 6), as RFC 9457's examples have it: "#/name". */
+static void write_pointer(struct proa_json_writer *w, proa_str pointer)
+{
+    static const char allowed[] = "-._~!$&'()*+,;=:@/?";
+    struct proa_buf text PROA_CLEANUP(proa_buf_done);
+
+    if (pointer.len > 0 && pointer.ptr[0] == '#') {
+        proa_json_text(w, pointer);
+        return;
+    }
+    proa_buf_init(&text, NULL, 0);
+    proa_buf_add_char(&text, '#');
+    for (size_t i = 0; i < pointer.len; i++) {
+        char c = pointer.ptr[i];
+
+        if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (c && strchr(allowed, c)))
+            proa_buf_add_char(&text, c);
+        else
+            proa_buf_printf(&text, "%%%02X", (unsigned)(unsigned char)c);
+    }
+    if (text.error < 0)
+        w->out->error = text.error;
+    proa_json_text(w, proa_buf_str(&text));
+}
+
 static void write_fields(struct proa_json_writer *w, const struct proa_error *err)
 {
     proa_json_key(w, PROA_STR("errors"));
@@ -105,7 +131,7 @@ static void write_fields(struct proa_json_writer *w, const struct proa_error *er
     for (const struct proa_error_field *field = err->fields; field; field = field->next) {
         proa_json_object(w);
         proa_json_key(w, PROA_STR("pointer"));
-        proa_json_text(w, field->pointer);
+        write_pointer(w, field->pointer);
         proa_json_key(w, PROA_STR("code"));
         proa_json_text(w, field->code);
         proa_json_key(w, PROA_STR("detail"));

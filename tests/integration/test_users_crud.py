@@ -65,7 +65,7 @@ def test_id_that_is_no_number(users):
 
 def test_conflict(users, ada):
     problem = expect_problem(create(users, "ada@example.org", "Other"), 409)
-    assert problem["errors"][0]["pointer"] in ("/email", "#/email")
+    assert problem["errors"][0]["pointer"] == "#/email"
     expect_problem(create(users, "ADA@example.org"), 409)  # whatever the case of its letters
     other = create(users, "grace@example.org").header("Location")
     expect_problem(ask(users.port, "PATCH", other, PATCH, '{"email":"ada@example.org"}'), 409)
@@ -75,13 +75,13 @@ def test_conflict(users, ada):
 
 def test_all_broken_rules_are_told(users):
     problem = expect_problem(ask(users.port, "POST", "/users", JSON, '{"name":"","email":"no","shoe":1}'), 422)
-    pointers = {error["pointer"].lstrip("#"): error for error in problem["errors"]}
-    assert set(pointers) == {"/name", "/email", "/shoe"}, problem
+    pointers = {error["pointer"]: error for error in problem["errors"]}
+    assert set(pointers) == {"#/name", "#/email", "#/shoe"}, problem
     assert all(error["code"] and error["detail"] for error in problem["errors"])
     problem = expect_problem(ask(users.port, "POST", "/users", JSON, "{}"), 422)
-    assert {error["pointer"].lstrip("#") for error in problem["errors"]} == {"/name", "/email"}
+    assert {error["pointer"] for error in problem["errors"]} == {"#/name", "#/email"}
     problem = expect_problem(ask(users.port, "POST", "/users", JSON, json.dumps({"name": "n" * 101, "email": "a@b.org"})), 422)
-    assert [error["pointer"].lstrip("#") for error in problem["errors"]] == ["/name"]
+    assert [error["pointer"] for error in problem["errors"]] == ["#/name"]
 
 
 @pytest.mark.parametrize("body", ['{"name":1,"email":"a@b.org"}', '{"name":null,"email":"a@b.org"}', "[]", "7", '"x"', "null",

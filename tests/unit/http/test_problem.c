@@ -40,8 +40,8 @@ static void test_documents(void **state)
     assert_string_equal(write_document(&out, 0, &err, ""),
                         "{\"type\":\"/problems/invalid\",\"title\":\"Unprocessable Content\",\"status\":422,"
                         "\"detail\":\"is missing\",\"errors\":["
-                        "{\"pointer\":\"/name\",\"code\":\"required\",\"detail\":\"is missing\"},"
-                        "{\"pointer\":\"/age\",\"code\":\"max\",\"detail\":\"at most 150\"}]}");
+                        "{\"pointer\":\"#/name\",\"code\":\"required\",\"detail\":\"is missing\"},"
+                        "{\"pointer\":\"#/age\",\"code\":\"max\",\"detail\":\"at most 150\"}]}");
     assert_non_null(strstr(write_document(&out, 408, &err, ""), "\"title\":\"Request Timeout\",\"status\":408"));
     proa_buf_done(&out);
     proa_arena_done(&arena);

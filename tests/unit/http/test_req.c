@@ -245,15 +245,15 @@ static void json_body(struct rig *rig)
     struct rig_client client;
 
     rig_connect(rig, &client);
-    send_json(&client, "POST", "application/json", "{\"name\":\"Bob\",\"age\":300}", 422, "\"pointer\":\"/age\"");
+    send_json(&client, "POST", "application/json", "{\"name\":\"Bob\",\"age\":300}", 422, "\"pointer\":\"#/age\"");
     send_json(&client, "POST", "application/json; charset=utf-8", "{\"name\":\"Bob\",\"age\":30}", 201,
               "\r\n\r\n{\"name\":\"Bob\",\"age\":30}");
     send_json(&client, "POST", "application/vnd.x+json", "{\"name\":\"Bob\",\"age\":30}", 201, "Bob");
     send_json(&client, "POST", "application/json", "{\"n", 400, "\"status\":400");
     send_json(&client, "POST", "text/plain", "{}", 415, "Accept: application/json\r\n");
     send_json(&client, "POST", "", "{}", 415, "\"status\":415");
-    send_json(&client, "POST", "application/json", "{\"age\":\"x\"}", 422, "\"pointer\":\"/name\"");
-    send_json(&client, "POST", "application/json", "{\"age\":\"x\"}", 422, "\"pointer\":\"/age\"");
+    send_json(&client, "POST", "application/json", "{\"age\":\"x\"}", 422, "\"pointer\":\"#/name\"");
+    send_json(&client, "POST", "application/json", "{\"age\":\"x\"}", 422, "\"pointer\":\"#/age\"");
     send_json(&client, "PATCH", "application/merge-patch+json", "{\"age\":31}", 200, "{\"name\":\"Ann\",\"age\":31}");
     send_json(&client, "PATCH", "application/json", "{\"age\":31}", 200, "{\"name\":\"Ann\",\"age\":31}");
     send_json(&client, "PATCH", "application/x+json", "{\"age\":31}", 415, "Accept-Patch: ");

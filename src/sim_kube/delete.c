@@ -34,24 +34,25 @@ static void read_options(struct call *call, proa_str body, struct delete_options
     yyjson_doc_free(doc);
 }
 
+static int fail_precondition(struct call *call, const struct sim_object *object, const char *what, proa_str wanted,
+                             proa_str found, const char *guess)
+{
+    return fail_call(
+        call, 409, "Conflict",
+        "Operation cannot be fulfilled on %s \"%.*s\": the %s in the precondition (%.*s) does not match the %s in "
+        "record (%.*s). The object might have been %s",
+        object->kind->names.kind, PROA_ARG(object->name), what, PROA_ARG(wanted), what, PROA_ARG(found), guess);
+}
+
 static int check(struct call *call, const struct sim_object *object, const struct delete_options *options)
 {
     proa_str uid = meta_value(snapshot_root(object->now), "uid");
     proa_str version = meta_value(snapshot_root(object->now), "resourceVersion");
 
     if (options->uid.len && !proa_str_eq(options->uid, uid))
-        return fail_call(call, 409, "Conflict",
-                         "Operation cannot be fulfilled on " PROA_FMT " \"" PROA_FMT
-                         "\": Precondition failed: UID in precondition: " PROA_FMT ", UID in object meta: " PROA_FMT,
-                         PROA_ARG(kind_qualified(call->arena, object->kind)), PROA_ARG(object->name),
-                         PROA_ARG(options->uid), PROA_ARG(uid));
+        return fail_precondition(call, object, "UID", options->uid, uid, "deleted and then recreated");
     if (options->version.len && !proa_str_eq(options->version, version))
-        return fail_call(call, 409, "Conflict",
-                         "Operation cannot be fulfilled on " PROA_FMT " \"" PROA_FMT
-                         "\": Precondition failed: ResourceVersion in precondition: " PROA_FMT
-                         ", ResourceVersion in object meta: " PROA_FMT,
-                         PROA_ARG(kind_qualified(call->arena, object->kind)), PROA_ARG(object->name),
-                         PROA_ARG(options->version), PROA_ARG(version));
+        return fail_precondition(call, object, "ResourceVersion", options->version, version, "modified");
     return 0;
 }
 

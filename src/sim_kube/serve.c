@@ -98,8 +98,10 @@ void write_status(struct proa_buf *out, struct proa_arena *arena, const struct f
     proa_json_text(&w, PROA_STR("Failure"));
     proa_json_key(&w, PROA_STR("message"));
     proa_json_text(&w, failure->message);
-    proa_json_key(&w, PROA_STR("reason"));
-    proa_json_text(&w, proa_str_c(failure->reason));
+    if (failure->reason[0]) {
+        proa_json_key(&w, PROA_STR("reason"));
+        proa_json_text(&w, proa_str_c(failure->reason));
+    }
     proa_json_key(&w, PROA_STR("details"));
     proa_json_object(&w);
     if (failure->kind) {

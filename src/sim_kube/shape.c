@@ -30,10 +30,25 @@ static const struct {
 };
 
 static const char *const atomic_maps[] = {
-    "selector",  "labelSelector",    "podSelector",  "namespaceSelector", "nodeSelector",
-    "fieldRef",  "resourceFieldRef", "secretKeyRef", "configMapKeyRef",   "roleRef",
-    "secretRef", "configMapRef",     "claimRef",     "reference",         "dataSource",
-    "series",    "regarding",        "related",
+    "selector",
+    "labelSelector",
+    "podSelector",
+    "namespaceSelector",
+    "nodeSelector",
+    "fieldRef",
+    "resourceFieldRef",
+    "secretKeyRef",
+    "configMapKeyRef",
+    "roleRef",
+    "secretRef",
+    "configMapRef",
+    "claimRef",
+    "reference",
+    "dataSource",
+    "series",
+    "regarding",
+    "related",
+    "ownerReferences" /* each of them */,
 };
 
 static bool is_preserving(yyjson_val *schema)

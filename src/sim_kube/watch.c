@@ -216,8 +216,10 @@ static int read_query(struct watch *watch, uint64_t *ret_from, bool *ret_has_fro
             "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: resourceVersionMatch is "
             "forbidden for watch unless sendInitialEvents is provided");
     if (version.len && proa_str_to_u64(version, ret_from) < 0)
-        return fail_call(call, 400, "BadRequest", "resourceVersion: Invalid value: \"" PROA_FMT "\": strconv.ParseUint",
-                         PROA_ARG(version));
+        return fail_call(
+            call, 500, "",
+            "resourceVersion: Invalid value: \"%.*s\": strconv.ParseUint: parsing \"%.*s\": invalid syntax",
+            PROA_ARG(version), PROA_ARG(version));
     *ret_has_from = version.len && *ret_from > 0 && !watch->sends_initial;
     return 0;
 }

@@ -183,7 +183,6 @@ static void begin_metadata(struct call *call, yyjson_mut_doc *doc, tree *root)
              (unsigned long long)number);
     tree_set_text(doc, metadata, "uid", proa_str_c(uid));
     set_now(call, doc, metadata, "creationTimestamp");
-    tree_remove(metadata, PROA_STR("generation"));
     if (call->kind->has_generation)
         tree_set(doc, metadata, "generation", yyjson_mut_uint(doc, 1));
 }
@@ -277,7 +276,7 @@ int write_create(struct call *call, struct sim_snapshot **ret_snapshot)
     if (check_identity(call, root) < 0)
         return -1;
     if (meta_text(root, "resourceVersion").len)
-        return fail_call(call, 400, "BadRequest", "resourceVersion should not be set on objects to be created");
+        return fail_call(call, 500, "", "resourceVersion should not be set on objects to be created");
     if (set_name(call, doc, root) < 0 || check_namespace(call) < 0)
         return -1;
     if (store_find(call->kind, call->kind->names.is_cluster_scoped ? PROA_STR("") : call->namespace_, call->name))

@@ -50,6 +50,13 @@ void check_fields(struct contract *c, const char *manager, const char *operation
 #define FIELDS(c, manager, operation, subresource, expected)                                                           \
     check_fields((c), (manager), (operation), (subresource), (expected), __LINE__)
 
+static inline uint64_t version_of(const char *text)
+{
+    uint64_t version;
+
+    return proa_str_to_u64(proa_str_c(text), &version) < 0 ? 0 : version;
+}
+
 struct contract_case {
     const char *name;
     void (*run)(struct contract *c);

@@ -124,8 +124,11 @@ int selectors_read(struct call *call, struct selectors *ret_selectors)
             return fail_call(call, 400, "BadRequest",
                              "invalid selector: '" PROA_FMT "'; can't understand '" PROA_FMT "'",
                              PROA_ARG(selectors.fields), PROA_ARG(part));
+        if (!has_field(call->kind, requirement.key) && (call->kind->fields[0] || call->kind->is_custom))
+            return fail_call(call, 400, "BadRequest", "field label not supported: %.*s", PROA_ARG(requirement.key));
         if (!has_field(call->kind, requirement.key))
-            return fail_call(call, 400, "BadRequest", "field label not supported: " PROA_FMT,
+            return fail_call(call, 400, "BadRequest",
+                             "\"%.*s\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"",
                              PROA_ARG(requirement.key));
     }
     *ret_selectors = selectors;

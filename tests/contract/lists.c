@@ -34,7 +34,7 @@ static void selecting(struct contract *c)
     SELECTS(c, "labelSelector=l", "a b ");
     SELECTS(c, "labelSelector=l%3D1", "a ");
     SELECTS(c, "labelSelector=l%3D%3D2", "b ");
-    SELECTS(c, "labelSelector=%21l,x%21%3Dy", "d ");
+    SELECTS(c, "labelSelector=%21l,x%21%3Dy&fieldSelector=metadata.name%21%3Dkube-root-ca.crt", "d ");
     SELECTS(c, "labelSelector=l+in+(1,2),!x", "b ");
     SELECTS(c, "labelSelector=l+notin+(1),l", "b ");
     SELECTS(c, "fieldSelector=metadata.name%3Db", "b ");

@@ -226,7 +226,7 @@ static int take_exec(struct proa_kube_config *config, const struct loaded_file *
                      struct proa_error *err)
 {
     struct kube_exec *copy = proa_arena_new(&config->arena, struct kube_exec);
-    const char *command;
+    const char *command = NULL;
 
     if (!proa_str_eq_c(exec->api_version, "client.authentication.k8s.io/v1") &&
         !proa_str_eq_c(exec->api_version, "client.authentication.k8s.io/v1beta1"))

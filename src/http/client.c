@@ -609,7 +609,7 @@ static int open_exchange(struct proa_client *client, struct proa_arena *arena,
     if (rc == 0)
         rc = open_attempt(&attempt, start, &exchange, &tries, err);
     client_trace_end(&trace, request, &attempt.url, rc, exchange ? exchange->response.status : 0, tries, err);
-    if (rc < 0)
+    if (!exchange)
         return rc;
     *ret_tries = tries;
     *ret_exchange = exchange;
@@ -640,7 +640,7 @@ static int read_whole(struct proa_exchange *exchange, struct proa_arena *arena, 
                       struct proa_error *err)
 {
     struct proa_buf body;
-    proa_str piece;
+    proa_str piece = {NULL, 0};
 
     proa_buf_init(&body, arena, 0);
     for (;;) {
@@ -664,12 +664,13 @@ int proa_client_fetch(struct proa_client *client, struct proa_arena *arena, cons
     struct proa_deadline_scope scope PROA_CLEANUP(proa_deadline_leave) =
         proa_deadline_enter(loop, proa_loop_now_exact(loop) +
                                       PROA_MS(request->timeout_ms ? request->timeout_ms : client->options.request_ms));
-    struct proa_exchange *exchange;
+    struct proa_exchange *exchange = NULL;
     proa_str body;
-    uint32_t tries;
+    uint32_t tries = 0;
     int rc;
 
     PROA_TRY(open_exchange(client, arena, request, &exchange, &tries, err));
+    assert(exchange);
     rc = read_whole(exchange, arena, request->body_bytes_max ? request->body_bytes_max : client->options.body_bytes,
                     &body, err);
     proa_exchange_close(exchange);

@@ -8,8 +8,8 @@ PYTHON ?= /usr/bin/python3
 comma := ,
 export LSAN_OPTIONS ?= suppressions=$(CURDIR)/tests/support/lsan.supp:print_suppressions=0
 .DEFAULT_GOAL := help
-.PHONY: help setup build run observe test test-units test-integration lint format figures soak fuzz tsan clang valgrind hardening \
-	install clean
+.PHONY: help setup build run observe test test-units test-integration lint format figures soak fuzz tsan clang valgrind \
+	hardening limits install clean
 
 # Configures a build folder once; ninja notices later changes of the build files. $(1): folder, $(2): environment, $(3): options.
 configure = test -e build/$(1)/build.ninja || $(2) meson setup build/$(1) $(3) $(MESON_ARGS) >build/$(1).log || \
@@ -47,10 +47,14 @@ test-integration: test-units
 	@if [ -d tests/integration ]; then PROA_BUILD=$(CURDIR)/build/test $(PYTHON) -m pytest -q tests/integration; \
 	else echo "tests/integration: none yet"; fi
 
+# Whole programs with several loops.
+tsan_tests = hello lifecycle users_crud postgres_faults
+
 tsan: setup ## the tests that use threads, under the thread sanitizer
 	@$(call configure,tsan,CC=gcc,$(test_options) -Db_sanitize=thread)
 	@ninja -C build/tsan --quiet
 	@tools/run-tests build/tsan --suite unit --suite sim
+	@PROA_BUILD=$(CURDIR)/build/tsan $(PYTHON) -m pytest -q $(addprefix tests/integration/test_,$(tsan_tests:=.py))
 
 clang: setup ## all unit tests built by clang, without sanitizers
 	@$(call configure,clang,CC=clang,$(test_options))
@@ -70,6 +74,10 @@ hardening: build ## reads from the release programs that they are hardened
 	@tools/check-binary --self-test
 	@tools/check-binary --static build/bin/hello
 	@tools/check-binary build/bin/users
+
+# An address sanitizer reserves terabytes, so `make test` leaves out what limits the address space.
+limits: build ## the release programs under limits of address space and descriptors
+	@PROA_BUILD=$(CURDIR)/build/release $(PYTHON) -m pytest -q tests/integration/test_limits_process.py
 
 lint: setup ## format, clang-tidy, layers, forbidden functions, shell scripts
 	@$(call configure,clang,CC=clang,$(test_options))

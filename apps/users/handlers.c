@@ -182,7 +182,7 @@ static int list_users(struct proa_req *req)
 
     PROA_TRY(proa_req_query(req, &list_query_type, &query));
     if (query.cursor.presence == PROA_SET && cursor_read(query.cursor.value, &after) < 0)
-        return proa_error_add_field(proa_req_error(req), PROA_EINVAL, PROA_STR("/query/cursor"), "cursor",
+        return proa_error_add_field(proa_req_error(req), PROA_EINVAL, PROA_STR("#/query/cursor"), "cursor",
                                     "not a cursor of this service");
     if (after > INT64_MAX)
         after = INT64_MAX;

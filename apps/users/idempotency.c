@@ -124,11 +124,15 @@ static int insert_once(struct proa_sql tx, void *arg)
 
 static int check_key(struct proa_sql sql, proa_str key)
 {
+    static const proa_str pointer = PROA_STR_INIT("#/header/idempotency-key");
+
     if (key.len == 0 || key.len > USERS_KEY_MAX)
-        return proa_fail(sql.err, PROA_EINVAL, "Idempotency-Key must have 1 to %d characters", USERS_KEY_MAX);
+        return proa_error_add_field(sql.err, PROA_EINVAL, pointer, "length",
+                                    "Idempotency-Key must have 1 to %d characters", USERS_KEY_MAX);
     for (size_t i = 0; i < key.len; i++)
         if (key.ptr[i] < 0x21 || key.ptr[i] > 0x7e)
-            return proa_fail(sql.err, PROA_EINVAL, "Idempotency-Key must be visible ASCII");
+            return proa_error_add_field(sql.err, PROA_EINVAL, pointer, "format",
+                                        "Idempotency-Key must be visible ASCII");
     return 0;
 }
 

@@ -67,9 +67,27 @@ static int check_database(void *arg, struct proa_loop *loop, struct proa_error *
     return proa_db_ping(proa_sql(app->db, loop, &arena, err));
 }
 
-static int start(struct proa_app *app, void *state, struct proa_error *err)
+static int open_database(struct users_app *users, struct proa_app *app, struct proa_error *err)
 {
     static const struct proa_db_driver *const drivers[] = {&proa_sqlite_driver, &proa_pg_driver, NULL};
+    const struct database_config *limits = &users->config.database;
+
+    return proa_db_open(&(struct proa_db_options){.url = users->config.database_url.ptr,
+                                                  .drivers = drivers,
+                                                  .loops = proa_app_loops(app),
+                                                  .metrics = proa_app_metrics(app),
+                                                  .logger = users->logger,
+                                                  .tracer = proa_app_tracer(app),
+                                                  .shared_connections = limits->shared_connections,
+                                                  .own_connections = limits->own_connections,
+                                                  .waiting_max = limits->waiting,
+                                                  .statement_ms = limits->statement_ms,
+                                                  .connect_ms = limits->connect_ms},
+                        &users->db, err);
+}
+
+static int start(struct proa_app *app, void *state, struct proa_error *err)
+{
     struct users_app *users = state;
     struct proa_loop *loop = proa_loops_at(proa_app_loops(app), 0);
     int rc;
@@ -85,13 +103,7 @@ static int start(struct proa_app *app, void *state, struct proa_error *err)
                               err));
     users->loop = loop;
     PROA_TRY(running_keys_init(&users->running));
-    PROA_TRY(proa_db_open(&(struct proa_db_options){.url = users->config.database_url.ptr,
-                                                    .drivers = drivers,
-                                                    .loops = proa_app_loops(app),
-                                                    .metrics = proa_app_metrics(app),
-                                                    .logger = users->logger,
-                                                    .tracer = proa_app_tracer(app)},
-                          &users->db, err));
+    PROA_TRY(open_database(users, app, err));
     rc = migrate(users, loop, ATTEMPT_MS, err);
     /* A server that cannot be reached yet, or steps that take long, are waited for in the background; anything else is a mistake to be told now. */
     if (rc < 0 && rc != PROA_EUNAVAILABLE && rc != PROA_ETIMEDOUT && rc != PROA_EBUSY)

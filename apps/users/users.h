@@ -40,8 +40,19 @@ struct list_query {
 };
 PROA_DECLARE_TYPE(list_query);
 
+/* Limits of the connections to the database, see struct proa_db_options. */
+struct database_config {
+    uint32_t shared_connections;
+    uint32_t own_connections;
+    uint32_t waiting;
+    uint32_t statement_ms;
+    uint32_t connect_ms;
+};
+PROA_DECLARE_TYPE(database_config);
+
 struct users_config {
     proa_str database_url;
+    struct database_config database;
 };
 PROA_DECLARE_TYPE(users_config);
 

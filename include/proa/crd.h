@@ -28,6 +28,8 @@ struct proa_crd_options {
 };
 /** The definition as JSON, to be applied, or (proa_json_to_yaml) printed. */
 PROA_MUST_USE int proa_crd_write(struct proa_buf *out, const struct proa_crd_options *options);
+/** Writes it to standard output as YAML: a program's `crd` command. @returns main's exit code. */
+int proa_crd_print(const struct proa_crd_options *options);
 /** Applies it and waits until the API server serves the kind. May suspend. */
 PROA_MUST_USE int proa_crd_install(struct proa_kube *kube, const struct proa_crd_options *options,
                                    struct proa_error *err);

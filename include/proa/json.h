@@ -18,7 +18,8 @@ enum proa_json_flags {
     PROA_JSON_INPUT = 1,
     /** Absent members are no error and get no default: for merge patches (RFC 7396). */
     PROA_JSON_PARTIAL = 2,
-    /** Unknown members are ignored whatever the type says (messages of other programs). */
+    /** For messages of other programs: unknown members are ignored whatever the type says, and null is as good as absent for a
+     *  member that has a default. */
     PROA_JSON_LENIENT = 4,
     /** Writing: members marked write_only or secret are left out. */
     PROA_JSON_OUTPUT = 8,

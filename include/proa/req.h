@@ -52,7 +52,7 @@ proa_str proa_req_param(const struct proa_req *req, const char *name);
 PROA_MUST_USE int proa_req_param_u64(struct proa_req *req, const char *name, uint64_t *ret_value);
 PROA_MUST_USE int proa_req_param_i64(struct proa_req *req, const char *name, int64_t *ret_value);
 /** The query, bound to a described struct: names, kinds, rules and defaults by description; "a=1&a=2" fills lists. Unknown
- *  names by the type's policy. Broken rules are PROA_EINVAL (400) with all fields listed, pointer "query/NAME"-like "#/query/NAME". */
+ *  names by the type's policy. Broken rules are PROA_EINVAL (400) with all fields listed, each with the pointer "#/query/NAME". */
 #define proa_req_query(req, typed, ret_value) proa_req_query_type(req, PROA_TYPED(typed, ret_value), ret_value)
 PROA_MUST_USE int proa_req_query_type(struct proa_req *req, const struct proa_type *type, void *ret_value);
 /** Header fields likewise; a member `if_match` is the field If-Match. Fields not described are ignored. */

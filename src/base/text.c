@@ -227,7 +227,7 @@ int proa_hex_decode(unsigned char *out, size_t out_bytes, proa_str text)
         if (hex_digit(text.ptr[i]) < 0)
             return PROA_ESYNTAX;
     for (size_t i = 0; i < out_bytes; i++)
-        out[i] = (unsigned char)(hex_digit(text.ptr[2 * i]) << 4 | hex_digit(text.ptr[2 * i + 1]));
+        out[i] = (unsigned char)((unsigned)hex_digit(text.ptr[2 * i]) << 4 | (unsigned)hex_digit(text.ptr[2 * i + 1]));
     return 0;
 }
 

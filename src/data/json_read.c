@@ -391,6 +391,13 @@ static bool ignores_unknown(const struct rules *rules, const struct proa_type *t
     return type->unknown == PROA_UNKNOWN_IGNORE || (rules->flags & PROA_JSON_LENIENT);
 }
 
+/* Go's programs write null where there is nothing. */
+static bool is_absent(const struct rules *rules, const struct proa_field *field, yyjson_val *value)
+{
+    return (rules->flags & PROA_JSON_LENIENT) && yyjson_is_null(value) && field->default_json && !field->optional &&
+           field->kind != PROA_RAW;
+}
+
 void json_read_object(struct rules *rules, const struct proa_type *type, struct yyjson_val *value, void *out,
                       const struct value_path *path, int depth)
 {
@@ -427,6 +434,8 @@ void json_read_object(struct rules *rules, const struct proa_type *type, struct 
         } else if ((rules->flags & PROA_JSON_INPUT) && field->read_only) {
             skipped |= bit;
             json_check_tree(rules, member, &below, depth + 1);
+        } else if (is_absent(rules, field, member)) {
+            skipped |= bit;
         } else {
             json_read_member(rules, field, member, out, &below, depth + 1);
         }

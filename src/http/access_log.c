@@ -27,7 +27,8 @@ static uint32_t describe(const struct proa_req *req, bool aborted, uint64_t dura
     fields[count++] = proa_kv_str("url.path", req->path);
     if (req->route)
         fields[count++] = proa_kv_c("http.route", req->route->name);
-    fields[count++] = proa_kv_u64("http.response.status_code", (uint64_t)req->status);
+    if (req->status)
+        fields[count++] = proa_kv_u64("http.response.status_code", (uint64_t)req->status);
     fields[count++] = proa_kv_u64("http.response.body.size", req->reply_bytes);
     fields[count++] = proa_kv_f64("duration_ms", (double)duration_us / 1000);
     if (peer[0])

@@ -68,14 +68,16 @@ int proa_req_precondition(struct proa_req *req, proa_str etag)
     if (if_match.ptr) {
         matches = proa_etag_matches(if_match, etag, true);
         if (matches < 0)
-            return proa_fail(err, PROA_EINVAL, "If-Match is not a list of entity tags");
+            return proa_error_add_field(err, PROA_EINVAL, PROA_STR("#/header/if-match"), "syntax",
+                                        "If-Match is not a list of entity tags");
         if (!matches)
             return proa_fail(err, PROA_EPRECONDITION, "If-Match does not name the present version");
     }
     if (if_none_match.ptr) {
         matches = proa_etag_matches(if_none_match, etag, false);
         if (matches < 0)
-            return proa_fail(err, PROA_EINVAL, "If-None-Match is not a list of entity tags");
+            return proa_error_add_field(err, PROA_EINVAL, PROA_STR("#/header/if-none-match"), "syntax",
+                                        "If-None-Match is not a list of entity tags");
         if (matches && (method == PROA_GET || method == PROA_HEAD))
             return PROA_NOT_MODIFIED;
         if (matches)

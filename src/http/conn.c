@@ -156,6 +156,14 @@ int conn_send(struct conn *conn, const proa_str *slices, size_t count)
 }
 
 /* Input. */
+/* What was answered goes out before the end is told. */
+static bool stop_discarding(struct conn *conn)
+{
+    if (conn_flush_out(conn) == 0)
+        conn_linger(conn);
+    return false;
+}
+
 static bool step_discarding(struct conn *conn)
 {
     proa_str piece;
@@ -164,14 +172,12 @@ static bool step_discarding(struct conn *conn)
         switch (conn_body_next(conn, conn->req, &piece)) {
         case H1_BODY:
             conn->discarded += (uint32_t)piece.len;
-            if (conn->discarded > DISCARD_MAX_BYTES) {
-                conn_linger(conn);
-                return false;
-            }
+            if (conn->discarded > DISCARD_MAX_BYTES)
+                return stop_discarding(conn);
             continue;
         case H1_END: conn_set_state(conn, CONN_IDLE); return true;
         case H1_MORE: return false;
-        default: conn_linger(conn); return false;
+        default: return stop_discarding(conn);
         }
     }
 }

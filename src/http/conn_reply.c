@@ -146,7 +146,7 @@ static int send_with_body(struct conn *conn, struct proa_buf *out, proa_str body
 
 static int gone(struct proa_req *req)
 {
-    req->reply = REPLY_FAILED;
+    req->reply = req->reply == REPLY_NONE || req->reply == REPLY_UNANSWERED ? REPLY_UNANSWERED : REPLY_FAILED;
     return proa_fail(&req->error, PROA_ECLOSED, "the client is gone");
 }
 

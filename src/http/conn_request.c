@@ -130,6 +130,8 @@ void conn_finish_request(struct conn *conn)
 
     part->now = proa_loop_now_exact(part->loop);
     uncount(req);
+    if (req->reply == REPLY_UNANSWERED)
+        req->status = 0; /* of what nobody was told: no failure to count or to tell */
     look_back(req, aborted);
     req_span_end(req, aborted);
     if (req->sse)

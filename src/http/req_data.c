@@ -129,7 +129,7 @@ static const struct proa_field *find_field(const struct proa_type *type, proa_st
     return proa_type_find(type, name, NULL);
 }
 
-/* "a=1&a=2" as "1,2", when the field is a list; the last one otherwise is an error of its own. */
+/* "a=1&a=2" as "1,2", when the field is a list; given again, another one is an error, told once. */
 static int query_values(struct binding *binding, const struct proa_field *field, proa_str name)
 {
     struct proa_req *req = binding->req;
@@ -153,6 +153,7 @@ static int query_values(struct binding *binding, const struct proa_field *field,
     if (joined.error)
         return joined.error;
     if (count > 1 && field->container != PROA_LIST) {
+        binding->seen[field - binding->type->fields] = 1;
         proa_error_add_field(&req->error, PROA_EINVAL, pointer, "repeated", PROA_FMT " is given more than once",
                              PROA_ARG(name));
         return 0;

@@ -52,7 +52,8 @@ enum reply_state {
     REPLY_NONE = 0,
     REPLY_STREAMING, /* the head is out, the body is not complete */
     REPLY_COMPLETE,
-    REPLY_FAILED, /* cannot be completed: the connection is cut */
+    REPLY_FAILED,     /* cannot be completed: the connection is cut */
+    REPLY_UNANSWERED, /* the client was gone before a head could be sent */
 };
 
 struct proa_req {

@@ -1,6 +1,7 @@
 /* Waiting for descriptors of other libraries, on libuv's poll handles. */
 #include "loop_internal.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <uv.h>
 
@@ -104,6 +105,7 @@ int proa_wait_fd(struct proa_loop *loop, int fd, int events, int *ret_events)
 
     proa_waiter_init(&wait.waiter, loop);
     PROA_TRY(proa_fd_watch_new(loop, fd, fd_ready, &wait, &watch));
+    assert(watch);
     rc = proa_fd_watch_set(watch, events);
     if (rc == 0)
         rc = proa_park(&wait.waiter);

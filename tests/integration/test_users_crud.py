@@ -1,6 +1,8 @@
 """The users service over both databases: every status and header that its interface promises."""
+import contextlib
 import json
 import re
+import sqlite3
 import threading
 
 import httpx
@@ -274,7 +276,9 @@ def test_list_by_email(users):
 @pytest.mark.parametrize("query", ["limit=0", "limit=101", "limit=x", "limit=-1", "limit=", "cursor=x", "cursor=djE", "cursor=%00",
                                    "cursor=" + "A" * 100, "limit=1&limit=2", "lim=1", "email=%zz"])
 def test_bad_queries(users, query):
-    expect_problem(ask(users.port, "GET", "/users?" + query), 400)
+    problem = expect_problem(ask(users.port, "GET", "/users?" + query), 400)
+    if "%zz" not in query:
+        assert [error["pointer"] for error in problem["errors"]] == ["#/query/" + query.partition("=")[0]]
 
 
 # Idempotency-Key.
@@ -319,11 +323,66 @@ def test_a_failure_is_not_kept(users):
 
 @pytest.mark.parametrize("key", ["", " ", "x" * 256, "with space", "\xe4"])
 def test_bad_keys(users, key):
-    expect_problem(create(users, "ada@example.org", headers={"Idempotency-Key": key}), 400)
+    problem = expect_problem(create(users, "ada@example.org", headers={"Idempotency-Key": key}), 400)
+    assert [error["pointer"] for error in problem["errors"]] == ["#/header/idempotency-key"]
 
 
 def test_longest_key(users):
     assert create(users, "ada@example.org", headers={"Idempotency-Key": "x" * 255}).status == 201
+
+
+@contextlib.contextmanager
+def writers_wait(database_url):
+    """Nobody else writes to the table of users meanwhile."""
+    if database_url.startswith("sqlite:"):
+        connection = sqlite3.connect(database_url.partition(":")[2], isolation_level=None)
+        connection.execute("BEGIN IMMEDIATE")
+    else:
+        import psycopg
+        connection = psycopg.connect(database_url)
+        connection.execute("LOCK TABLE users IN EXCLUSIVE MODE")
+    try:
+        yield
+    finally:
+        connection.rollback()
+        connection.close()
+
+
+def test_same_key_while_the_first_still_runs(users, database_url):
+    key = {"Idempotency-Key": "slow"}
+    first = []
+    with writers_wait(database_url):
+        thread = threading.Thread(target=lambda: first.append(create(users, "ada@example.org", headers=key)))
+        thread.start()
+        wait_until(lambda: users.metric("http_server_requests_in_flight") >= 1, what="the first request to be at work")
+        second = create(users, "ada@example.org", headers=key)
+        expect_problem(second, 409)
+        assert int(second.header("Retry-After")) >= 1
+        assert not first
+    thread.join()
+    assert first[0].status == 201
+    assert create(users, "ada@example.org", headers=key).json() == first[0].json()
+
+
+def test_limits_of_the_database_are_settings(start, postgres_url):
+    import psycopg
+    users = start("users", "--database.own-connections=1", "--database.waiting=1", "--database.statement-ms=300", "--threads=1",
+                  env={"DATABASE_URL": postgres_url}).wait_ready()
+    with psycopg.connect(postgres_url) as connection:
+        connection.execute("LOCK TABLE users")
+        expect_problem(ask(users.port, "GET", "/users/1"), 504)
+    statuses = []
+    with writers_wait(postgres_url):
+        def post(number):
+            statuses.append(create(users, f"u{number}@example.org", headers={"Idempotency-Key": f"k{number}"}).status)
+        threads = [threading.Thread(target=post, args=(i,)) for i in range(3)]
+        for thread in threads:
+            thread.start()
+        # One has the only connection, one waits for it, and there is no room for the third.
+        wait_until(lambda: statuses == [503], what="the one too many to be refused")
+    for thread in threads:
+        thread.join()
+    assert sorted(statuses) == [201, 201, 503]
 
 
 def racing(ports, key, count=16):

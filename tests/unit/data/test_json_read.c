@@ -229,6 +229,34 @@ static void unknown_members_by_policy(void **state)
                      PROA_EVALIDATION);
 }
 
+struct message {
+    PROA_ARRAY_OF(int32_t) items;
+    PROA_MAP_OF(proa_str) labels;
+    proa_str text;
+    PROA_OPTIONAL(bool) flag;
+    int32_t needed;
+};
+PROA_DESCRIBE(message, (items, array(i32), .default_json = "[]"), (labels, map(str), .default_json = "{}"),
+              (text, str, .default_json = "\"none\""), (flag, optional(boolean)), (needed, i32));
+
+static void null_is_absent_in_messages_of_others(void **state)
+{
+    const proa_str nulls = PROA_STR("{\"items\":null,\"labels\":null,\"text\":null,\"flag\":null,\"needed\":1}");
+    struct bench *b = *state;
+    struct message m;
+
+    assert_int_equal(proa_json_read(&b->arena, nulls, PROA_JSON_LENIENT, &message_type, &m, &b->err), 0);
+    assert_true(m.items.len == 0 && m.labels.len == 0);
+    assert_str_is(m.text, "none");
+    assert_int_equal(m.flag.presence, PROA_NULL);
+    assert_int_equal(proa_json_read(&b->arena, nulls, 0, &message_type, &m, &b->err), PROA_EVALIDATION);
+    proa_error_clear(&b->err);
+    /* What has no default must be there. */
+    assert_int_equal(
+        proa_json_read(&b->arena, PROA_STR("{\"needed\":null}"), PROA_JSON_LENIENT, &message_type, &m, &b->err),
+        PROA_EVALIDATION);
+}
+
 struct account {
     uint64_t id;
     proa_str name;
@@ -455,6 +483,7 @@ int main(void)
         bench_test(all_broken_rules_at_once),
         bench_test(syntax_errors_name_their_place),
         bench_test(unknown_members_by_policy),
+        bench_test(null_is_absent_in_messages_of_others),
         bench_test(read_only_members_are_skipped_in_input),
         bench_test(depth_is_bounded),
         bench_test(deep_documents_fit_a_fibers_stack),

@@ -81,6 +81,10 @@ static void wire_body(struct rig *rig)
         snprintf(request, sizeof request, "%s HTTP/1.1\r\nHost: a\r\n%s\r\n\r\n", samples[i].line, samples[i].field);
         assert_status(rig_ask(&client, request), samples[i].status);
     }
+    assert_has(rig_ask(&client, "PUT /r HTTP/1.1\r\nHost: a\r\nIf-Match: x\r\n\r\n"),
+               "\"pointer\":\"#/header/if-match\",\"code\":\"syntax\"");
+    assert_has(rig_ask(&client, "GET /r HTTP/1.1\r\nHost: a\r\nIf-None-Match: x\r\n\r\n"),
+               "\"pointer\":\"#/header/if-none-match\",\"code\":\"syntax\"");
     rig_close(&client);
 }
 

@@ -1,6 +1,8 @@
 /* Every limit of the server is reached here, and says so in its metric. */
 #include "http_rig.h"
 
+#include <malloc.h>
+
 #define GET(path) "GET " path " HTTP/1.1\r\nHost: a\r\n\r\n"
 
 static int hello(struct proa_req *req)
@@ -32,6 +34,20 @@ static int large(struct proa_req *req)
     return proa_reply_buffer(req, 200, "text/plain");
 }
 
+/* A body taken piece by piece, after a while. */
+static int takes_late(struct proa_req *req)
+{
+    size_t bytes = 0;
+    proa_str piece;
+
+    PROA_TRY(proa_sleep(proa_req_loop(req), PROA_SECONDS(3)));
+    do {
+        PROA_TRY(proa_req_body_read(req, &piece));
+        bytes += piece.len;
+    } while (piece.ptr);
+    return proa_reply_printf(req, 200, "%zu", bytes);
+}
+
 static int events(struct proa_req *req)
 {
     struct proa_sse *sse;
@@ -40,10 +56,11 @@ static int events(struct proa_req *req)
 }
 
 static const struct proa_route routes[] = {
-    {PROA_GET, "/hello", hello}, {PROA_GET, "/probe", hello, .probe = true},
-    {PROA_POST, "/echo", echo},  {PROA_POST, "/small", echo, .body_bytes_max = 4},
-    {PROA_GET, "/waits", waits}, {PROA_GET, "/short", waits, .timeout_ms = 100},
-    {PROA_GET, "/large", large}, {PROA_GET, "/events", events},
+    {PROA_GET, "/hello", hello},      {PROA_GET, "/probe", hello, .probe = true},
+    {PROA_POST, "/echo", echo},       {PROA_POST, "/small", echo, .body_bytes_max = 4},
+    {PROA_GET, "/waits", waits},      {PROA_GET, "/short", waits, .timeout_ms = 100},
+    {PROA_GET, "/large", large},      {PROA_GET, "/events", events},
+    {PROA_POST, "/late", takes_late},
 };
 
 static void run(struct proa_server_limits limits, void (*body)(struct rig *rig))
@@ -284,6 +301,96 @@ static void test_read_ahead(void **state)
     run((struct proa_server_limits){.read_ahead_bytes = 4096}, read_ahead_body);
 }
 
+/* A body that nobody takes stays with its sender. */
+static void body_waits_body(struct rig *rig)
+{
+    enum { BODY_BYTES = 1000 * 1000, UNDER_WAY_BYTES = 2 * 64 * 1024 + 4096 };
+    static char body[BODY_BYTES];
+    struct rig_client client;
+    proa_str text = proa_str_n(body, sizeof body);
+
+    rig_connect(rig, &client);
+    rig_send(&client, "POST /late HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n");
+    assert_int_equal(proa_stream_send(client.stream, &text, 1), 0);
+    sleep_ms(rig, 2000);
+    assert_true(proa_stream_queued(client.stream) >= BODY_BYTES - UNDER_WAY_BYTES);
+    assert_int_equal(rig_hits(rig, "read_ahead_bytes"), 1);
+    assert_string_equal(rig_content(rig_answer(&client)), "1000000");
+    rig_close(&client);
+}
+
+static void test_body_waits(void **state)
+{
+    run((struct proa_server_limits){.read_ahead_bytes = 4096}, body_waits_body);
+}
+
+/* Who does not read its answers gets no further ones. */
+static void unread_answers_body(struct rig *rig)
+{
+    struct rig_client client;
+    double answered;
+
+    rig_connect(rig, &client);
+    for (int i = 0; i < 50; i++)
+        rig_send(&client, GET("/large"));
+    sleep_ms(rig, 1000);
+    answered = rig_metric(rig, "http_requests_total{method=\"GET\",route=\"/large\",status=\"200\"} ");
+    assert_true(answered >= 1 && answered <= 2);
+    for (int i = 0; i < 50; i++)
+        assert_status(rig_answer(&client), 200);
+    rig_close(&client);
+}
+
+static void test_unread_answers(void **state)
+{
+    run((struct proa_server_limits){0}, unread_answers_body);
+}
+
+/* What is allocated, as far as this build can tell. */
+size_t __sanitizer_get_current_allocated_bytes(void) __attribute__((weak));
+
+static size_t allocated_bytes(void)
+{
+    return __sanitizer_get_current_allocated_bytes ? __sanitizer_get_current_allocated_bytes()
+                                                   : (size_t)mallinfo2().uordblks;
+}
+
+/* A request that came in two pieces, so that its beginning was kept. */
+static void ask_in_pieces(struct rig *rig, struct rig_client *clients, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        rig_send(&clients[i], "GET /hel");
+    sleep_ms(rig, 1);
+    for (size_t i = 0; i < count; i++)
+        assert_status(rig_ask(&clients[i], "lo HTTP/1.1\r\nHost: a\r\n\r\n"), 200);
+}
+
+/* An idle connection holds no buffer, whatever it did before. */
+static void idle_body(struct rig *rig)
+{
+    enum { CLIENTS = 150 };
+    static struct rig_client clients[CLIENTS];
+    size_t before;
+
+    for (size_t i = 0; i < CLIENTS; i++) {
+        rig_connect(rig, &clients[i]);
+        assert_status(rig_ask(&clients[i], GET("/hello")), 200);
+    }
+    ask_in_pieces(rig, clients, CLIENTS / 2); /* what the loop keeps for all */
+    sleep_ms(rig, 10);
+    before = allocated_bytes();
+    ask_in_pieces(rig, clients + CLIENTS / 2, CLIENTS / 2);
+    sleep_ms(rig, 10);
+    assert_in_range(allocated_bytes(), 0, before + (CLIENTS / 2) * 8);
+    for (size_t i = 0; i < CLIENTS; i++)
+        rig_close(&clients[i]);
+}
+
+static void test_idle_holds_no_buffer(void **state)
+{
+    run((struct proa_server_limits){0}, idle_body);
+}
+
 static void defaults_body(struct rig *rig)
 {
     static const struct {
@@ -312,9 +419,12 @@ static void test_defaults(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_connections),   cmocka_unit_test(test_in_flight),  cmocka_unit_test(test_streams),
-        cmocka_unit_test(test_heads),         cmocka_unit_test(test_body_bytes), cmocka_unit_test(test_times),
-        cmocka_unit_test(test_stalled_write), cmocka_unit_test(test_read_ahead), cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_connections),   cmocka_unit_test(test_in_flight),
+        cmocka_unit_test(test_streams),       cmocka_unit_test(test_heads),
+        cmocka_unit_test(test_body_bytes),    cmocka_unit_test(test_times),
+        cmocka_unit_test(test_stalled_write), cmocka_unit_test(test_read_ahead),
+        cmocka_unit_test(test_defaults),      cmocka_unit_test(test_idle_holds_no_buffer),
+        cmocka_unit_test(test_body_waits),    cmocka_unit_test(test_unread_answers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -279,14 +279,48 @@ static void test_blank_line(void **state)
     run(blank_line_body);
 }
 
+/* A body that no handler reads and whose framing is broken: the answer comes, and nothing behind it is taken for a request. */
+static void broken_rest_body(struct rig *rig)
+{
+    static const char head[] = "POST /none HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    static const char *const rests[] = {"-1\r\nx\r\n", "1\nx\r\n0\r\n\r\n",
+                                        "1\r\nxGET /hello HTTP/1.1\r\nHost: a\r\n\r\n"};
+    struct rig_client client;
+    char all[200];
+    const char *answer;
+
+    for (size_t i = 0; i < 2 * PROA_COUNT(rests); i++) {
+        rig_connect(rig, &client);
+        if (i % 2) {
+            snprintf(all, sizeof all, "%s%s", head, rests[i / 2]);
+            rig_send(&client, all);
+        } else {
+            rig_send(&client, head);
+            assert_int_equal(proa_sleep(rig->loop, PROA_MS(10)), 0);
+            rig_send(&client, rests[i / 2]);
+        }
+        answer = rig_rest(&client);
+        assert_status(answer, 404);
+        assert_has_not(answer, "hello");
+        rig_close(&client);
+    }
+}
+
+static void test_broken_rest(void **state)
+{
+    run(broken_rest_body);
+}
+
 /* A client that goes, or closes its side. */
-static int outcome_cause;
-static bool outcome_told;
+static int outcome_cause, outcome_status;
+static bool outcome_told, outcome_aborted;
 
 static void told(void *arg, const struct proa_req_outcome *outcome)
 {
     outcome_told = true;
+    outcome_aborted = outcome->aborted;
     outcome_cause = outcome->cause;
+    outcome_status = outcome->status;
 }
 
 static int waits(struct proa_req *req)
@@ -302,8 +336,51 @@ static int naps(struct proa_req *req)
     return proa_reply_text(req, 200, PROA_STR("rested"));
 }
 
-static const struct proa_route waits_routes[] = {
-    {PROA_GET, "/waits", waits}, {PROA_GET, "/naps", naps}, {PROA_GET, "/hello", hello}};
+static int long_answer(struct proa_req *req)
+{
+    struct proa_buf *body = proa_reply_body(req);
+
+    PROA_TRY(proa_req_on_done(req, told, NULL));
+    for (int i = 0; i < 50000; i++)
+        proa_buf_add_c(body, "0123456789");
+    return proa_reply_buffer(req, 200, "text/plain");
+}
+
+static const struct proa_route waits_routes[] = {{PROA_GET, "/waits", waits},
+                                                 {PROA_GET, "/naps", naps},
+                                                 {PROA_GET, "/hello", hello},
+                                                 {PROA_GET, "/long", long_answer}};
+
+/* An answer is done when its last byte was taken, not when the handler has given it. */
+static void done_body(struct rig *rig)
+{
+    struct rig_client client;
+
+    outcome_told = false;
+    rig_connect(rig, &client);
+    rig_send(&client, GET("/long"));
+    assert_int_equal(proa_sleep(rig->loop, PROA_SECONDS(2)), 0);
+    assert_false(outcome_told);
+    assert_status(rig_answer(&client), 200);
+    assert_true(outcome_told);
+    assert_false(outcome_aborted);
+    assert_int_equal(outcome_cause, 0);
+    outcome_told = false;
+    rig_send(&client, GET("/long"));
+    assert_int_equal(proa_sleep(rig->loop, PROA_SECONDS(2)), 0);
+    assert_false(outcome_told);
+    proa_sim_cut(rig->sim, "server:80");
+    assert_int_equal(proa_sleep(rig->loop, PROA_MS(10)), 0);
+    assert_true(outcome_told);
+    assert_true(outcome_aborted);
+    assert_true(outcome_cause < 0);
+    rig_close(&client);
+}
+
+static void test_done(void **state)
+{
+    rig_run(waits_routes, PROA_COUNT(waits_routes), NULL, done_body);
+}
 
 static void client_gone_body(struct rig *rig)
 {
@@ -328,6 +405,10 @@ static void client_gone_body(struct rig *rig)
     assert_int_equal(proa_sleep(rig->loop, PROA_MS(10)), 0);
     assert_true(outcome_told);
     rig_close(&client);
+    /* Nobody was told a status, and a client that leaves is no failure of the service. The first one may still have read. */
+    assert_true(outcome_aborted);
+    assert_int_equal(outcome_status, 0);
+    assert_true(rig_metric(rig, "http_requests_total{method=\"GET\",route=\"/waits\",status=\"503\"} ") == 1);
     /* Half-closed: quick answers come all the same, pipelined ones too. */
     rig_connect(rig, &client);
     rig_send(&client, GET("/naps") GET("/hello"));
@@ -463,7 +544,8 @@ int main(void)
         cmocka_unit_test(test_keep_alive),    cmocka_unit_test(test_pipelining),
         cmocka_unit_test(test_methods),       cmocka_unit_test(test_http10),
         cmocka_unit_test(test_bodies),        cmocka_unit_test(test_expect_continue),
-        cmocka_unit_test(test_blank_line),    cmocka_unit_test(test_client_gone),
+        cmocka_unit_test(test_blank_line),    cmocka_unit_test(test_broken_rest),
+        cmocka_unit_test(test_done),          cmocka_unit_test(test_client_gone),
         cmocka_unit_test(test_drain),         cmocka_unit_test(test_drain_cuts),
         cmocka_unit_test(test_date),          cmocka_unit_test(test_free_without_drain),
         cmocka_unit_test(test_start_refuses),

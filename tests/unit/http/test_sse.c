@@ -7,7 +7,7 @@ struct hub {
     struct proa_sse *sse;
     int closed;
     uint32_t keep_alive_ms, queue_bytes_max;
-    bool closes_at_once, fails, stays;
+    bool closes_at_once, fails, stays, naps;
 };
 
 static void closed(void *arg, struct proa_sse *sse)
@@ -23,6 +23,8 @@ static int events(struct proa_req *req)
 {
     struct hub *hub = proa_req_state(req);
 
+    if (hub->naps)
+        PROA_TRY(proa_sleep(proa_req_loop(req), PROA_MS(1)));
     PROA_TRY(proa_reply_sse(req,
                             &(struct proa_sse_options){.closed = closed,
                                                        .arg = hub,
@@ -105,6 +107,14 @@ static void lives_body(struct rig *rig)
 static void test_lives(void **state)
 {
     struct hub hub = {0};
+
+    run(&hub, lives_body);
+}
+
+/* A handler that waited was counted in flight; its stream is not. */
+static void test_lives_after_a_wait(void **state)
+{
+    struct hub hub = {.naps = true};
 
     run(&hub, lives_body);
 }
@@ -248,8 +258,10 @@ static void test_freed_open(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lives),      cmocka_unit_test(test_client_ends), cmocka_unit_test(test_drain_ends),
-        cmocka_unit_test(test_freed_open), cmocka_unit_test(test_slow_reader), cmocka_unit_test(test_in_handler),
+        cmocka_unit_test(test_lives),       cmocka_unit_test(test_lives_after_a_wait),
+        cmocka_unit_test(test_client_ends), cmocka_unit_test(test_drain_ends),
+        cmocka_unit_test(test_freed_open),  cmocka_unit_test(test_slow_reader),
+        cmocka_unit_test(test_in_handler),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -150,6 +150,42 @@ static void test_cancelled_group_wait_still_waits(void **state)
     assert_string_equal(trace.text, "cp");
 }
 
+/* A cancellation reaches the groups a fiber has made at once, also while it waits for something else. */
+static int busy_parent(void *arg)
+{
+    struct proa_group group;
+    int rc;
+
+    proa_group_init(&group, loop);
+    assert_int_equal(proa_group_start(&group, NULL, slow_to_end, NULL), 0);
+    {
+        struct proa_shield_scope shield PROA_CLEANUP(proa_shield_leave) = proa_shield_enter(loop, PROA_SECONDS(5));
+
+        rc = proa_sleep(loop, PROA_SECONDS(1));
+    }
+    assert_int_equal(rc, 0);
+    say('p');
+    return proa_group_wait(&group);
+}
+
+static int busy_parent_body(void *arg)
+{
+    struct proa_group group;
+
+    proa_group_init(&group, loop);
+    assert_int_equal(proa_group_start(&group, NULL, busy_parent, NULL), 0);
+    assert_int_equal(proa_sleep(loop, PROA_MS(10)), 0);
+    proa_group_cancel(&group, PROA_ECLOSED);
+    assert_int_equal(proa_group_wait(&group), PROA_ECLOSED);
+    return 0;
+}
+
+static void test_cancellation_reaches_groups_at_once(void **state)
+{
+    assert_int_equal(sim_run(&loop, busy_parent_body, NULL), 0);
+    assert_string_equal(trace.text, "cp");
+}
+
 /* A group cancelled before something is started in it starts it cancelled. */
 static int late_start_body(void *arg)
 {
@@ -373,6 +409,30 @@ static int see_deadline(void *arg)
 {
     *(proa_mono_ns *)arg = proa_deadline(loop);
     return 0;
+}
+
+/* Of the group's deadline and the starter's, which may be a later and nearer one, the first counts. */
+static int starter_body(void *arg)
+{
+    proa_mono_ns near = proa_loop_now(loop) + PROA_MS(20), seen = 0, seen_after = 0;
+    struct proa_group group;
+
+    proa_group_init(&group, loop);
+    {
+        struct proa_deadline_scope scope PROA_CLEANUP(proa_deadline_leave) = proa_deadline_enter(loop, near);
+
+        assert_int_equal(proa_group_start(&group, NULL, see_deadline, &seen), 0);
+    }
+    assert_int_equal(proa_group_start(&group, NULL, see_deadline, &seen_after), 0);
+    assert_int_equal(proa_group_wait(&group), 0);
+    assert_int_equal(seen, near);
+    assert_int_equal(seen_after, PROA_NEVER);
+    return 0;
+}
+
+static void test_deadline_of_the_starter_counts(void **state)
+{
+    assert_int_equal(sim_run(&loop, starter_body, NULL), 0);
 }
 
 static proa_mono_ns seen_outside;
@@ -658,6 +718,8 @@ int main(void)
         cmocka_unit_test_setup(test_first_error_cancels_the_others_when_asked_to, reset),
         cmocka_unit_test(test_empty_group_is_waited_for_at_once),
         cmocka_unit_test_setup(test_cancelled_group_wait_still_waits, reset),
+        cmocka_unit_test_setup(test_cancellation_reaches_groups_at_once, reset),
+        cmocka_unit_test(test_deadline_of_the_starter_counts),
         cmocka_unit_test(test_start_in_a_cancelled_group),
         cmocka_unit_test_setup(test_group_made_outside_fibers, reset),
         cmocka_unit_test_setup(test_run_now_nests_in_a_callback, reset),

@@ -1,0 +1,84 @@
+/* MongoDB: a replica set named as the Database. */
+#include "engine.h"
+
+#include <proa/json.h>
+
+static const char *const owned[] = {"net.port",
+                                    "net.bindIp",
+                                    "net.bindIpAll",
+                                    "net.unixDomainSocket.pathPrefix",
+                                    "storage.dbPath",
+                                    "replication.replSetName",
+                                    "security.keyFile",
+                                    "security.authorization",
+                                    "security.clusterAuthMode",
+                                    "systemLog.destination",
+                                    "systemLog.path",
+                                    "processManagement.fork",
+                                    "processManagement.pidFilePath",
+                                    NULL};
+
+/* A path of at least two names. */
+static bool is_key(proa_str key)
+{
+    size_t dots = 0;
+
+    for (size_t i = 0; i < key.len; i++) {
+        bool begins = i == 0 || key.ptr[i - 1] == '.';
+        char c = key.ptr[i];
+
+        if (c == '.' && !begins && i + 1 < key.len)
+            dots++;
+        else if (!((c | 32) >= 'a' && (c | 32) <= 'z') && (begins || c < '0' || c > '9'))
+            return false;
+    }
+    return dots > 0;
+}
+
+/* Numbers and booleans plain, all else as JSON text, which is YAML too. */
+static bool is_plain(proa_str value)
+{
+    double number;
+
+    return proa_str_eq_c(value, "true") || proa_str_eq_c(value, "false") || proa_str_to_double(value, &number) == 0;
+}
+
+static void write_parameter(struct proa_buf *out, proa_str key, proa_str value)
+{
+    proa_buf_add(out, key);
+    proa_buf_add_c(out, ": ");
+    if (is_plain(value))
+        proa_buf_add(out, value);
+    else
+        proa_json_escape(out, value);
+    proa_buf_add_char(out, '\n');
+}
+
+/* Who may join is said by the key file, which the agent writes. */
+static void write_settings(struct proa_buf *out, proa_str name)
+{
+    proa_buf_add_c(out, "net.port: 27017\n"
+                        "net.bindIpAll: true\n"
+                        "net.unixDomainSocket.pathPrefix: " DATABASE_RUN_DIR "\n"
+                        "storage.dbPath: " DATABASE_DATA_DIR "\n"
+                        "security.authorization: enabled\n");
+    write_parameter(out, PROA_STR("replication.replSetName"), name);
+}
+
+const struct engine engine_mongodb = {
+    .id = ENGINE_MONGODB,
+    .name = "mongodb",
+    .port_name = "mongodb",
+    .port = 27017,
+    .uid = 999,
+    .major_min = 6,
+    .major_max = 8,
+    .image = "mongo:{version}",
+    .owned_parameters = owned,
+    .server_command = "mongod",
+    .init_command = "mongod",
+    .client_command = "mongosh",
+    .is_key = is_key,
+    .write_settings = write_settings,
+    .write_parameter = write_parameter,
+};

@@ -1,0 +1,105 @@
+/* PostgreSQL: streaming standbys by replication slots. */
+#include "engine.h"
+
+static const char *const owned[] = {"listen_addresses",
+                                    "port",
+                                    "unix_socket_directories",
+                                    "data_directory",
+                                    "config_file",
+                                    "hba_file",
+                                    "ident_file",
+                                    "external_pid_file",
+                                    "include",
+                                    "include_dir",
+                                    "include_if_exists",
+                                    "wal_level",
+                                    "max_wal_senders",
+                                    "max_replication_slots",
+                                    "hot_standby",
+                                    "primary_conninfo",
+                                    "primary_slot_name",
+                                    "restore_command",
+                                    "recovery_target_timeline",
+                                    "synchronous_standby_names",
+                                    "cluster_name",
+                                    "logging_collector",
+                                    "log_destination",
+                                    "wal_log_hints",
+                                    "archive_mode",
+                                    "archive_command",
+                                    "password_encryption",
+                                    "fsync",
+                                    "full_page_writes",
+                                    NULL};
+
+static bool is_lower(char c)
+{
+    return (c >= 'a' && c <= 'z') || c == '_';
+}
+
+/* name, or extension.name */
+static bool is_key(proa_str key)
+{
+    size_t dots = 0;
+
+    for (size_t i = 0; i < key.len; i++) {
+        bool begins = i == 0 || key.ptr[i - 1] == '.';
+
+        if (key.ptr[i] == '.' && !begins && i + 1 < key.len)
+            dots++;
+        else if (!is_lower(key.ptr[i]) && (begins || key.ptr[i] < '0' || key.ptr[i] > '9'))
+            return false;
+    }
+    return key.len > 0 && dots <= 1;
+}
+
+static void write_parameter(struct proa_buf *out, proa_str key, proa_str value)
+{
+    proa_buf_add(out, key);
+    proa_buf_add_c(out, " = '");
+    for (size_t i = 0; i < value.len; i++) {
+        if (value.ptr[i] == '\'' || value.ptr[i] == '\\')
+            proa_buf_add_char(out, value.ptr[i]);
+        proa_buf_add_char(out, value.ptr[i]);
+    }
+    proa_buf_add_c(out, "'\n");
+}
+
+/* The numbers do not depend on `replicas`, so that scaling restarts nothing. */
+static void write_settings(struct proa_buf *out, proa_str name)
+{
+    proa_buf_add_c(out, "listen_addresses = '*'\n"
+                        "port = 5432\n"
+                        "unix_socket_directories = '" DATABASE_RUN_DIR "'\n"
+                        "password_encryption = 'scram-sha-256'\n"
+                        "wal_level = replica\n"
+                        "wal_log_hints = on\n"
+                        "hot_standby = on\n"
+                        "max_wal_senders = 20\n"
+                        "max_replication_slots = 20\n"
+                        "recovery_target_timeline = 'latest'\n"
+                        "logging_collector = off\n"
+                        "log_destination = 'stderr'\n"
+                        /* A standby that is away too long is cloned again, before it fills the primary's volume. */
+                        "max_slot_wal_keep_size = '1GB'\n"
+                        "wal_keep_size = '128MB'\n");
+    write_parameter(out, PROA_STR("cluster_name"), name);
+}
+
+const struct engine engine_postgres = {
+    .id = ENGINE_POSTGRES,
+    .name = "postgres",
+    .port_name = "postgres",
+    .port = 5432,
+    .uid = 999,
+    .major_min = 14,
+    .major_max = 18,
+    .image = "postgres:{version}",
+    .owned_parameters = owned,
+    .server_command = "postgres",
+    .init_command = "initdb",
+    .client_command = "psql",
+    .is_key = is_key,
+    .write_settings = write_settings,
+    .write_parameter = write_parameter,
+};

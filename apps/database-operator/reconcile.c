@@ -1,0 +1,510 @@
+/* A Database's reconcile: facts from the caches, the plan, its steps, the status. Each step may be lost, fail, or be the last before the
+ * process dies: the next reconcile begins from what is there. */
+#include "reconcile.h"
+
+enum {
+    RETRY_FIRST_S = 5,
+    RETRY_MAX_S = 300,
+    WAIT_S = 1, /* for what the garbage collector is about to remove */
+    SECRET_BYTES = 24,
+};
+
+struct reconciling {
+    struct proa_reconcile *ctx;
+    const struct plan_settings *settings;
+    struct database database;
+    struct plan_facts facts;
+    proa_str set_uid, pod_uids[INSTANCES_MAX], claim_uids[INSTANCES_MAX];
+    struct plan plan;
+    struct plan_problem outcome;
+    uint32_t changes;
+    bool set_changed; /* its controller has not seen the new template yet */
+};
+
+/* -- Facts ----------------------------------------------------------------------------------------------------------- */
+
+static bool find(const struct reconciling *r, const struct proa_kube_kind *kind, proa_str name,
+                 struct proa_cached *ret_cached)
+{
+    return proa_cache_get(proa_controller_cache(r->ctx->controller, kind), r->ctx->namespace_, name, ret_cached);
+}
+
+static proa_str keep(const struct reconciling *r, proa_str text)
+{
+    return proa_arena_str(r->ctx->arena, text);
+}
+
+static proa_str random_text(const struct reconciling *r)
+{
+    unsigned char bytes[SECRET_BYTES];
+    struct proa_buf out;
+
+    proa_loop_random(proa_kube_loop(r->ctx->kube), bytes, sizeof bytes);
+    proa_buf_init(&out, r->ctx->arena, 0);
+    proa_base64url_encode(&out, proa_str_n((const char *)bytes, sizeof bytes));
+    return proa_buf_str(&out);
+}
+
+static int gather_secret(struct reconciling *r)
+{
+    struct secret_data *is = &r->facts.secret, *fresh = &r->facts.fresh;
+    struct proa_cached cached;
+
+    r->facts.has_secret =
+        find(r, &proa_kube_secrets, plan_secret_name(r->ctx->arena, r->database.metadata.name), &cached);
+    if (r->facts.has_secret)
+        PROA_TRY(proa_copy(r->ctx->arena, &secret_data_type, &((const struct owned_secret *)cached.object)->data, is));
+    if (!credential_is_good(is->password))
+        fresh->password = random_text(r);
+    if (!credential_is_good(is->replication_password))
+        fresh->replication_password = random_text(r);
+    if (!credential_is_good(is->agent_token))
+        fresh->agent_token = random_text(r);
+    return 0;
+}
+
+static int gather_set(struct reconciling *r)
+{
+    struct proa_cached cached;
+    const struct stateful_set *set;
+
+    if (!find(r, &proa_kube_stateful_sets, r->database.metadata.name, &cached))
+        return 0;
+    set = cached.object;
+    r->facts.has_set = true;
+    r->set_uid = keep(r, cached.uid);
+    r->facts.set_is_terminating = set->metadata.deletion_timestamp.len > 0;
+    PROA_TRY(proa_copy(r->ctx->arena, &stateful_set_type, set, &r->facts.set));
+    if (set->spec.volume_claim_templates.len > 0)
+        r->facts.set_size = r->facts.set.spec.volume_claim_templates.ptr[0].spec.resources.requests.storage;
+    return 0;
+}
+
+static bool is_fatal(proa_str reason)
+{
+    static const char *const reasons[] = {
+        "ImagePullBackOff",     "ErrImagePull",      "InvalidImageName",           "CrashLoopBackOff",
+        "CreateContainerError", "RunContainerError", "CreateContainerConfigError", NULL};
+
+    for (const char *const *known = reasons; *known; known++)
+        if (proa_str_eq_c(reason, *known))
+            return true;
+    return false;
+}
+
+static void gather_problem(const struct reconciling *r, const struct pod *pod, struct plan_pod *out)
+{
+    for (size_t i = 0; i < pod->status.init_container_statuses.len + pod->status.container_statuses.len; i++) {
+        size_t inits = pod->status.init_container_statuses.len;
+        const struct container_status *status =
+            i < inits ? &pod->status.init_container_statuses.ptr[i] : &pod->status.container_statuses.ptr[i - inits];
+
+        if (out->problem.len == 0 && is_fatal(status->state.waiting.reason)) {
+            out->problem = keep(r, status->state.waiting.reason);
+            out->problem_message = keep(r, status->state.waiting.message);
+        }
+    }
+}
+
+static void gather_pod(struct reconciling *r, uint32_t index)
+{
+    struct plan_pod *out = &r->facts.pods[index];
+    struct proa_cached cached;
+    const struct pod *pod;
+
+    if (!find(r, &proa_kube_pods, plan_pod_name(r->ctx->arena, r->database.metadata.name, index), &cached))
+        return;
+    pod = cached.object;
+    r->pod_uids[index] = keep(r, cached.uid);
+    *out = (struct plan_pod){.exists = true,
+                             .is_terminating = pod->metadata.deletion_timestamp.len > 0,
+                             .role = keep(r, pod->metadata.labels.role),
+                             .spec_hash = keep(r, pod->metadata.annotations.spec_hash)};
+    gather_problem(r, pod, out);
+    for (size_t i = 0; i < pod->status.conditions.len; i++) {
+        const struct pod_condition *condition = &pod->status.conditions.ptr[i];
+
+        if (proa_str_eq_c(condition->type, "Ready"))
+            out->is_ready = proa_str_eq_c(condition->status, "True");
+        if (proa_str_eq_c(condition->type, "PodScheduled") && proa_str_eq_c(condition->reason, "Unschedulable")) {
+            out->problem = PROA_STR("Unschedulable");
+            out->problem_message = keep(r, condition->message);
+        }
+    }
+}
+
+static void gather_claim(struct reconciling *r, uint32_t index)
+{
+    struct proa_cached cached;
+    const struct claim *claim;
+
+    if (!find(r, &proa_kube_claims, plan_claim_name(r->ctx->arena, r->database.metadata.name, index), &cached))
+        return;
+    claim = cached.object;
+    r->claim_uids[index] = keep(r, cached.uid);
+    r->facts.claims[index] = (struct plan_claim){.exists = true,
+                                                 .is_terminating = claim->metadata.deletion_timestamp.len > 0,
+                                                 .size = keep(r, claim->spec.resources.requests.storage)};
+}
+
+/* The user's Secret is not among those that we watch: it is asked for. */
+static int gather_user_secret(struct reconciling *r)
+{
+    struct owned_secret secret;
+    proa_str name = r->database.spec.credentials_secret_name;
+    int rc;
+
+    if (name.len == 0)
+        return 0;
+    rc = proa_kube_get(r->ctx->kube, r->ctx->arena, &proa_kube_secrets, r->ctx->namespace_, name, &owned_secret_type,
+                       &secret, r->ctx->err);
+    if (rc == PROA_ENOTFOUND) {
+        proa_error_clear(r->ctx->err);
+        r->facts.user_secret = USER_SECRET_MISSING;
+        return 0;
+    }
+    PROA_TRY(rc);
+    r->facts.user_secret =
+        secret.data.username.len > 0 && secret.data.password.len > 0 ? USER_SECRET_GOOD : USER_SECRET_INCOMPLETE;
+    return 0;
+}
+
+/* May suspend first, then reads all caches at one moment. */
+static int gather(struct reconciling *r)
+{
+    PROA_TRY(gather_user_secret(r));
+    r->facts.now = proa_loop_wall(proa_kube_loop(r->ctx->kube));
+    PROA_TRY(gather_secret(r));
+    PROA_TRY(gather_set(r));
+    for (uint32_t i = 0; i < INSTANCES_MAX; i++) {
+        gather_pod(r, i);
+        gather_claim(r, i);
+    }
+    return 0;
+}
+
+/* -- Steps ------------------------------------------------------------------------------------------------------------ */
+
+/* Whether an error is a person's to mend: then it is told in the status, and the 30 seconds of verification are the pace at which it is
+ * tried again. The API server's own conflicts, outages and the like are tried again by the queue. */
+static bool take_refusal(struct reconciling *r, int rc, const char *reason)
+{
+    struct proa_error *err = r->ctx->err;
+    bool is_foreign = rc == PROA_ECONFLICT && err->origin[0] == '\0';
+    bool is_refused = rc == PROA_EVALIDATION || rc == PROA_EFORBIDDEN || rc == PROA_EINVAL;
+
+    if (!is_foreign && !is_refused)
+        return false;
+    if (!r->outcome.reason) {
+        r->outcome.reason = is_foreign ? "ObjectExists" : reason;
+        r->outcome.message = proa_arena_printf(r->ctx->arena, "%s%s", err->message,
+                                               is_foreign ? ": delete it, or give the Database another name"
+                                                          : ": correct the spec, or what the API server names");
+    }
+    proa_error_clear(err);
+    return true;
+}
+
+/* What a former Database of this name owned and the garbage collector is about to remove. */
+static bool is_leftover(const struct reconciling *r, const struct plan_object *object)
+{
+    struct proa_cached cached;
+
+    return find(r, object->kind, object->name, &cached) && cached.owner_uid.len > 0 &&
+           !proa_str_eq(cached.owner_uid, r->database.metadata.uid);
+}
+
+/* @returns 1 when it waits for a leftover to go. */
+static int apply_object(struct reconciling *r, const struct plan_object *object)
+{
+    bool is_set = object->kind == &proa_kube_stateful_sets, changed = false;
+    int rc;
+
+    if (object->is_owned && is_leftover(r, object)) {
+        r->ctx->requeue_after_ns = PROA_SECONDS(WAIT_S);
+        return 1;
+    }
+    rc = proa_reconcile_apply(r->ctx,
+                              &(struct proa_apply){.kind = object->kind,
+                                                   .namespace_ = r->ctx->namespace_,
+                                                   .name = object->name,
+                                                   .body = object->body,
+                                                   .owner = object->is_owned ? &r->database.metadata : NULL,
+                                                   .owner_kind = object->is_owned ? &database_kind : NULL,
+                                                   .adopt = object->adopt},
+                              &changed);
+    if (rc < 0)
+        return take_refusal(r, rc, "Rejected") ? 0 : rc;
+    if (changed) {
+        r->changes++;
+        r->set_changed = r->set_changed || is_set;
+        PROA_DEBUG(r->ctx->logger, "applied an object", proa_kv_c("kind", object->kind->kind),
+                   proa_kv_str("object", object->name));
+    }
+    return 0;
+}
+
+/* Stops at the first that is refused: what comes later stands on what comes before. */
+static int apply_objects(struct reconciling *r)
+{
+    for (uint32_t i = 0; i < r->plan.objects_count && !r->outcome.reason; i++) {
+        int rc = apply_object(r, &r->plan.objects[i]);
+
+        if (rc != 0)
+            return rc;
+    }
+    return 0;
+}
+
+/* A merge patch of one object of ours; one that is gone meanwhile is no error. */
+static int patch(struct reconciling *r, const struct proa_kube_kind *kind, proa_str name, proa_str body)
+{
+    static const struct proa_kube_patch_options merge = {.kind = PROA_KUBE_MERGE};
+    struct proa_kube_object answer;
+    int rc = body.ptr ? proa_kube_patch(r->ctx->kube, r->ctx->arena, kind, r->ctx->namespace_, name, body, &merge,
+                                        &proa_kube_object_type.type, &answer, r->ctx->err)
+                      : PROA_ENOMEM;
+
+    if (rc == PROA_ENOTFOUND || (rc == PROA_ECONFLICT && r->ctx->err->origin[0] != '\0')) {
+        proa_error_clear(r->ctx->err);
+        return 0;
+    }
+    PROA_TRY(rc);
+    r->changes++;
+    proa_reconcile_await(r->ctx, kind, answer.metadata.resource_version);
+    return 0;
+}
+
+static int label_pods(struct reconciling *r)
+{
+    for (uint32_t i = 0; i < INSTANCES_MAX; i++)
+        if (r->plan.roles[i])
+            PROA_TRY(patch(r, &proa_kube_pods, plan_pod_name(r->ctx->arena, r->database.metadata.name, i),
+                           proa_arena_printf(r->ctx->arena,
+                                             "{\"metadata\":{\"uid\":\"" PROA_FMT "\",\"labels\":{\"" LABEL_ROLE
+                                             "\":\"%s\"}}}",
+                                             PROA_ARG(r->pod_uids[i]), r->plan.roles[i])));
+    return 0;
+}
+
+/* Every claim first: a StorageClass that does not grow volumes refuses there, before anything else has changed. */
+static int grow_storage(struct reconciling *r)
+{
+    struct proa_kube_delete_options orphan = {.propagation = "Orphan"};
+    struct proa_kube_meta meta = {
+        .namespace_ = r->ctx->namespace_, .name = r->database.metadata.name, .uid = r->set_uid};
+
+    for (uint32_t i = 0; i < INSTANCES_MAX && !r->outcome.reason; i++) {
+        int rc = 0;
+
+        if (r->plan.grow_claims[i])
+            rc = patch(r, &proa_kube_claims, plan_claim_name(r->ctx->arena, r->database.metadata.name, i),
+                       proa_arena_printf(r->ctx->arena,
+                                         "{\"metadata\":{\"uid\":\"" PROA_FMT
+                                         "\"},\"spec\":{\"resources\":{\"requests\":{\"storage\":\"" PROA_FMT "\"}}}}",
+                                         PROA_ARG(r->claim_uids[i]), PROA_ARG(r->plan.size)));
+        if (rc < 0 && !take_refusal(r, rc, "StorageExpansionRefused"))
+            return rc;
+    }
+    if (!r->plan.replace_set || r->outcome.reason)
+        return 0;
+    PROA_TRY(proa_reconcile_delete(r->ctx, &proa_kube_stateful_sets, &meta, &orphan));
+    r->changes++;
+    PROA_INFO(r->ctx->logger, "replacing the StatefulSet without its pods", proa_kv_str("size", r->plan.size));
+    return 0;
+}
+
+static int restart_pod(struct reconciling *r)
+{
+    struct proa_kube_meta meta = {.namespace_ = r->ctx->namespace_};
+
+    if (r->plan.restart < 0)
+        return 0;
+    if (r->set_changed || r->outcome.reason || r->plan.replace_set) {
+        r->plan.restart = -1; /* later, with what is there then */
+        return 0;
+    }
+    meta.name = plan_pod_name(r->ctx->arena, r->database.metadata.name, (uint32_t)r->plan.restart);
+    meta.uid = r->pod_uids[r->plan.restart];
+    PROA_TRY(proa_reconcile_delete(r->ctx, &proa_kube_pods, &meta, NULL));
+    r->changes++;
+    PROA_INFO(r->ctx->logger, "restarting an instance", proa_kv_str("pod", meta.name));
+    return 0;
+}
+
+/* -- Status ------------------------------------------------------------------------------------------------------------ */
+
+static int write_status(struct reconciling *r)
+{
+    struct proa_reconcile *ctx = r->ctx;
+    struct plan_report report;
+    bool changed = false;
+    proa_str body;
+
+    PROA_TRY(plan_report(ctx->arena, &r->database, &r->facts, &r->plan, &r->outcome, &report));
+    PROA_TRY(plan_status_body(ctx->arena, &report.status, &body));
+    PROA_TRY(proa_reconcile_apply(ctx,
+                                  &(struct proa_apply){.kind = &database_kind,
+                                                       .namespace_ = ctx->namespace_,
+                                                       .name = ctx->name,
+                                                       .body = body,
+                                                       .subresource = "status"},
+                                  &changed));
+    r->changes += changed;
+    for (uint32_t i = 0; i < report.events_count; i++)
+        proa_reconcile_event(ctx, &database_kind, &r->database.metadata,
+                             report.events[i].is_warning ? PROA_EVENT_WARNING : PROA_EVENT_NORMAL,
+                             report.events[i].reason, report.events[i].action, PROA_FMT,
+                             PROA_ARG(report.events[i].note));
+    if (changed && r->outcome.reason)
+        PROA_WARN(ctx->logger, "cannot go on", proa_kv_c("reason", r->outcome.reason),
+                  proa_kv_str("message", r->outcome.message));
+    return 0;
+}
+
+/* -- Deletion ---------------------------------------------------------------------------------------------------------- */
+
+static int delete_claims(struct reconciling *r)
+{
+    for (uint32_t i = 0; i < INSTANCES_MAX; i++) {
+        struct proa_kube_meta meta = {.namespace_ = r->ctx->namespace_, .uid = r->claim_uids[i]};
+
+        if (!r->plan.delete_claims[i])
+            continue;
+        meta.name = plan_claim_name(r->ctx->arena, r->database.metadata.name, i);
+        PROA_TRY(proa_reconcile_delete(r->ctx, &proa_kube_claims, &meta, NULL));
+    }
+    return 0;
+}
+
+static int carry_out_deletion(struct reconciling *r)
+{
+    struct proa_kube_meta set = {
+        .namespace_ = r->ctx->namespace_, .name = r->database.metadata.name, .uid = r->set_uid};
+    struct proa_kube_delete_options background = {.propagation = "Background"};
+
+    if (!proa_kube_has_finalizer(&r->database.metadata, DATABASE_FINALIZER))
+        return 0;
+    PROA_TRY(apply_objects(r));
+    if (r->outcome.reason)
+        return write_status(r);
+    if (r->plan.delete_set)
+        PROA_TRY(proa_reconcile_delete(r->ctx, &proa_kube_stateful_sets, &set, &background));
+    if (!r->plan.remove_finalizer)
+        return write_status(r);
+    PROA_TRY(delete_claims(r));
+    proa_reconcile_event(r->ctx, &database_kind, &r->database.metadata, PROA_EVENT_NORMAL, "Deleted", "Delete",
+                         r->database.spec.deletion_policy == DELETION_RETAIN ? "volumes and credentials are kept"
+                                                                             : "volumes and credentials are deleted");
+    PROA_TRY(proa_reconcile_finalizer(r->ctx, &database_kind, &r->database.metadata, DATABASE_FINALIZER, false));
+    PROA_INFO(r->ctx->logger, "deleted",
+              proa_kv_str("policy", proa_enum_name(&deletion_policy_enum, (int)r->database.spec.deletion_policy)));
+    return 0;
+}
+
+/* -- All of it --------------------------------------------------------------------------------------------------------- */
+
+static int carry_out(struct reconciling *r)
+{
+    int rc;
+
+    if (r->plan.add_finalizer) {
+        PROA_TRY(proa_reconcile_finalizer(r->ctx, &database_kind, &r->database.metadata, DATABASE_FINALIZER, true));
+        PROA_INFO(r->ctx->logger, "started",
+                  proa_kv_str("engine", proa_enum_name(&database_engine_enum, (int)r->database.spec.engine)));
+        r->changes++;
+    }
+    rc = apply_objects(r);
+    PROA_TRY(rc);
+    if (rc == 0) {
+        PROA_TRY(label_pods(r));
+        if (r->plan.is_growing)
+            PROA_TRY(grow_storage(r));
+        PROA_TRY(restart_pod(r));
+    }
+    PROA_TRY(write_status(r));
+    if (r->changes > 0)
+        PROA_INFO(r->ctx->logger, "applied", proa_kv_u64("changes", r->changes));
+    else
+        PROA_INFO(r->ctx->logger, "resynced");
+    return 0;
+}
+
+static int reconcile(struct proa_reconcile *ctx, void *arg)
+{
+    struct reconciling *r = proa_arena_new(ctx->arena, struct reconciling);
+    int rc;
+
+    if (!r)
+        return proa_fail(ctx->err, PROA_ENOMEM, "no memory for a reconcile");
+    r->ctx = ctx;
+    r->settings = arg;
+    rc = proa_reconcile_object(ctx, &database_type, &r->database);
+    if (rc <= 0)
+        return rc;
+    PROA_TRY(gather(r));
+    if (plan_make(ctx->arena, &r->database, &r->facts, r->settings, &r->plan) < 0)
+        return proa_fail(ctx->err, PROA_ENOMEM, "no memory for a plan");
+    return r->plan.is_deleting ? carry_out_deletion(r) : carry_out(r);
+}
+
+/* Pods and claims are the StatefulSet's; their label names the Database. */
+static void map_pod(const void *object, void (*add)(void *ctx, proa_str namespace_, proa_str name), void *ctx)
+{
+    const struct pod *pod = object;
+
+    if (pod->metadata.labels.instance.len > 0)
+        add(ctx, pod->metadata.namespace_, pod->metadata.labels.instance);
+}
+
+static void map_claim(const void *object, void (*add)(void *ctx, proa_str namespace_, proa_str name), void *ctx)
+{
+    const struct claim *claim = object;
+
+    if (claim->metadata.labels.instance.len > 0)
+        add(ctx, claim->metadata.namespace_, claim->metadata.labels.instance);
+}
+
+int database_controller_add(struct proa_manager *manager, const struct reconcile_options *options,
+                            const struct plan_settings *settings, struct proa_error *err)
+{
+    static const struct proa_kube_kind *const kinds[] = {
+        &proa_kube_config_maps,   &proa_kube_services,           &proa_kube_service_accounts, &proa_kube_roles,
+        &proa_kube_role_bindings, &proa_kube_disruption_budgets, &proa_kube_network_policies, &service_monitor_kind};
+    struct proa_source owns[PROA_COUNT(kinds) + 3] = {
+        {.kind = &proa_kube_stateful_sets, .type = &stateful_set_type.type},
+        {.kind = &proa_kube_secrets, .type = &owned_secret_type.type},
+    };
+    struct proa_source watches[] = {{.kind = &proa_kube_pods, .type = &pod_type.type, .map = map_pod},
+                                    {.kind = &proa_kube_claims, .type = &claim_type.type, .map = map_claim},
+                                    {.kind = NULL}};
+    size_t count = 2;
+
+    for (size_t i = 0; i < PROA_COUNT(kinds); i++)
+        if (kinds[i] != &service_monitor_kind || settings->has_service_monitors)
+            owns[count++].kind = kinds[i];
+    for (size_t i = 0; i < count; i++) {
+        owns[i].label_selector = OWNED_SELECTOR;
+        owns[i].namespace_ = options->namespace_;
+    }
+    for (size_t i = 0; watches[i].kind; i++) {
+        watches[i].label_selector = OWNED_SELECTOR;
+        watches[i].namespace_ = options->namespace_;
+    }
+    return proa_controller_add(manager,
+                               &(struct proa_controller_options){.name = "database",
+                                                                 .reconcile = reconcile,
+                                                                 .arg = (void *)(uintptr_t)settings,
+                                                                 .for_ = {.kind = &database_kind,
+                                                                          .type = &database_type.type,
+                                                                          .namespace_ = options->namespace_,
+                                                                          .predicate = proa_generation_changed},
+                                                                 .crd = options->install_crd ? &database_crd : NULL,
+                                                                 .owns = owns,
+                                                                 .watches = watches,
+                                                                 .concurrency = options->concurrency,
+                                                                 .resync_ns = options->verify_ns,
+                                                                 .backoff_first_ns = PROA_SECONDS(RETRY_FIRST_S),
+                                                                 .backoff_max_ns = PROA_SECONDS(RETRY_MAX_S)},
+                               NULL, err);
+}

@@ -1,0 +1,114 @@
+"""kubectl, and the operator as a process with the manifests' service account."""
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = Path(os.environ.get("PROA_BUILD", ROOT / "build" / "test"))
+LSAN = f"suppressions={ROOT}/tests/support/lsan.supp:print_suppressions=0"
+
+
+def binary():
+    return str(BUILD / "apps" / "database-operator" / "database-operator")
+
+
+def eventually(check, seconds=20, what=""):
+    """The first truthy value of check()."""
+    end = time.monotonic() + seconds
+    while True:
+        value = check()
+        if value:
+            return value
+        assert time.monotonic() < end, f"not within {seconds} s: {what or check}"
+        time.sleep(0.1)
+
+
+class Kubectl:
+    def __init__(self, kubeconfig):
+        self.kubeconfig = kubeconfig
+        cached = Path.home() / ".cache" / "kubelab" / "kubectl"
+        self.program = shutil.which("kubectl") or str(cached)
+
+    def run(self, *arguments, text=None):
+        return subprocess.run([self.program, "--kubeconfig", self.kubeconfig, *arguments], input=text, text=True,
+                              capture_output=True, timeout=60, check=False)
+
+    def __call__(self, *arguments, text=None):
+        done = self.run(*arguments, text=text)
+        assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}"
+        return done.stdout
+
+    def apply(self, text):
+        return self("apply", "-f", "-", text=text)
+
+    def get(self, *arguments):
+        """The object, or None."""
+        done = self.run("get", *arguments, "-o", "json")
+        return json.loads(done.stdout) if done.returncode == 0 else None
+
+    def set_status(self, kind, namespace, name, status):
+        self("patch", kind, name, "-n", namespace, "--subresource=status", "--type=merge", "-p",
+             json.dumps({"status": status}))
+
+    def serve(self, namespace, name, ready=None):
+        """What the StatefulSet controller would say."""
+        kind = self.get("statefulset", name, "-n", namespace)
+        replicas = kind["spec"]["replicas"]
+        self.set_status("statefulset", namespace, name,
+                        {"observedGeneration": kind["metadata"]["generation"], "replicas": replicas,
+                         "readyReplicas": replicas if ready is None else ready})
+
+
+def database(name, namespace, **spec):
+    whole = {"engine": "postgres", "version": "17", "replicas": 2, "storageSize": "1Gi"} | spec
+    return json.dumps({"apiVersion": "database.example.com/v1", "kind": "Database",
+                       "metadata": {"name": name, "namespace": namespace},
+                       "spec": {key: value for key, value in whole.items() if value is not None}})
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Operator:
+    def __init__(self, kubectl, folder):
+        self.kubectl = kubectl
+        self.folder = folder
+        self.log_file = folder / "operator.log"
+        config = json.loads(kubectl("config", "view", "--raw", "--minify", "-o", "json"))
+        token = kubectl("create", "token", "database-operator", "-n", "database-operator").strip()
+        config["users"][0]["user"] = {"token": token}
+        config["contexts"][0]["context"]["namespace"] = "database-operator"
+        self.kubeconfig = folder / "operator.kubeconfig"
+        self.kubeconfig.write_text(json.dumps(config))
+        self.process = None
+        self.start()
+
+    def start(self):
+        self.port = free_port()
+        env = {"PATH": os.environ["PATH"], "KUBECONFIG": str(self.kubeconfig), "THREADS": "1", "PORT": str(self.port),
+               "LSAN_OPTIONS": LSAN}
+        with open(self.log_file, "ab") as log:
+            self.process = subprocess.Popen(
+                [binary(), "run", "--http.address=127.0.0.1"], env=env, stdout=log, stderr=log)
+
+    def log(self):
+        return self.log_file.read_text()
+
+    def kill(self):
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+        assert self.process.wait(timeout=20) in (0, -signal.SIGKILL), self.log()[-3000:]
+        for mark in ("AddressSanitizer", "LeakSanitizer", "runtime error", "Forbidden", "forbidden:"):
+            assert mark not in self.log(), self.log()[-3000:]

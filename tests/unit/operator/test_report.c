@@ -1,0 +1,207 @@
+/* What is told: phase, conditions, events. */
+#include "plan_rig.h"
+
+#include <stdlib.h>
+
+static bool is(const struct rig *rig, const char *type, const char *status, const char *reason)
+{
+    const struct database_condition *condition = rig_condition(rig, type);
+
+    return proa_str_eq_c(condition->status, status) && proa_str_eq_c(condition->reason, reason);
+}
+
+/* The status is written, and what it says is there at the next look. */
+static void keep(struct rig *rig)
+{
+    rig->database.status = rig->report.status;
+}
+
+static void from_nothing_to_ready(void **state)
+{
+    struct rig *rig = *state;
+
+    rig->database.metadata.finalizers.len = 0;
+    rig_report(rig);
+    assert_int_equal(rig->report.status.phase, PHASE_PENDING);
+    assert_true(is(rig, "Ready", "False", "Creating"));
+    assert_true(is(rig, "Progressing", "True", "Creating"));
+    assert_true(is(rig, "Degraded", "False", "AsExpected"));
+    assert_true(rig_has_event(rig, "Created"));
+    assert_true(proa_str_eq_c(rig->report.status.current_primary, "shop-0"));
+    assert_true(proa_str_eq_c(rig->report.status.endpoint, "shop-rw.default.svc:5432"));
+    assert_true(proa_str_eq_c(rig->report.status.selector,
+                              "app.kubernetes.io/instance=shop,app.kubernetes.io/managed-by=database-operator"));
+    assert_int_equal(rig->report.status.observed_generation, 3);
+    keep(rig);
+    rig->database.metadata.finalizers.len = 1;
+    rig_serve(rig);
+    rig->facts.set.status.ready_replicas = 1;
+    rig_report(rig);
+    assert_int_equal(rig->report.status.phase, PHASE_RUNNING);
+    assert_true(is(rig, "Ready", "False", "InstancesNotReady"));
+    keep(rig);
+    rig->facts.set.status.ready_replicas = 3;
+    rig_report(rig);
+    assert_int_equal(rig->report.status.phase, PHASE_READY);
+    assert_true(is(rig, "Ready", "True", "AllInstancesServe"));
+    assert_true(is(rig, "Progressing", "False", "Complete"));
+    assert_true(rig_has_event(rig, "Ready"));
+    keep(rig);
+    rig_report(rig);
+    assert_int_equal(rig->report.events_count, 0);
+}
+
+/* The first look and the one after the StatefulSet was made say the same, so that one write less is needed. */
+static void making_is_one_state(void **state)
+{
+    struct rig *rig = *state;
+    proa_str first, second;
+
+    rig_report(rig);
+    assert_int_equal(plan_status_body(&rig->arena, &rig->report.status, &first), 0);
+    keep(rig);
+    rig->facts.has_set = true;
+    rig->facts.set = (struct stateful_set){.metadata = {.generation = 1}, .spec = {.replicas = 3}};
+    rig->facts.now += INT64_C(7000000000);
+    rig_report(rig);
+    assert_int_equal(plan_status_body(&rig->arena, &rig->report.status, &second), 0);
+    assert_true(proa_str_eq(first, second));
+}
+
+static void times_change_with_the_status_only(void **state)
+{
+    struct rig *rig = *state;
+    proa_time_ns first;
+
+    rig_serve(rig);
+    rig_report(rig);
+    first = rig_condition(rig, "Ready")->last_transition_time;
+    assert_int_equal(first % 1000000000, 0);
+    keep(rig);
+    rig->facts.now += INT64_C(60000000000);
+    rig_report(rig);
+    assert_int_equal(rig_condition(rig, "Ready")->last_transition_time, first);
+    rig->facts.pods[0].is_ready = false;
+    rig_report(rig);
+    assert_true(is(rig, "Ready", "False", "PrimaryNotReady"));
+    assert_int_not_equal(rig_condition(rig, "Ready")->last_transition_time, first);
+}
+
+static void problems_are_told_once(void **state)
+{
+    struct rig *rig = *state;
+
+    rig->outcome = (struct plan_problem){"ObjectExists", PROA_STR("Service shop-rw: delete it")};
+    rig_report(rig);
+    assert_int_equal(rig->report.status.phase, PHASE_FAILED);
+    assert_true(is(rig, "Degraded", "True", "ObjectExists"));
+    assert_true(is(rig, "Progressing", "False", "Stalled"));
+    assert_true(rig_has_event(rig, "ObjectExists"));
+    assert_true(rig->report.events[0].is_warning);
+    keep(rig);
+    rig_report(rig);
+    assert_int_equal(rig->report.events_count, 0);
+    rig->outcome.message = PROA_STR("Service shop-ro: delete it");
+    rig_report(rig);
+    assert_true(rig_has_event(rig, "ObjectExists"));
+}
+
+static void degraded(void **state)
+{
+    struct rig *rig = *state;
+
+    rig_serve(rig);
+    rig_report(rig);
+    keep(rig);
+    rig->facts.set.status.ready_replicas = 2;
+    rig->facts.pods[2].is_ready = false;
+    rig_report(rig);
+    assert_true(is(rig, "Degraded", "True", "InstancesNotReady"));
+    assert_int_equal(rig->report.status.phase, PHASE_RUNNING);
+    keep(rig);
+    rig_report(rig);
+    assert_true(is(rig, "Degraded", "True", "InstancesNotReady"));
+    assert_int_equal(rig->report.events_count, 0);
+    rig->facts.pods[2].problem = PROA_STR("ImagePullBackOff");
+    rig->facts.pods[2].problem_message = PROA_STR("no such image");
+    rig_report(rig);
+    assert_true(is(rig, "Degraded", "True", "InstanceFailing"));
+    assert_true(proa_str_eq_c(rig_condition(rig, "Degraded")->message, "pod shop-2: ImagePullBackOff: no such image"));
+}
+
+static void progress(void **state)
+{
+    struct rig *rig = *state;
+
+    rig_serve(rig);
+    rig_report(rig);
+    keep(rig);
+    rig->facts.set.metadata.generation = 2;
+    rig_report(rig);
+    assert_true(is(rig, "Progressing", "True", "Scaling"));
+    rig->facts.set.metadata.generation = 1;
+    rig->database.spec.parameters.len = 0;
+    rig->database.spec.image = PROA_STR("mine");
+    rig_report(rig);
+    assert_true(is(rig, "Progressing", "True", "Restarting"));
+    assert_true(rig_has_event(rig, "Restarting"));
+    rig->database.spec.image = PROA_STR("");
+    rig->database.spec.storage_size = PROA_STR("2Gi");
+    rig_report(rig);
+    assert_true(is(rig, "Progressing", "True", "ExpandingStorage"));
+    assert_true(rig_has_event(rig, "ExpandingStorage"));
+    rig->database.spec.paused = true;
+    rig_report(rig);
+    assert_true(is(rig, "Progressing", "False", "Paused"));
+    /* Without its StatefulSet for a moment, the pods count. */
+    rig->database.spec.paused = false;
+    rig->facts.has_set = false;
+    rig_report(rig);
+    assert_int_equal(rig->report.status.replicas_ready, 3);
+    rig->database.metadata.deletion_timestamp.presence = PROA_SET;
+    rig_report(rig);
+    assert_true(is(rig, "Progressing", "True", "Deleting"));
+    assert_true(is(rig, "Ready", "False", "Deleting"));
+}
+
+static void a_primary_that_cannot_be_moved(void **state)
+{
+    struct rig *rig = *state;
+
+    rig->database.status.current_primary = PROA_STR("shop-2");
+    rig->database.spec.replicas = 1;
+    rig_serve(rig);
+    rig_report(rig);
+    assert_true(is(rig, "Degraded", "True", "PrimaryNotMovable"));
+}
+
+static void body(void **state)
+{
+    struct rig *rig = *state;
+    struct database_status read;
+    proa_str text;
+
+    rig_serve(rig);
+    rig_report(rig);
+    assert_int_equal(plan_status_body(&rig->arena, &rig->report.status, &text), 0);
+    assert_true(proa_str_starts_with(text, PROA_STR("{\"status\":{")));
+    text = proa_str_slice(text, strlen("{\"status\":"), text.len - 1);
+    assert_int_equal(proa_json_read(&rig->arena, text, 0, &database_status_type, &read, NULL), 0);
+    assert_true(proa_equal_type(&database_status_type.type, &read, &rig->report.status));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        RIG_TEST(from_nothing_to_ready),
+        RIG_TEST(making_is_one_state),
+        RIG_TEST(times_change_with_the_status_only),
+        RIG_TEST(problems_are_told_once),
+        RIG_TEST(degraded),
+        RIG_TEST(progress),
+        RIG_TEST(a_primary_that_cannot_be_moved),
+        RIG_TEST(body),
+    };
+
+    return cmocka_run_group_tests_name("operator/report", tests, NULL, NULL);
+}

@@ -101,8 +101,8 @@ static proa_str trace_headers(const struct app_otel_config *otel)
 
 static int set_headers(struct proa_app *app, const struct app_otel_config *otel, struct proa_error *err)
 {
-    struct proa_client_field *headers;
-    size_t count;
+    struct proa_client_field *headers = NULL;
+    size_t count = 0;
 
     PROA_TRY(read_headers(app, trace_headers(otel), &headers, &count, err));
     app->telemetry->sender.headers = headers;

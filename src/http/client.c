@@ -609,7 +609,7 @@ static int open_exchange(struct proa_client *client, struct proa_arena *arena,
     if (rc == 0)
         rc = open_attempt(&attempt, start, &exchange, &tries, err);
     client_trace_end(&trace, request, &attempt.url, rc, exchange ? exchange->response.status : 0, tries, err);
-    if (rc < 0)
+    if (!exchange)
         return rc;
     *ret_tries = tries;
     *ret_exchange = exchange;
@@ -666,7 +666,7 @@ int proa_client_fetch(struct proa_client *client, struct proa_arena *arena, cons
                                       PROA_MS(request->timeout_ms ? request->timeout_ms : client->options.request_ms));
     struct proa_exchange *exchange = NULL;
     proa_str body;
-    uint32_t tries;
+    uint32_t tries = 0;
     int rc;
 
     PROA_TRY(open_exchange(client, arena, request, &exchange, &tries, err));

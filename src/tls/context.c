@@ -200,7 +200,7 @@ static int provide(const char *ca_file, const char *cert_file, const char *key_f
                    struct proa_error *err)
 {
     const struct proa_tls_options options = {.ca_file = ca_file, .cert_file = cert_file, .key_file = key_file};
-    struct proa_tls *tls;
+    struct proa_tls *tls = NULL;
 
     PROA_TRY(proa_tls_client_new(&options, &tls, err));
     *ret_made = tls;

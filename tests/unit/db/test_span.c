@@ -31,8 +31,7 @@ static struct proa_span_record *take(const char *name)
     uint32_t count;
     struct proa_span_record *record = tracer_take(tracer, 1, &count);
 
-    if (!record)
-        fail_msg("no span %s", name);
+    assert_non_null(record);
     if (!proa_str_eq_c(record->name, name))
         fail_msg("not %s but " PROA_FMT, name, PROA_ARG(record->name));
     return record;

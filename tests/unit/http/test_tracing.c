@@ -84,8 +84,7 @@ static struct proa_span_record *take(struct rig *rig, const char *name, enum pro
     uint32_t count;
     struct proa_span_record *record = tracer_take(world->tracer, 1, &count);
 
-    if (!record)
-        fail_msg("no span %s", name);
+    assert_non_null(record);
     if (!proa_str_eq_c(record->name, name))
         fail_msg("not %s but " PROA_FMT, name, PROA_ARG(record->name));
     assert_int_equal(record->kind, kind);

@@ -8,13 +8,13 @@ PYTHON ?= /usr/bin/python3
 comma := ,
 export LSAN_OPTIONS ?= suppressions=$(CURDIR)/tests/support/lsan.supp:print_suppressions=0
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test test-units test-integration lint format figures soak fuzz tsan clang valgrind hardening \
-	install clean
+.PHONY: help setup build run run-operator test test-units test-integration test-cluster lint format figures soak fuzz \
+	tsan clang valgrind hardening install clean
 
 # Configures a build folder once; ninja notices later changes of the build files. $(1): folder, $(2): environment, $(3): options.
 configure = test -e build/$(1)/build.ninja || $(2) meson setup build/$(1) $(3) $(MESON_ARGS) >build/$(1).log || \
 	{ tail -n 20 build/$(1).log; exit 1; }
-release_options = -Dbuildtype=release -Db_lto=true -Db_ndebug=true -Dtests=false -Dstatic_hello=true
+release_options = -Dbuildtype=release -Db_lto=true -Db_ndebug=true -Dtests=false -Dstatic_hello=true -Dstatic_operator=true
 test_options = -Dbuildtype=debug -Doptimization=1 --werror
 
 help: ## lists the targets
@@ -32,6 +32,13 @@ run: build ## runs the users service on http://localhost:8080 over an SQLite fil
 	@test -x build/bin/users || { echo "make run: apps/users is not built yet: its layers are not complete"; exit 1; }
 	@echo "users: http://localhost:8080/users"
 	@exec ./build/bin/users
+
+# The cluster that the kubeconfig at hand names; AGENT_IMAGE must be there for instances to start.
+run-operator: build ## installs the kind Database and runs the operator against KUBECONFIG's cluster
+	@exec ./build/bin/database-operator run --install-crd --no-leader.elect --threads=1 $(OPERATOR_ARGS)
+
+test-cluster: test-units ## tests against a real API server: PROA_KUBERNETES=folder of kubelab, or KUBECONFIG and PROA_CLUSTER_TESTS=1
+	@PROA_BUILD=$(CURDIR)/build/test $(PYTHON) -m pytest -q -rs tests/cluster
 
 test: test-units test-integration ## all tests, under the address and undefined behaviour sanitizers
 

@@ -784,8 +784,10 @@ void cache_free(struct proa_cache *cache)
            proa_list_empty(&cache->change_awaits));
     while ((node = table_next(&cache->entries, NULL)))
         remove_entry(cache, PROA_CONTAINER(node, struct cache_entry, by_name));
-    while (!proa_list_empty(&cache->notes))
-        note_drop(cache, PROA_CONTAINER(cache->notes.next, struct cache_note, list));
+    for (struct proa_list *at = cache->notes.next, *next; at != &cache->notes; at = next) {
+        next = at->next;
+        note_drop(cache, PROA_CONTAINER(at, struct cache_note, list));
+    }
     assert(cache->bytes == 0 && cache->buckets.count == 0 && cache->owned.count == 0);
     table_done(&cache->entries);
     table_done(&cache->owned);

@@ -1,10 +1,11 @@
 /* Controllers: which keys a change concerns, and the fibers that reconcile them. */
+#include "ready.h"
 #include "runtime.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
-enum { RECONCILE_MS = 60000, AGAIN_MS = 100 };
+enum { RECONCILE_MS = 60000, AGAIN_MS = 100, AWAY_FIRST_MS = 1000, AWAY_MAX_MS = 30000 };
 
 /* -- From changes to keys ------------------------------------------------------------------------------------------ */
 
@@ -98,7 +99,8 @@ static struct queue_outcome judge(const struct reconcile_run *run, int rc)
     if (rc == 0)
         return outcome;
     /* Stopped with the term, it is no failure of its own. */
-    outcome.was_stopped = is_stopped(controller);
+    /* Nor is it one that the API server is away: then all would back off, and come late when it is back. */
+    outcome.was_stopped = is_stopped(controller) || run->api_is_away;
     outcome.has_failed = !outcome.was_stopped;
     if (outcome.has_failed) {
         run->reconcile.err->code = run->reconcile.err->code ? run->reconcile.err->code : rc;
@@ -108,7 +110,20 @@ static struct queue_outcome judge(const struct reconcile_run *run, int rc)
     return outcome;
 }
 
-static void reconcile_item(struct proa_controller *controller, struct queue_item *item)
+/* Until the API server is back, or may be. */
+static void wait_for_api(struct proa_controller *controller)
+{
+    uint64_t ms = controller->away_ms ? controller->away_ms : AWAY_FIRST_MS;
+
+    if (controller->away_ms == 0)
+        PROA_WARN(&controller->manager->logger, "the API server is away",
+                  proa_kv_c("controller", controller->options.name));
+    controller->away_ms = ms * 2 > AWAY_MAX_MS ? AWAY_MAX_MS : (uint32_t)(ms * 2);
+    proa_ignore(kube_wait_ready(controller->manager->kube, PROA_MS(ms))); /* the caller looks whether to go on */
+}
+
+/* @returns whether the API server was there. */
+static bool reconcile_item(struct proa_controller *controller, struct queue_item *item)
 {
     struct proa_loop *loop = controller->manager->loop;
     uint32_t ms = controller->options.reconcile_ms ? controller->options.reconcile_ms : RECONCILE_MS;
@@ -144,6 +159,7 @@ static void reconcile_item(struct proa_controller *controller, struct queue_item
         count_outcome(controller, &outcome, proa_loop_now_exact(loop) - began);
     queue_finish(item, &outcome);
     proa_arena_done(&arena);
+    return !run.api_is_away;
 }
 
 static void set_active(struct proa_controller *controller)
@@ -158,8 +174,12 @@ static int work(void *arg)
     struct queue_item *item;
 
     controller->starting--;
-    while (!is_stopped(controller) && (item = queue_take(&controller->queue)))
-        reconcile_item(controller, item);
+    while (!is_stopped(controller) && (item = queue_take(&controller->queue))) {
+        if (reconcile_item(controller, item))
+            controller->away_ms = 0;
+        else if (!is_stopped(controller))
+            wait_for_api(controller);
+    }
     controller->running--;
     set_active(controller);
     return 0;
@@ -224,6 +244,11 @@ void controller_start(struct proa_controller *controller, struct proa_group *ter
     while (proa_cache_next(cache, &it, &cached))
         queue_add(&controller->queue, cached.namespace_, cached.name, QUEUE_LOW);
     pump(controller);
+}
+
+void controller_retry(struct proa_controller *controller)
+{
+    queue_retry(&controller->queue);
 }
 
 void controller_stop(struct proa_controller *controller)

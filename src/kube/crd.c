@@ -288,37 +288,45 @@ static int apply(struct proa_kube *kube, proa_str name, proa_str body, struct pr
     return proa_kube_patch(kube, &arena, &proa_kube_crds, PROA_STR(""), name, body, &options, NULL, NULL, err);
 }
 
-int proa_crd_install(struct proa_kube *kube, const struct proa_crd_options *options, struct proa_error *err)
+/* Until it is served; one that was being deleted is applied again when it is gone. */
+static int install(struct proa_kube *kube, const struct proa_kube_kind *kind, proa_str name, proa_str body,
+                   struct proa_error *err)
 {
-    struct proa_loop *loop = kube->options.loop;
-    struct proa_deadline_scope scope PROA_CLEANUP(proa_deadline_leave) =
-        proa_deadline_enter(loop, proa_loop_now_exact(loop) + PROA_MS(INSTALL_MS));
-    struct proa_arena arena PROA_CLEANUP(proa_arena_done);
-    char text[NAME_MAX_BYTES];
-    proa_str name = definition_name(options->kind, text);
     bool is_leaving = false;
-    struct proa_buf body;
     int rc;
 
-    proa_arena_init(&arena, proa_loop_blocks(loop), 0);
-    proa_buf_init(&body, &arena, 0);
-    if (proa_crd_write(&body, options) < 0)
-        return proa_fail(err, body.error < 0 ? body.error : PROA_EINVAL, "the schema of %s cannot be written",
-                         options->kind->kind);
-    PROA_TRY(apply(kube, name, proa_buf_str(&body), err));
-    while ((rc = is_served(kube, options->kind, name, &is_leaving, err)) <= 0) {
+    PROA_TRY(apply(kube, name, body, err));
+    while ((rc = is_served(kube, kind, name, &is_leaving, err)) <= 0) {
         if (rc == PROA_ENOTFOUND && is_leaving) {
             if (err)
                 proa_error_clear(err);
-            PROA_TRY(apply(kube, name, proa_buf_str(&body), err));
+            PROA_TRY(apply(kube, name, body, err));
             continue;
         }
         PROA_TRY(rc);
-        rc = proa_sleep(loop, PROA_MS(POLL_MS));
+        rc = proa_sleep(kube->options.loop, PROA_MS(POLL_MS));
         if (rc < 0)
             return proa_fail(err, rc, "CustomResourceDefinition " PROA_FMT " %s", PROA_ARG(name),
                              is_leaving ? "is still being deleted: are there objects with finalizers?"
                                         : "is not served yet");
     }
     return 0;
+}
+
+int proa_crd_install(struct proa_kube *kube, const struct proa_crd_options *options, struct proa_error *err)
+{
+    struct proa_loop *loop = kube->options.loop;
+    struct proa_deadline_scope scope = proa_deadline_enter(loop, proa_loop_now_exact(loop) + PROA_MS(INSTALL_MS));
+    char text[NAME_MAX_BYTES];
+    proa_str name = definition_name(options->kind, text);
+    struct proa_buf body = {0};
+    int rc = proa_crd_write(&body, options);
+
+    if (rc < 0)
+        rc = proa_fail(err, rc, "the schema of %s cannot be written", options->kind->kind);
+    else
+        rc = install(kube, options->kind, name, proa_buf_str(&body), err);
+    proa_buf_done(&body);
+    proa_deadline_leave(&scope);
+    return rc;
 }

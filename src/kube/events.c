@@ -360,21 +360,19 @@ static struct event_record *next_due(struct events *events, bool at_once, proa_m
     return NULL;
 }
 
-/* Waits until something is added or due. */
-static int wait_for_work(struct events *events, proa_mono_ns due)
+/* Waits until something is added or due; the caller looks at why it ended. */
+static void wait_for_work(struct events *events, proa_mono_ns due)
 {
-    struct proa_loop *loop = loop_of(events);
-    struct proa_deadline_scope scope PROA_CLEANUP(proa_deadline_leave) = proa_deadline_enter(loop, due);
+    struct proa_deadline_scope scope = proa_deadline_enter(loop_of(events), due);
 
     proa_event_reset(&events->wake);
-    proa_ignore(proa_event_wait(&events->wake)); /* the caller looks at why it ended */
-    return 0;
+    proa_ignore(proa_event_wait(&events->wake));
+    proa_deadline_leave(&scope);
 }
 
 static void send_rest(struct events *events)
 {
-    struct proa_shield_scope shield PROA_CLEANUP(proa_shield_leave) =
-        proa_shield_enter(loop_of(events), PROA_MS(STOP_MS));
+    struct proa_shield_scope shield = proa_shield_enter(loop_of(events), PROA_MS(STOP_MS));
     proa_mono_ns due;
     struct event_record *record;
 
@@ -382,6 +380,7 @@ static void send_rest(struct events *events)
         record->attempts = ATTEMPTS_MAX; /* no second one */
         send_one(events, record);
     }
+    proa_shield_leave(&shield);
 }
 
 int events_run(struct events *events)
@@ -394,7 +393,7 @@ int events_run(struct events *events)
             if (take_token(events) == 0)
                 send_one(events, record);
         } else {
-            proa_ignore(wait_for_work(events, due));
+            wait_for_work(events, due);
         }
         if (proa_fiber_check(loop_of(events)) < 0)
             break;

@@ -271,13 +271,16 @@ int leader_hold(struct leader *leader)
 void leader_release(struct leader *leader)
 {
     struct proa_loop *loop = loop_of(leader);
-    struct proa_shield_scope shield PROA_CLEANUP(proa_shield_leave) = proa_shield_enter(loop, PROA_MS(RELEASE_MS));
-    struct proa_arena arena PROA_CLEANUP(proa_arena_done);
+    struct proa_shield_scope shield;
+    struct proa_arena arena;
     struct proa_error err = {0};
 
     if (!is_ours(leader))
         return;
+    shield = proa_shield_enter(loop, PROA_MS(RELEASE_MS));
     proa_arena_init(&arena, proa_loop_blocks(loop), 0);
     if (write_record(leader, &arena, "", 1000, &err) < 0)
         log_failure(leader, "lease not released", &err);
+    proa_arena_done(&arena);
+    proa_shield_leave(&shield);
 }

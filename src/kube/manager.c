@@ -167,6 +167,22 @@ static int install_definitions(struct proa_manager *manager, struct proa_error *
     return 0;
 }
 
+/* Tells the controllers when the API server is back. */
+static int watch_readiness(void *arg)
+{
+    struct proa_manager *manager = arg;
+    uint64_t seen = manager->kube->ready_count;
+
+    for (;;) {
+        PROA_TRY(proa_event_wait(&manager->kube->probed));
+        if (manager->kube->ready_count == seen)
+            continue;
+        seen = manager->kube->ready_count;
+        for (struct proa_list *at = manager->controllers.next; at != &manager->controllers; at = at->next)
+            controller_retry(PROA_CONTAINER(at, struct proa_controller, list));
+    }
+}
+
 static int send_events(void *arg)
 {
     return events_run(&((struct proa_manager *)arg)->events);
@@ -174,10 +190,12 @@ static int send_events(void *arg)
 
 static int start_background(struct proa_manager *manager, struct proa_group *background)
 {
-    const struct proa_fiber_options watch_fiber = {.name = "kube-watch"}, events_fiber = {.name = "kube-events"};
+    const struct proa_fiber_options watch_fiber = {.name = "kube-watch"}, events_fiber = {.name = "kube-events"},
+                                    readiness_fiber = {.name = "kube-readiness"};
 
     for (struct proa_list *at = manager->caches.next; at != &manager->caches; at = at->next)
         PROA_TRY(proa_group_start(background, &watch_fiber, watch, PROA_CONTAINER(at, struct proa_cache, list)));
+    PROA_TRY(proa_group_start(background, &readiness_fiber, watch_readiness, manager));
     return proa_group_start(background, &events_fiber, send_events, manager);
 }
 

@@ -60,11 +60,11 @@ static struct queue_item *find_or_make(struct queue *queue, proa_str namespace_,
 
 static void drop_awaits(struct queue_item *item)
 {
-    struct proa_list *at;
-
-    while ((at = proa_list_pop_front(&item->awaits))) {
+    for (struct proa_list *at = item->awaits.next, *next; at != &item->awaits; at = next) {
         struct queue_await *await = PROA_CONTAINER(at, struct queue_await, list);
 
+        next = at->next;
+        proa_list_remove(&await->list);
         proa_list_remove(&await->await.list);
         free(await);
     }
@@ -194,6 +194,23 @@ void queue_add_after(struct queue *queue, proa_str namespace_, proa_str name, ui
     } else if (at < item->requeue_at) {
         item->requeue_at = at;
         arm(item);
+    }
+}
+
+void queue_retry(struct queue *queue)
+{
+    struct table_node *node = table_next(&queue->items, NULL);
+
+    /* Becoming ready starts fibers, which run later: the table stays as it is. */
+    for (; node; node = table_next(&queue->items, node)) {
+        struct queue_item *item = PROA_CONTAINER(node, struct queue_item, node);
+
+        if (item->failures == 0 || item->requeue_at == PROA_NEVER)
+            continue;
+        item->failures = 0;
+        item->requeue_at = PROA_NEVER;
+        arm(item);
+        add_item(item, QUEUE_NORMAL);
     }
 }
 

@@ -71,6 +71,9 @@ void queue_add_after(struct queue *queue, proa_str namespace_, proa_str name, ui
 /** The next key, which is then RUNNING; NULL when there is none. */
 struct queue_item *queue_take(struct queue *queue);
 
+/** Has all keys that wait for their back-off reconciled now. */
+void queue_retry(struct queue *queue);
+
 struct queue_outcome {
     bool has_failed;           /* again after the back-off */
     bool was_stopped;          /* again at once, not counted as a failure */

@@ -24,6 +24,14 @@ static int check_may_write(struct proa_reconcile *ctx)
     return proa_fail(ctx->err, PROA_ECANCELED, "this one leads no longer");
 }
 
+/* Remembers why a call failed. */
+static int note(struct proa_reconcile *ctx, int rc)
+{
+    if (rc == PROA_EUNAVAILABLE)
+        run_of(ctx)->api_is_away = true;
+    return rc;
+}
+
 static int name_it(struct proa_reconcile *ctx, int rc, const char *verb, const struct proa_kube_kind *kind,
                    proa_str namespace_, proa_str name)
 {
@@ -153,7 +161,7 @@ static int send_apply(const struct applying *applying, bool only_create, proa_st
     if (query.error < 0 || body.error < 0)
         return proa_fail(ctx->err, PROA_ENOMEM, "no memory for a request");
     request.query = proa_buf_str(&query);
-    return proa_kube_send(ctx->kube, ctx->arena, &request, ret_answer, ctx->err);
+    return note(ctx, proa_kube_send(ctx->kube, ctx->arena, &request, ret_answer, ctx->err));
 }
 
 /* An object that the cache does not show (its labels may hide it from a selector) is only created; if it is there all the same, its owner
@@ -172,8 +180,8 @@ static int apply_unseen(const struct applying *applying, proa_str *ret_answer)
     if (rc != PROA_ECONFLICT)
         return rc;
     proa_error_clear(ctx->err);
-    PROA_TRY(proa_kube_get(ctx->kube, ctx->arena, apply->kind, apply->namespace_, apply->name, &existing_type,
-                           &existing, ctx->err));
+    PROA_TRY(note(ctx, proa_kube_get(ctx->kube, ctx->arena, apply->kind, apply->namespace_, apply->name, &existing_type,
+                                     &existing, ctx->err)));
     owner = proa_kube_controller_of(&existing.metadata);
     PROA_TRY(check_ours(applying, owner ? owner->uid : PROA_STR("")));
     return send_apply(applying, false, ret_answer);
@@ -202,7 +210,7 @@ static int apply_it(struct applying *applying, bool *ret_changed)
 {
     const struct proa_apply *apply = applying->apply;
     const struct cache_entry *entry = NULL;
-    proa_str answer;
+    proa_str answer = {NULL, 0};
     int rc;
 
     PROA_TRY(write_object(applying->ctx, apply, &applying->object, &applying->after_name));
@@ -325,7 +333,7 @@ int proa_reconcile_delete(struct proa_reconcile *ctx, const struct proa_kube_kin
         proa_error_clear(ctx->err);
         return 0;
     }
-    PROA_TRY(rc);
+    PROA_TRY(note(ctx, rc));
     entry = cache ? cache_find(cache, namespace_, name) : NULL;
     if (entry)
         queue_await_change(run_of(ctx)->item, cache, entry);
@@ -363,7 +371,7 @@ int proa_reconcile_finalizer(struct proa_reconcile *ctx, const struct proa_kube_
         proa_error_clear(ctx->err); /* it is gone, with its last finalizer perhaps */
         return 0;
     }
-    PROA_TRY(rc);
+    PROA_TRY(note(ctx, rc));
     proa_reconcile_await(ctx, kind, existing.metadata.resource_version);
     return 0;
 }

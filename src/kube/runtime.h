@@ -50,6 +50,7 @@ struct proa_controller {
     uint32_t running;
     uint32_t starting;       /* of them, those that have not looked at the queue yet */
     struct proa_timer again; /* a fiber could not be had */
+    uint32_t away_ms;        /* how long to wait for an API server that is away; 0: it is not */
     struct controller_metrics metrics;
 };
 
@@ -57,6 +58,7 @@ struct proa_controller {
 struct reconcile_run {
     struct proa_reconcile reconcile;
     struct queue_item *item;
+    bool api_is_away; /* a call failed because the API server cannot be reached */
 };
 
 /* controller.c */
@@ -67,6 +69,8 @@ void controller_free(struct proa_controller *controller);
 void controller_start(struct proa_controller *controller, struct proa_group *term);
 /** No further reconcile begins; the group is to be cancelled and waited for. */
 void controller_stop(struct proa_controller *controller);
+/** The API server is back: what failed is tried at once. */
+void controller_retry(struct proa_controller *controller);
 bool controller_has_synced(const struct proa_controller *controller);
 
 /* manager.c */

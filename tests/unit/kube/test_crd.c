@@ -22,17 +22,14 @@ static void everything_is_written(void **state)
         "\"apiVersion\":\"apiextensions.k8s.io/v1\",\"kind\":\"CustomResourceDefinition\"",
         "\"metadata\":{\"name\":\"apps.example.com\"}",
         "\"group\":\"example.com\",\"scope\":\"Namespaced\"",
-        "\"names\":{\"kind\":\"App\",\"listKind\":\"AppList\",\"plural\":\"apps\",\"singular\":\"app\",\"shortNames\":["
-        "\"ap\"],"
-        "\"categories\":[\"all\"]}",
+        "\"names\":{\"kind\":\"App\",\"listKind\":\"AppList\",\"plural\":\"apps\",\"singular\":\"app\",",
+        "\"shortNames\":[\"ap\"],\"categories\":[\"all\"]}",
         "\"name\":\"v1\",\"served\":true,\"storage\":true",
-        "\"additionalPrinterColumns\":[{\"name\":\"Image\",\"type\":\"string\",\"jsonPath\":\".spec.image\"},"
-        "{\"name\":\"Age\",\"type\":\"date\",\"jsonPath\":\".metadata.creationTimestamp\",\"description\":\"How "
-        "old\",\"priority\":1}]",
+        "\"additionalPrinterColumns\":[{\"name\":\"Image\",\"type\":\"string\",\"jsonPath\":\".spec.image\"},",
+        "\"jsonPath\":\".metadata.creationTimestamp\",\"description\":\"How old\",\"priority\":1}]",
         "\"selectableFields\":[{\"jsonPath\":\".spec.image\"}]",
-        "\"subresources\":{\"status\":{},\"scale\":{\"specReplicasPath\":\".spec.replicas\",\"statusReplicasPath\":\"."
-        "status.ready\","
-        "\"labelSelectorPath\":\".status.selector\"}}",
+        "\"subresources\":{\"status\":{},\"scale\":{\"specReplicasPath\":\".spec.replicas\"",
+        "\"statusReplicasPath\":\".status.ready\",\"labelSelectorPath\":\".status.selector\"}}",
         "\"required\":[\"spec\"]",
         "\"metadata\":{\"type\":\"object\"}",
         "\"default\":1",

@@ -262,6 +262,31 @@ static void resync_is_spread_and_regular(void **state)
     rig_done(&rig);
 }
 
+static void failed_keys_can_be_tried_at_once(void **state)
+{
+    struct rig rig;
+    struct queue_item *a;
+
+    (void)state;
+    rig_init(&rig, 0);
+    for (int i = 0; i < 12; i++) {
+        add(&rig, "a", QUEUE_NORMAL);
+        finish_failed(take(&rig, "a"));
+    }
+    add(&rig, "b", QUEUE_NORMAL);
+    queue_finish(take(&rig, "b"), &(struct queue_outcome){.exists = true, .requeue_after_ns = PROA_SECONDS(60)});
+    pass(&rig, 1);
+    take(&rig, NULL);
+    queue_retry(&rig.queue);
+    a = take(&rig, "a");
+    take(&rig, NULL);
+    /* With a back-off that begins anew. */
+    finish_failed(a);
+    pass(&rig, 5);
+    finish(take(&rig, "a"));
+    rig_done(&rig);
+}
+
 static void what_was_stopped_comes_again_without_a_failure(void **state)
 {
     struct rig rig;
@@ -355,6 +380,7 @@ int main(void)
         cmocka_unit_test(a_change_does_not_wait_for_the_back_off),
         cmocka_unit_test(requeues_come_when_asked_for),
         cmocka_unit_test(resync_is_spread_and_regular),
+        cmocka_unit_test(failed_keys_can_be_tried_at_once),
         cmocka_unit_test(what_was_stopped_comes_again_without_a_failure),
         cmocka_unit_test(a_key_waits_for_its_writes),
     };

@@ -8,13 +8,13 @@ PYTHON ?= /usr/bin/python3
 comma := ,
 export LSAN_OPTIONS ?= suppressions=$(CURDIR)/tests/support/lsan.supp:print_suppressions=0
 .DEFAULT_GOAL := help
-.PHONY: help setup build run observe test test-units test-integration lint format figures soak fuzz tsan clang valgrind \
-	hardening limits install clean
+.PHONY: help setup build run run-operator observe test test-units test-integration test-cluster lint format figures soak fuzz \
+	tsan clang valgrind hardening limits install clean
 
 # Configures a build folder once; ninja notices later changes of the build files. $(1): folder, $(2): environment, $(3): options.
 configure = test -e build/$(1)/build.ninja || $(2) meson setup build/$(1) $(3) $(MESON_ARGS) >build/$(1).log || \
 	{ tail -n 20 build/$(1).log; exit 1; }
-release_options = -Dbuildtype=release -Db_lto=true -Db_ndebug=true -Dtests=false -Dstatic_hello=true
+release_options = -Dbuildtype=release -Db_lto=true -Db_ndebug=true -Dtests=false -Dstatic_hello=true -Dstatic_operator=true
 test_options = -Dbuildtype=debug -Doptimization=1 --werror
 
 help: ## lists the targets
@@ -35,6 +35,13 @@ run: build ## runs the users service on http://localhost:8080 over an SQLite fil
 
 observe: build ## runs users with Prometheus and Jaeger, sends some traffic, prints what to open
 	@tools/observe
+
+# The cluster that the kubeconfig at hand names; AGENT_IMAGE must be there for instances to start.
+run-operator: build ## installs the kind Database and runs the operator against KUBECONFIG's cluster
+	@exec ./build/bin/database-operator run --install-crd --no-leader.elect --threads=1 $(OPERATOR_ARGS)
+
+test-cluster: test-units ## tests against a real API server: PROA_KUBERNETES=folder of kubelab, or KUBECONFIG and PROA_CLUSTER_TESTS=1
+	@PROA_BUILD=$(CURDIR)/build/test $(PYTHON) -m pytest -q -rs tests/cluster
 
 test: test-units test-integration ## all tests, under the address and undefined behaviour sanitizers
 

@@ -108,7 +108,7 @@ __attribute__((format(printf, 4, 5))) static void problem(struct plan_problem *o
     if (out->reason)
         return;
     va_start(args, format);
-    *out = (struct plan_problem){reason, proa_arena_vprintf(arena, format, args)};
+    *out = (struct plan_problem){.reason = reason, .message = proa_arena_vprintf(arena, format, args)};
     va_end(args);
 }
 

@@ -79,6 +79,7 @@ struct plan_object {
 struct plan_problem {
     const char *reason; /**< NULL: none */
     proa_str message;   /**< says what to do */
+    bool is_partial;    /**< all else goes on: told, but the phase is not Failed */
 };
 
 struct plan {

@@ -187,7 +187,7 @@ static int gather(struct reconciling *r)
 
 /* Whether an error is a person's to mend: then it is told in the status, and the 30 seconds of verification are the pace at which it is
  * tried again. The API server's own conflicts, outages and the like are tried again by the queue. */
-static bool take_refusal(struct reconciling *r, int rc, const char *reason)
+static bool take_refusal(struct reconciling *r, int rc, const char *reason, const char *advice)
 {
     struct proa_error *err = r->ctx->err;
     bool is_foreign = rc == PROA_ECONFLICT && err->origin[0] == '\0';
@@ -197,9 +197,8 @@ static bool take_refusal(struct reconciling *r, int rc, const char *reason)
         return false;
     if (!r->outcome.reason) {
         r->outcome.reason = is_foreign ? "ObjectExists" : reason;
-        r->outcome.message = proa_arena_printf(r->ctx->arena, "%s%s", err->message,
-                                               is_foreign ? ": delete it, or give the Database another name"
-                                                          : ": correct the spec, or what the API server names");
+        r->outcome.message = proa_arena_printf(r->ctx->arena, "%s: %s", err->message,
+                                               is_foreign ? "delete it, or give the Database another name" : advice);
     }
     proa_error_clear(err);
     return true;
@@ -234,7 +233,7 @@ static int apply_object(struct reconciling *r, const struct plan_object *object)
                                                    .adopt = object->adopt},
                               &changed);
     if (rc < 0)
-        return take_refusal(r, rc, "Rejected") ? 0 : rc;
+        return take_refusal(r, rc, "Rejected", "correct the spec, or what the API server names") ? 0 : rc;
     if (changed) {
         r->changes++;
         r->set_changed = r->set_changed || is_set;
@@ -303,8 +302,14 @@ static int grow_storage(struct reconciling *r)
                                          "{\"metadata\":{\"uid\":\"" PROA_FMT
                                          "\"},\"spec\":{\"resources\":{\"requests\":{\"storage\":\"" PROA_FMT "\"}}}}",
                                          PROA_ARG(r->claim_uids[i]), PROA_ARG(r->plan.size)));
-        if (rc < 0 && !take_refusal(r, rc, "StorageExpansionRefused"))
-            return rc;
+        if (rc < 0) {
+            if (!take_refusal(
+                    r, rc, "StorageExpansionRefused",
+                    "allow the StorageClass to expand volumes if its driver can, or make another Database and "
+                    "move the data; meanwhile the volumes stay as they are"))
+                return rc;
+            r->outcome.is_partial = true;
+        }
     }
     if (!r->plan.replace_set || r->outcome.reason)
         return 0;
@@ -320,7 +325,7 @@ static int restart_pod(struct reconciling *r)
 
     if (r->plan.restart < 0)
         return 0;
-    if (r->set_changed || r->outcome.reason || r->plan.replace_set) {
+    if (r->set_changed || (r->plan.replace_set && !r->outcome.reason)) {
         r->plan.restart = -1; /* later, with what is there then */
         return 0;
     }
@@ -416,11 +421,13 @@ static int carry_out(struct reconciling *r)
     }
     rc = apply_objects(r);
     PROA_TRY(rc);
-    if (rc == 0) {
+    if (rc == 0 && !r->outcome.reason) {
         PROA_TRY(label_pods(r));
         if (r->plan.is_growing)
             PROA_TRY(grow_storage(r));
         PROA_TRY(restart_pod(r));
+    } else {
+        r->plan.restart = -1;
     }
     PROA_TRY(write_status(r));
     if (r->changes > 0)

@@ -67,6 +67,12 @@ static bool is_scaling(const struct reporting *r)
            set->spec.replicas != (int32_t)r->plan->replicas || r->ready > (int32_t)r->plan->replicas;
 }
 
+/* A problem that stops all work, not a part of it. */
+static bool is_stopped(const struct reporting *r)
+{
+    return r->problem.reason && !r->problem.is_partial;
+}
+
 static proa_str counted(const struct reporting *r)
 {
     return proa_arena_printf(r->arena, "%d of %u instances serve", r->ready, r->plan->replicas);
@@ -163,7 +169,7 @@ static void report_ready(struct reporting *r)
 {
     if (r->plan->is_deleting)
         set(r, CONDITION_READY, false, "Deleting", PROA_STR("the Database is being deleted"));
-    else if (r->problem.reason)
+    else if (is_stopped(r))
         set(r, CONDITION_READY, false, r->problem.reason, r->problem.message);
     else if (r->is_new)
         set(r, CONDITION_READY, false, "Creating", PROA_STR("no instance serves yet"));
@@ -178,9 +184,11 @@ static void report_ready(struct reporting *r)
 
 static enum database_phase phase(const struct reporting *r)
 {
-    if (r->problem.reason)
+    bool is_settled = r->is_complete || r->database->spec.paused || r->problem.reason;
+
+    if (is_stopped(r))
         return PHASE_FAILED;
-    if (proa_str_eq_c(r->conditions[CONDITION_READY].status, "True") && (r->is_complete || r->database->spec.paused))
+    if (is_settled && proa_str_eq_c(r->conditions[CONDITION_READY].status, "True"))
         return PHASE_READY;
     return r->ready > 0 ? PHASE_RUNNING : PHASE_PENDING;
 }
@@ -201,7 +209,7 @@ static void report_events(struct reporting *r)
     if (proa_str_eq_c(degraded->status, "True") && !is_told)
         event(r, true, r->problem.reason ? r->problem.reason : degraded->reason.ptr, "Reconcile", PROA_FMT,
               PROA_ARG(degraded->message));
-    if (r->plan->restart >= 0 && !r->problem.reason)
+    if (r->plan->restart >= 0 && !is_stopped(r))
         event(r, false, "Restarting", "Restart", "restart pod " PROA_FMT "-%d: its settings changed",
               PROA_ARG(r->database->metadata.name), r->plan->restart);
     if (r->plan->replace_set && !r->problem.reason)

@@ -190,6 +190,7 @@ def test_storage_class_that_does_not_grow(kubectl, operator, ready):
     before = kubectl.get("statefulset", "shop", "-n", ready)["metadata"]["uid"]
     kubectl("patch", "db", "shop", "-n", ready, "--type=merge", "-p", '{"spec":{"storageSize":"2Gi"}}')
     eventually(lambda: condition(kubectl, ready, "Degraded").get("reason") == "StorageExpansionRefused")
+    assert phase(kubectl, ready) == "Ready"
     assert kubectl.get("statefulset", "shop", "-n", ready)["metadata"]["uid"] == before
 
 
@@ -210,6 +211,47 @@ def test_deleted_and_made_again(kubectl, operator, ready):
     kubectl("delete", "db", "shop", "-n", ready, "--timeout=30s")
     gone = kubectl.get("pvc", "data-shop-0", "-n", ready)
     assert gone is None or gone["metadata"].get("deletionTimestamp")
+
+
+def restart(kubectl, namespace, name="shop"):
+    """The StatefulSet controller's part: what is missing is made by the present template, and is ready at once."""
+    kind = kubectl.get("statefulset", name, "-n", namespace)
+    template = kind["spec"]["template"]
+    for index in range(kind["spec"]["replicas"]):
+        pod = f"{name}-{index}"
+        if kubectl.get("pod", pod, "-n", namespace):
+            continue
+        template["spec"]["volumes"].append({"name": "data", "emptyDir": {}})
+        kubectl.apply(json.dumps({"apiVersion": "v1", "kind": "Pod",
+                                  "metadata": template["metadata"] | {"name": pod, "namespace": namespace},
+                                  "spec": template["spec"]}))
+        template["spec"]["volumes"].pop()
+        kubectl.set_status("pod", namespace, pod, {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]})
+    kubectl.serve(namespace, name)
+
+
+def test_restarts_one_by_one_and_in_order(kubectl, operator, ready):
+    kubectl("scale", "db", "shop", "--replicas=3", "-n", ready)
+    eventually(lambda: kubectl.get("statefulset", "shop", "-n", ready)["spec"]["replicas"] == 3)
+    restart(kubectl, ready)
+    roles = [kubectl.get("pod", f"shop-{i}", "-n", ready) for i in range(3)]
+    eventually(lambda: [kubectl.get("pod", f"shop-{i}", "-n", ready)["metadata"]["labels"].get("database.example.com/role")
+                        for i in range(3)] == ["primary", "replica", "replica"], what="role labels")
+    uids = {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in roles}
+    kubectl("patch", "db", "shop", "-n", ready, "--type=merge", "-p", '{"spec":{"parameters":{"work_mem":"9MB"}}}')
+    order = []
+    while len(order) < 3:
+        eventually(lambda: kubectl.get("statefulset", "shop", "-n", ready)["metadata"]["generation"] >
+                   kubectl.get("statefulset", "shop", "-n", ready)["status"].get("observedGeneration", 0) or order)
+        kubectl.serve(ready, "shop")
+        gone = eventually(lambda: [name for name in uids if name not in order and
+                                   not kubectl.get("pod", name, "-n", ready)], what=f"a restart after {order}")
+        time.sleep(1)
+        assert [name for name in uids if not kubectl.get("pod", name, "-n", ready)] == gone and len(gone) == 1
+        order += gone
+        restart(kubectl, ready)
+    assert order == ["shop-2", "shop-1", "shop-0"]
+    eventually(lambda: phase(kubectl, ready) == "Ready")
 
 
 def test_paused(kubectl, operator, ready):

@@ -91,7 +91,7 @@ static void problems_are_told_once(void **state)
 {
     struct rig *rig = *state;
 
-    rig->outcome = (struct plan_problem){"ObjectExists", PROA_STR("Service shop-rw: delete it")};
+    rig->outcome = (struct plan_problem){.reason = "ObjectExists", .message = PROA_STR("Service shop-rw: delete it")};
     rig_report(rig);
     assert_int_equal(rig->report.status.phase, PHASE_FAILED);
     assert_true(is(rig, "Degraded", "True", "ObjectExists"));
@@ -104,6 +104,21 @@ static void problems_are_told_once(void **state)
     rig->outcome.message = PROA_STR("Service shop-ro: delete it");
     rig_report(rig);
     assert_true(rig_has_event(rig, "ObjectExists"));
+}
+
+static void a_partial_problem_does_not_fail(void **state)
+{
+    struct rig *rig = *state;
+
+    rig_serve(rig);
+    rig->database.spec.storage_size = PROA_STR("2Gi");
+    rig->outcome =
+        (struct plan_problem){.reason = "StorageExpansionRefused", .message = PROA_STR("no"), .is_partial = true};
+    rig_report(rig);
+    assert_int_equal(rig->report.status.phase, PHASE_READY);
+    assert_true(is(rig, "Ready", "True", "AllInstancesServe"));
+    assert_true(is(rig, "Degraded", "True", "StorageExpansionRefused"));
+    assert_true(is(rig, "Progressing", "False", "Stalled"));
 }
 
 static void degraded(void **state)
@@ -197,6 +212,7 @@ int main(void)
         RIG_TEST(making_is_one_state),
         RIG_TEST(times_change_with_the_status_only),
         RIG_TEST(problems_are_told_once),
+        RIG_TEST(a_partial_problem_does_not_fail),
         RIG_TEST(degraded),
         RIG_TEST(progress),
         RIG_TEST(a_primary_that_cannot_be_moved),

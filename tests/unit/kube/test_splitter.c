@@ -19,8 +19,8 @@ static int found(void *arg, enum splitter_part part, proa_str text)
 }
 
 /* In pieces of `first` bytes and the rest, or byte by byte when it is 0; each piece a block of its own. @returns the last code. */
-static int split(enum splitter_mode mode, proa_str text, size_t first, uint32_t max, struct parts *parts, bool *ret_whole,
-                 struct proa_error *err)
+static int split(enum splitter_mode mode, proa_str text, size_t first, uint32_t max, struct parts *parts,
+                 bool *ret_whole, struct proa_error *err)
 {
     struct splitter splitter;
     int rc = 0;
@@ -57,13 +57,17 @@ static void expect_cuts(enum splitter_mode mode, const char *text, const char *e
 
 static void test_list(void **state)
 {
-    expect_cuts(SPLIT_LIST,
-                "{\"kind\":\"PodList\",\"x\":{\"items\":[{\"no\":1}],\"metadata\":{}}, \"metadata\" : {\"a\":\"}\\\"]\"},"
-                "\"items\" : [ {\"a\":{\"items\":[1]}} ,{}, {\"metadata\":{\"name\":\"{\\\\\"}} ]}\n",
-                "M:{\"a\":\"}\\\"]\"}\nI:{\"a\":{\"items\":[1]}}\nI:{}\nI:{\"metadata\":{\"name\":\"{\\\\\"}}\n");
-    expect_cuts(SPLIT_LIST, "{\"items\":[{\"a\":1}],\"metadata\":{\"continue\":\"x\"}}", "I:{\"a\":1}\nM:{\"continue\":\"x\"}\n");
-    expect_cuts(SPLIT_LIST, "{\"metadata\":{},\"items\":[],\"items2\":[{\"a\":1}],\"more-than-sixteen-items\":[{}]}", "M:{}\n");
-    expect_cuts(SPLIT_LIST, "{\"items\":null,\"metadata\":{\"items\":[{}]},\"v\":\"items\",\"w\":[[{}]]}", "M:{\"items\":[{}]}\n");
+    expect_cuts(
+        SPLIT_LIST,
+        "{\"kind\":\"PodList\",\"x\":{\"items\":[{\"no\":1}],\"metadata\":{}}, \"metadata\" : {\"a\":\"}\\\"]\"},"
+        "\"items\" : [ {\"a\":{\"items\":[1]}} ,{}, {\"metadata\":{\"name\":\"{\\\\\"}} ]}\n",
+        "M:{\"a\":\"}\\\"]\"}\nI:{\"a\":{\"items\":[1]}}\nI:{}\nI:{\"metadata\":{\"name\":\"{\\\\\"}}\n");
+    expect_cuts(SPLIT_LIST, "{\"items\":[{\"a\":1}],\"metadata\":{\"continue\":\"x\"}}",
+                "I:{\"a\":1}\nM:{\"continue\":\"x\"}\n");
+    expect_cuts(SPLIT_LIST, "{\"metadata\":{},\"items\":[],\"items2\":[{\"a\":1}],\"more-than-sixteen-items\":[{}]}",
+                "M:{}\n");
+    expect_cuts(SPLIT_LIST, "{\"items\":null,\"metadata\":{\"items\":[{}]},\"v\":\"items\",\"w\":[[{}]]}",
+                "M:{\"items\":[{}]}\n");
 }
 
 static void test_stream(void **state)
@@ -92,7 +96,8 @@ static void test_hostile(void **state)
     expect_error(SPLIT_LIST, "<html>", PROA_EPROTOCOL, "no JSON");
     expect_error(SPLIT_STREAM, "{}]", PROA_EPROTOCOL, "a bracket too many");
     expect_error(SPLIT_STREAM, "{\"a\":\"aaaaaaaaaaaaaaaaaaaaaaa\"}", PROA_ETOOLARGE, "larger than 20 bytes");
-    expect_error(SPLIT_LIST, "{\"items\":[{\"a\":\"aaaaaaaaaaaaaaaaaaaaaaa\"}]}", PROA_ETOOLARGE, "larger than 20 bytes");
+    expect_error(SPLIT_LIST, "{\"items\":[{\"a\":\"aaaaaaaaaaaaaaaaaaaaaaa\"}]}", PROA_ETOOLARGE,
+                 "larger than 20 bytes");
     memset(deep, '[', sizeof deep - 1);
     deep[sizeof deep - 1] = 0;
     deep[0] = '{';

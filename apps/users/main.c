@@ -1,5 +1,6 @@
 /* The users service: CRUD and listing of users over JSON, on PostgreSQL or an embedded SQLite file. */
 #include "users.h"
+#include <proa/json.h>
 #include <proa/openapi.h>
 #include <proa/pg.h>
 #include <proa/sqlite.h>
@@ -114,6 +115,20 @@ static int start(struct proa_app *app, void *state, struct proa_error *err)
     return proa_app_start_task(app, "housekeeping", keep_house, users);
 }
 
+/* A rotated password of the database is taken over; its limits are what the connections were made for. */
+static int reload(struct proa_app *app, void *state, const void *config, struct proa_error *err)
+{
+    struct users_app *users = state;
+    const struct users_config *next = config;
+
+    (void)app;
+    PROA_TRY(proa_db_set_url(users->db, next->database_url.ptr, err));
+    if (!proa_equal_type(&database_config_type.type, &users->config.database, &next->database))
+        PROA_WARN(users->logger,
+                  "the limits of the database's connections cannot change while the program runs: they need a restart");
+    return 0;
+}
+
 static void stop(struct proa_app *app, void *state)
 {
     struct users_app *users = state;
@@ -135,6 +150,7 @@ int main(int argc, char **argv)
                                                    .config_type = &users_config_type.type,
                                                    .config = &users.config,
                                                    .start = start,
+                                                   .reload = reload,
                                                    .stop = stop},
                         argc, argv);
 }

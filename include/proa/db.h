@@ -51,6 +51,12 @@ struct proa_db_options {
 /** Chooses the driver and starts connecting in the background; does not wait for a server (see proa_db_ping). From loop 0's thread.
  *  @returns 0, PROA_EINVAL (url; the message never shows its password), PROA_EUNSUPPORTED (no such driver here), PROA_EIO. */
 PROA_MUST_USE int proa_db_open(const struct proa_db_options *options, struct proa_db **ret_db, struct proa_error *err);
+/** Takes over a URL that has changed, a rotated password say, while statements run: none fails for it. PostgreSQL: from now on connections are
+ *  made with it; each loop first tries it with a connection of its own, again and again, and then replaces its present connections one by
+ *  one, when nothing is under way on them; those of transactions when they are given back. Until the server takes the new URL the old
+ *  connections serve on. The same URL is no change. From a fiber of loop 0. @returns 0, PROA_EINVAL (url; the message never shows its
+ *  password), PROA_EUNSUPPORTED (SQLite, or a URL of another driver: that needs a restart), PROA_ENOMEM; then all is as before. */
+PROA_MUST_USE int proa_db_set_url(struct proa_db *db, const char *url, struct proa_error *err);
 /** Closes on every loop; no statement may run. May suspend (from a fiber of loop 0). NULL is fine. */
 void proa_db_close(struct proa_db *db);
 /** "postgresql" or "sqlite" (the semantic conventions' db.system.name). */

@@ -101,7 +101,7 @@ static int set_up(struct proa_db *db, const struct proa_db_options *options, str
     if (options->metrics)
         PROA_TRY(db_metrics_new(db, err));
     if (options->tracer)
-        PROA_TRY(db_span_target(db, err));
+        PROA_TRY(db_span_target(db, options->url, err));
     PROA_TRY(db->driver->open(db, err));
     db_metrics_limits(db);
     return 0;
@@ -127,6 +127,40 @@ int proa_db_open(const struct proa_db_options *options, struct proa_db **ret_db,
         return rc;
     }
     *ret_db = db;
+    return 0;
+}
+
+int proa_db_set_url(struct proa_db *db, const char *url, struct proa_error *err)
+{
+    const struct proa_db_options options = {.url = url, .drivers = db->options.drivers};
+    const struct proa_db_driver *driver;
+    char *copy;
+    int rc = 0;
+
+    if (strcmp(url, db->options.url) == 0)
+        return 0;
+    driver = choose_driver(&options, &rc, err);
+    if (!driver)
+        return rc;
+    if (driver != db->driver || !driver->set_url)
+        return proa_fail(err, PROA_EUNSUPPORTED,
+                         driver != db->driver
+                             ? "the database cannot become one of another kind while the program runs: "
+                               "that needs a restart"
+                             : "this database's URL cannot change while the program runs: that needs a "
+                               "restart");
+    copy = strdup(url);
+    if (!copy)
+        return proa_fail(err, PROA_ENOMEM, "no memory for a database");
+    rc = driver->set_url(db, url, err);
+    if (rc == 0 && db->target)
+        rc = db_span_target(db, url, err);
+    if (rc < 0) {
+        free(copy);
+        return rc;
+    }
+    free((char *)db->options.url);
+    db->options.url = copy;
     return 0;
 }
 
@@ -194,7 +228,8 @@ int db_run_always(struct proa_sql sql, struct db_statement *statement)
 {
     proa_mono_ns began = sql.db->metrics ? proa_loop_now_exact(sql.loop) : 0;
     struct proa_span span;
-    bool is_traced = sql.db->target && db_span_begin(sql, statement->text, &span);
+    bool is_traced =
+        atomic_load_explicit(&sql.db->target, memory_order_acquire) && db_span_begin(sql, statement->text, &span);
     int rc;
 
     statement->changed = 0;

@@ -40,7 +40,7 @@ PROA_MUST_USE int db_bind_names(struct proa_arena *arena, const struct proa_type
 
 /* db_span.c: a span around a statement, where the fiber's present span is recorded. */
 /** Learns the server's address and the database's name from the URL. */
-PROA_MUST_USE int db_span_target(struct proa_db *db, struct proa_error *err);
+PROA_MUST_USE int db_span_target(struct proa_db *db, const char *url, struct proa_error *err);
 void db_span_target_free(struct proa_db *db);
 /** @returns whether *ret_span was begun. */
 bool db_span_begin(struct proa_sql sql, const char *text, struct proa_span *ret_span);

@@ -6,7 +6,8 @@
 #include <stdlib.h>
 
 struct db_target {
-    char *text; /* the URL without user and password; the others point into it */
+    struct db_target *previous; /* of the URL before: other loops may still read it */
+    char *text;                 /* the URL without user and password; the others point into it */
     proa_str address;
     proa_str name; /* of the database, or the file */
     uint64_t port; /* 0: not told */
@@ -42,34 +43,47 @@ static void read_target(struct db_target *target, proa_str rest)
     target->address = host;
 }
 
-int db_span_target(struct proa_db *db, struct proa_error *err)
+int db_span_target(struct proa_db *db, const char *url, struct proa_error *err)
 {
     struct db_target *target = calloc(1, sizeof *target);
     proa_str rest, scheme;
 
-    db->target = target;
     if (target)
-        target->text = strdup(db->options.url);
-    if (!target || !target->text)
+        target->text = strdup(url);
+    if (!target || !target->text) {
+        free(target);
         return proa_fail(err, PROA_ENOMEM, "memory is out");
+    }
     rest = proa_str_c(target->text);
     proa_ignore(proa_str_split(&rest, ':', &scheme));
     read_target(target, rest);
+    target->previous = db->target;
+    db->target = target;
     return 0;
 }
 
 void db_span_target_free(struct proa_db *db)
 {
-    if (!db->target)
-        return;
-    free(db->target->text);
-    free(db->target);
+    struct db_target *target = db->target;
+
+    while (target) {
+        struct db_target *previous = target->previous;
+
+        free(target->text);
+        free(target);
+        target = previous;
+    }
     db->target = NULL;
 }
 
 static bool is_blank(char c)
 {
     return c == ' ' || c == '\n' || c == '\t' || c == '\r';
+}
+
+static bool is_separator(char c)
+{
+    return c == '(' || c == ')' || c == ',' || c == ';';
 }
 
 /* The next word of a statement: letters up to a blank, a parenthesis, a comma or a semicolon. */
@@ -79,7 +93,7 @@ static proa_str next_word(proa_str *rest)
 
     while (begin < rest->len && (is_blank(rest->ptr[begin]) || rest->ptr[begin] == '('))
         begin++;
-    for (end = begin; end < rest->len && !is_blank(rest->ptr[end]) && !memchr("(),;", rest->ptr[end], 4); end++)
+    for (end = begin; end < rest->len && !is_blank(rest->ptr[end]) && !is_separator(rest->ptr[end]); end++)
         ;
     proa_str word = proa_str_slice(*rest, begin, end);
 
@@ -104,7 +118,7 @@ static proa_str collection_of(proa_str text)
 
 static void describe(struct proa_sql sql, proa_str text, struct proa_span *span)
 {
-    const struct db_target *target = sql.db->target;
+    const struct db_target *target = atomic_load_explicit(&sql.db->target, memory_order_acquire);
     proa_str rest = text, operation = next_word(&rest), collection = collection_of(text);
     char name[PROA_SPAN_NAME_MAX];
     size_t len = operation.len < sizeof name / 2 ? operation.len : sizeof name / 2;

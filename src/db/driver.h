@@ -8,6 +8,7 @@
 
 #include <proa/db.h>
 #include <proa/fiber.h>
+#include <stdatomic.h>
 
 enum {
     DB_CONSTRAINT_MAX = 64, /* as PROA's error object keeps it in `origin` */
@@ -61,8 +62,8 @@ struct proa_db {
     struct proa_db_options options; /**< defaults filled in; `url` is a copy owned by db.c */
     struct proa_loop *const *loops; /**< at least one */
     uint32_t loops_count;
-    struct db_metrics *metrics; /**< NULL: none; metrics.c */
-    struct db_target *target;   /**< NULL: nobody traces; db_span.c */
+    struct db_metrics *metrics;         /**< NULL: none; metrics.c */
+    _Atomic(struct db_target *) target; /**< NULL: nobody traces; db_span.c */
 };
 
 enum db_connection_kind { DB_SHARED = 0, DB_OWN };
@@ -88,6 +89,8 @@ struct proa_db_driver {
     int (*open)(struct proa_db *db, struct proa_error *err);
     /** From a fiber of loop 0; may suspend. No statement runs. */
     void (*close)(struct proa_db *db);
+    /** Takes over another URL of its schemes; the driver copies what it keeps. NULL: it cannot. From a fiber of loop 0. */
+    int (*set_url)(struct proa_db *db, const char *url, struct proa_error *err);
     /** Runs one statement: in sql.tx if set; else on a connection of its own if sql.is_long, else on a shared one. May
      *  suspend. */
     int (*run)(struct proa_sql sql, struct db_statement *statement);

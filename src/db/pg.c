@@ -57,6 +57,7 @@ static int loop_init(struct pg *pg, uint32_t index)
     pl->down_since = PROA_NEVER;
     pl->flush.run = pg_flush_run;
     pl->start.run = loop_start;
+    pl->renew.run = pg_renew_run;
     pl->stop.run = loop_stop;
     pl->stopped.run = loop_stopped;
     proa_timer_init(&pl->tick, pl->loop, pg_tick_fire);
@@ -99,13 +100,14 @@ static void pg_free(struct pg *pg)
     for (uint32_t i = 0; pg->loops && i < pg->loops_count; i++)
         loop_done(&pg->loops[i]);
     free(pg->loops);
-    pg_config_done(&pg->config);
+    pg_config_release(pg->config);
+    pthread_mutex_destroy(&pg->mutex);
     free(pg);
 }
 
 static int open_parts(struct pg *pg, struct proa_error *err)
 {
-    PROA_TRY(pg_config_init(&pg->config, &pg->db->options, err));
+    PROA_TRY(pg_config_new(pg->db->options.url, pg->db->options.connect_ms, &pg->config, err));
     pg->loops = calloc(pg->loops_count, sizeof *pg->loops);
     if (!pg->loops)
         return proa_fail(err, PROA_ENOMEM, "PostgreSQL: no memory");
@@ -127,6 +129,7 @@ static int pg_open(struct proa_db *db, struct proa_error *err)
         free(pg);
         return proa_fail(err, PROA_EUNSUPPORTED, "PostgreSQL: this libpq was built without threads");
     }
+    pthread_mutex_init(&pg->mutex, NULL);
     pg->db = db;
     pg->loops_count = db->loops_count;
     rc = open_parts(pg, err);
@@ -171,6 +174,8 @@ static void loop_stop(struct proa_task *task)
 
     pl->is_closing = true;
     proa_timer_stop(&pl->tick);
+    if (pl->renewer)
+        proa_fiber_cancel(pl->renewer, PROA_ECANCELED);
     for (uint32_t i = 0; i < pl->shared_count; i++)
         close_conn(&pl->shared[i]);
     while (node != &pl->own_all) {
@@ -236,6 +241,7 @@ const struct proa_db_driver proa_pg_driver = {
     .schemes = schemes,
     .open = pg_open,
     .close = pg_close,
+    .set_url = pg_set_url,
     .run = pg_run,
     .script = pg_script,
     .begin = pg_begin,

@@ -42,19 +42,18 @@ static int check_url(struct pg_config *config, const char *url, struct proa_erro
     return rc;
 }
 
-int pg_config_init(struct pg_config *config, const struct proa_db_options *options, struct proa_error *err)
+static int fill_config(struct pg_config *config, const char *url, struct proa_error *err)
 {
     /* What stands before `dbname` is a default that the URL overrides; what stands behind it overrides the URL. A peer that is gone
      * without a word is noticed within 20 s. */
     const char *const pairs[KEYWORDS][2] = {
         {"fallback_application_name", "proa"}, {"keepalives_idle", "10"},
         {"keepalives_interval", "3"},          {"keepalives_count", "3"},
-        {"tcp_user_timeout", "20000"},         {"dbname", options->url},
+        {"tcp_user_timeout", "20000"},         {"dbname", config->url},
         {"client_encoding", "UTF8"},           {NULL, NULL},
     };
 
-    PROA_TRY(check_url(config, options->url, err));
-    config->connect_ms = options->connect_ms;
+    PROA_TRY(check_url(config, url, err));
     config->keywords = calloc(KEYWORDS, sizeof *config->keywords);
     config->values = calloc(KEYWORDS, sizeof *config->values);
     if (!config->keywords || !config->values)
@@ -66,12 +65,45 @@ int pg_config_init(struct pg_config *config, const struct proa_db_options *optio
     return 0;
 }
 
-void pg_config_done(struct pg_config *config)
+void pg_config_release(struct pg_config *config)
 {
+    if (!config || atomic_fetch_sub(&config->holders, 1) > 1)
+        return;
     free(config->keywords);
     free(config->values);
     free(config->password);
-    *config = (struct pg_config){0};
+    free(config->url);
+    free(config);
+}
+
+int pg_config_new(const char *url, uint32_t connect_ms, struct pg_config **ret_config, struct proa_error *err)
+{
+    struct pg_config *config = calloc(1, sizeof *config);
+    int rc;
+
+    if (!config)
+        return proa_fail(err, PROA_ENOMEM, "PostgreSQL: no memory");
+    atomic_init(&config->holders, 1);
+    config->connect_ms = connect_ms;
+    config->url = strdup(url);
+    rc = config->url ? fill_config(config, url, err) : proa_fail(err, PROA_ENOMEM, "PostgreSQL: no memory");
+    if (rc < 0) {
+        pg_config_release(config);
+        return rc;
+    }
+    *ret_config = config;
+    return 0;
+}
+
+struct pg_config *pg_config_hold(struct pg *pg)
+{
+    struct pg_config *config;
+
+    pthread_mutex_lock(&pg->mutex);
+    config = pg->config;
+    atomic_fetch_add(&config->holders, 1);
+    pthread_mutex_unlock(&pg->mutex);
+    return config;
 }
 
 /* One step for the pool. */
@@ -214,13 +246,37 @@ static void tell_failure(struct pg_loop *pl, struct step *step, int rc)
     pg_set_reason(pl, text);
 }
 
+int pg_connect_try(struct pg_loop *pl, const struct pg_config *config)
+{
+    struct step step = {.config = config};
+    int rc;
+
+    {
+        proa_mono_ns at = proa_add_u64_sat(proa_loop_now(pl->loop), PROA_MS(config->connect_ms));
+        struct proa_deadline_scope scope PROA_CLEANUP(proa_deadline_leave) = proa_deadline_enter(pl->loop, at);
+
+        rc = handshake(pl, &step);
+    }
+    struct proa_shield_scope shield PROA_CLEANUP(proa_shield_leave) = proa_shield_enter(pl->loop, PROA_SECONDS(60));
+
+    if (rc < 0)
+        tell_failure(pl, &step, rc);
+    if (step.pq)
+        proa_ignore(in_pool(pl, &step, step_close));
+    if (step.pq)
+        step_close(&step);
+    return rc;
+}
+
 static int connect_fiber(void *arg)
 {
     struct pg_conn *conn = arg;
     struct pg_loop *pl = conn->pl;
-    struct step step = {.config = &pl->pg->config};
+    struct pg_config *config = pg_config_hold(pl->pg);
+    struct step step = {.config = config};
     int rc;
 
+    conn->version = config->version;
     conn->connector = proa_fiber_current(pl->loop);
     if (pl->is_closing) {
         rc = PROA_ECANCELED;
@@ -251,6 +307,7 @@ static int connect_fiber(void *arg)
         rc < 0 ? pg_shared_failed(conn) : pg_shared_up(conn);
     else
         rc < 0 ? pg_own_failed(conn) : pg_own_up(conn);
+    pg_config_release(config);
     pg_fiber_ended(pl);
     return 0;
 }

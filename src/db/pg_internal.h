@@ -5,6 +5,7 @@
  *
  *      pg.c           the driver's table, opening and closing, each loop's part
  *      pg_connect.c   making connections, outside the loop's thread
+ *      pg_renew.c     connections anew after a change of the URL
  *      pg_pipeline.c  statements and results on a connection
  *      pg_shared.c    which connection gets a statement; losing and healing; the tick
  *      pg_own.c       connections of one's own: transactions, long statements, scripts
@@ -21,6 +22,7 @@
 #include <libpq-fe.h>
 #include <proa/map.h>
 #include <proa/sync.h>
+#include <pthread.h>
 #include <stdatomic.h>
 
 enum {
@@ -34,13 +36,17 @@ enum {
     PG_TICK_MS = 100,           /* how often time-outs are looked at while something is under way */
     PG_IDLE_TICK_MS = 10000,    /* the same while only idle connections of transactions are left */
     PG_OWN_IDLE_MS = 60000,     /* an unused connection of transactions is closed after */
-    PG_DRAIN_MS = 2000,  /* for a rollback, or until a cancelled statement has ended; then the connection is closed */
-    PG_CANCELS_MAX = 2,  /* cancel requests at a time in the process: each may hold a thread of the pool */
-    PG_REASON_MAX = 256, /* text kept of why the server cannot be reached */
+    PG_DRAIN_MS = 2000,   /* for a rollback, or until a cancelled statement has ended; then the connection is closed */
+    PG_CANCELS_MAX = 2,   /* cancel requests at a time in the process: each may hold a thread of the pool */
+    PG_RENEW_LOOK_MS = 2, /* how often a connection that is to be replaced is looked at */
+    PG_REASON_MAX = 256,  /* text kept of why the server cannot be reached */
 };
 
-/** How to connect. Read-only once open, so from any thread. */
+/** How to connect. Read-only, so from any thread; freed with its last holder. */
 struct pg_config {
+    _Atomic uint32_t holders;
+    uint32_t version; /**< counts up with each URL */
+    char *url;
     const char **keywords; /* ended by NULL */
     const char **values;
     char *password; /* as parsed, NULL if none; taken out of messages */
@@ -50,7 +56,9 @@ struct pg_config {
 /** The driver's part of a database. */
 struct pg {
     struct proa_db *db;
-    struct pg_config config;
+    pthread_mutex_t mutex;    /* of config */
+    struct pg_config *config; /* the present one: pg_config_hold */
+    _Atomic uint32_t version; /* of it */
     struct pg_loop *loops;
     uint32_t loops_count;
     _Atomic uint32_t cancels; /* under way; shared by all threads */
@@ -92,6 +100,8 @@ struct pg_conn {
     bool is_touched;                /* got statements in this turn */
     bool is_corked;                 /* the socket holds back what is written */
     bool is_stream;                 /* TCP: writes of one turn are corked */
+    bool is_retiring;               /* takes no more statements: to be replaced */
+    uint32_t version;               /* of the configuration it was made with */
     uint64_t generation;            /* of the server connection */
     proa_mono_ns progress_at;       /* when the last answer came */
     struct proa_map *prepared;      /* text -> struct pg_prepared */
@@ -173,6 +183,10 @@ struct pg_loop {
     uint32_t fibers; /* that connect or cancel */
     bool is_closing;
     bool is_stopped;
+    struct proa_fiber *renewer; /* NULL: nothing is renewed */
+    struct proa_task renew;
+    bool is_renewing;
+    _Atomic bool is_renew_posted;
     struct proa_task start;
     struct proa_task stop;
     struct proa_task stopped; /* to loop 0 */
@@ -192,9 +206,13 @@ struct pg_loop *pg_loop_of(struct pg *pg, const struct proa_loop *loop);
 void pg_fiber_ended(struct pg_loop *pl);
 
 /* pg_connect.c */
-PROA_MUST_USE int pg_config_init(struct pg_config *config, const struct proa_db_options *options,
-                                 struct proa_error *err);
-void pg_config_done(struct pg_config *config);
+PROA_MUST_USE int pg_config_new(const char *url, uint32_t connect_ms, struct pg_config **ret_config,
+                                struct proa_error *err);
+void pg_config_release(struct pg_config *config);
+/** The present one, to be released. From any thread. */
+struct pg_config *pg_config_hold(struct pg *pg);
+/** A connection that is closed again: whether the server takes this configuration. May suspend. */
+PROA_MUST_USE int pg_connect_try(struct pg_loop *pl, const struct pg_config *config);
 /** Starts the fiber that connects; it ends in pg_conn_is_up or pg_conn_failed, unless this returns an error. */
 PROA_MUST_USE int pg_connect(struct pg_conn *conn);
 
@@ -239,7 +257,18 @@ void pg_tick_arm(struct pg_loop *pl);
 bool pg_is_down(const struct pg_loop *pl);
 PROA_MUST_USE int pg_fail_down(const struct pg_loop *pl, struct proa_error *err);
 
+/* pg_renew.c */
+int pg_set_url(struct proa_db *db, const char *url, struct proa_error *err);
+/** The task of a loop: what was made with an older configuration is to be replaced. */
+void pg_renew_run(struct proa_task *task);
+static inline bool pg_is_outdated(const struct pg_conn *conn)
+{
+    return conn->version != atomic_load_explicit(&conn->pl->pg->version, memory_order_acquire);
+}
+
 /* pg_own.c */
+/** Closes the idle ones of an older configuration. */
+void pg_own_renew(struct pg_loop *pl);
 void pg_own_release(struct pg_conn *conn);
 void pg_own_up(struct pg_conn *conn);
 void pg_own_failed(struct pg_conn *conn);

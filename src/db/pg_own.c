@@ -144,7 +144,10 @@ void pg_own_settled(struct pg_conn *conn)
         return;
     conn->is_draining = false;
     conn->pl->own_draining--;
-    offer(conn);
+    if (pg_is_outdated(conn))
+        pg_own_lost(conn);
+    else
+        offer(conn);
 }
 
 static bool has_waited(proa_mono_ns since, uint64_t ms, proa_mono_ns now)
@@ -165,6 +168,19 @@ void pg_own_tick(struct pg_loop *pl, proa_mono_ns now)
         if (conn->is_draining && has_waited(conn->since, PG_DRAIN_MS, now))
             pg_conn_lost(conn, "a cancelled statement did not end");
         else if (!conn->is_draining && has_waited(conn->since, PG_OWN_IDLE_MS, now))
+            pg_own_lost(conn);
+    }
+}
+
+void pg_own_renew(struct pg_loop *pl)
+{
+    struct proa_list *node = pl->own_idle.next;
+
+    while (node != &pl->own_idle) {
+        struct pg_conn *conn = PROA_CONTAINER(node, struct pg_conn, idle);
+
+        node = node->next;
+        if (pg_is_outdated(conn))
             pg_own_lost(conn);
     }
 }
@@ -248,7 +264,7 @@ void pg_own_release(struct pg_conn *conn)
         return;
     }
     db_metrics_connections(pl->pg->db, DB_OWN, 1, -1);
-    if (pl->is_closing) {
+    if (pl->is_closing || (pg_is_outdated(conn) && !conn->sent_count && !conn->is_cancelling)) {
         pg_own_lost(conn);
     } else if (conn->sent_count || conn->is_cancelling) {
         conn->is_draining = true;

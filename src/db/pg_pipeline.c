@@ -37,8 +37,8 @@ void pg_conn_done(struct pg_conn *conn)
 
 bool pg_conn_takes(const struct pg_conn *conn)
 {
-    return conn->state == PG_UP && !conn->is_write_blocked && !conn->is_cancelling && !conn->is_fatal &&
-           !conn->is_broken && !conn->is_script;
+    return conn->state == PG_UP && !conn->is_retiring && !conn->is_write_blocked && !conn->is_cancelling &&
+           !conn->is_fatal && !conn->is_broken && !conn->is_script;
 }
 
 static void count_sent(struct pg_conn *conn, int more)
@@ -404,7 +404,7 @@ void pg_conn_drop(struct pg_conn *conn)
     conn->state = PG_DOWN;
     conn->generation++;
     conn->is_write_blocked = conn->is_cancelling = conn->is_fatal = conn->is_broken = false;
-    conn->is_script = conn->is_corked = conn->is_touched = false;
+    conn->is_script = conn->is_corked = conn->is_touched = conn->is_retiring = false;
     pg_prepared_clear(conn);
     while ((node = proa_list_pop_front(&conn->sent))) {
         struct pg_sent *sent = PROA_CONTAINER(node, struct pg_sent, node);

@@ -6,8 +6,13 @@
 
 void pg_set_reason(struct pg_loop *pl, const char *text)
 {
-    if (text && *text)
-        pg_reason(&pl->pg->config, text, pl->reason, sizeof pl->reason);
+    struct pg_config *config;
+
+    if (!text || !*text)
+        return;
+    config = pg_config_hold(pl->pg);
+    pg_reason(config, text, pl->reason, sizeof pl->reason);
+    pg_config_release(config);
 }
 
 bool pg_is_down(const struct pg_loop *pl)

@@ -1,0 +1,84 @@
+"""The database's password changes under load: the service takes the new one from its mounted file, and no request fails for it."""
+import os
+import secrets
+
+import pytest
+from support import ASAN_SMALL, postgres_module, wait_until
+from test_reload import Load, reloads
+
+
+@pytest.fixture
+def server():
+    """A server of its own, whose password is changed."""
+    try:
+        made = postgres_module().PostgresServer()
+    except FileNotFoundError as error:
+        pytest.skip(f"{error}: install postgresql")
+    with made:
+        yield made
+
+
+def write_secret(path, text):
+    """As a mounted Secret changes: at once."""
+    fresh = path.with_suffix(".new")
+    fresh.write_text(text + "\n")
+    os.rename(fresh, path)
+
+
+def sql(server, text):
+    import subprocess
+    done = subprocess.run([server.programs / "psql", server.socket_url, "-AtXc", text], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def connections(server):
+    return set(sql(server, "SELECT pid FROM pg_stat_activity WHERE client_addr IS NOT NULL AND datname = 'postgres'"))
+
+
+def test_a_new_password_under_load(server, start, tmp_path):
+    secret = tmp_path / "url"
+    write_secret(secret, server.url)
+    users = start("users", env={"DATABASE_URL": "", "DATABASE_URL_FILE": str(secret), "ASAN_OPTIONS": ASAN_SMALL})
+    users.wait_ready()
+    load = Load(users.port)
+    for round in range(2):
+        before = wait_until(lambda: connections(server), what="connections")
+        old, fresh = server.url, secrets.token_hex(8)
+        sql(server, f"ALTER ROLE proa PASSWORD '{fresh}'")
+        server.password = fresh
+        assert server.url != old
+        write_secret(secret, server.url)
+        wait_until(lambda: reloads(users, "done") == round + 1, what="the reload")
+        wait_until(lambda: (now := connections(server)) and not now & before, what="new connections")
+    load.end()
+    assert users.metric("db_client_connection_count", db_client_connection_pool_name="shared",
+                        db_client_connection_state="idle") >= 1
+    assert all(word not in line for line in users.text().splitlines() for word in (server.password, fresh))
+
+
+def test_a_wrong_password_keeps_the_old_connections(server, start, tmp_path):
+    secret = tmp_path / "url"
+    write_secret(secret, server.url)
+    users = start("users", env={"DATABASE_URL": "", "DATABASE_URL_FILE": str(secret), "ASAN_OPTIONS": ASAN_SMALL})
+    users.wait_ready()
+    load = Load(users.port)
+    before = wait_until(lambda: connections(server), what="connections")
+    write_secret(secret, server.url.replace(server.password, "wrong"))
+    wait_until(lambda: reloads(users, "done") == 1, what="the reload")
+    write_secret(secret, "sqlite:other.db")
+    wait_until(lambda: reloads(users, "failed") == 1, what="the refusal")
+    assert connections(server) & before
+    assert "another kind" in users.text()
+    load.end()
+
+
+def test_sqlite_refuses(start, tmp_path):
+    secret = tmp_path / "url"
+    write_secret(secret, f"sqlite:{tmp_path}/a.db")
+    users = start("users", env={"DATABASE_URL": "", "DATABASE_URL_FILE": str(secret)})
+    users.wait_ready()
+    write_secret(secret, f"sqlite:{tmp_path}/b.db")
+    wait_until(lambda: reloads(users, "failed") == 1, what="the refusal")
+    assert "needs a restart" in users.text()
+    assert not (tmp_path / "b.db").exists()

@@ -63,6 +63,7 @@ struct proa_app_options {
 int proa_app_run(const struct proa_app_options *options, int argc, char **argv);
 
 struct proa_loops *proa_app_loops(struct proa_app *app);
+/** NULL when metrics are switched off, which all who take them know how to take. */
 struct proa_metrics *proa_app_metrics(struct proa_app *app);
 const struct proa_logger *proa_app_logger(struct proa_app *app);
 struct proa_router *proa_app_router(struct proa_app *app);

@@ -48,7 +48,8 @@ struct proa_counter_series; /**< one combination of label values */
 struct proa_gauge_series;
 struct proa_histogram_series;
 
-/** A family with the same name and kind is given again; another kind or other labels is PROA_EEXISTS. From any thread. */
+/** A family with the same name and kind is given again; another kind or other labels is PROA_EEXISTS. From any thread. Without a registry
+ *  (NULL: metrics are switched off) the family is NULL, its series are NULL, and writing to them does nothing. */
 PROA_MUST_USE int proa_counter_new(struct proa_metrics *metrics, const struct proa_metric_options *options,
                                    struct proa_counter **ret_counter, struct proa_error *err);
 PROA_MUST_USE int proa_gauge_new(struct proa_metrics *metrics, const struct proa_metric_options *options,
@@ -68,7 +69,7 @@ PROA_MUST_USE int proa_histogram_show_as(struct proa_histogram *histogram, const
                                          struct proa_error *err);
 
 /** The series of these label values (as many as the family has labels), made when new; past the limit the
- *  overflow series. Never NULL: when memory is out, the overflow series too. Live as long as the registry. From any thread;
+ *  overflow series. Never NULL, but for a family that is: when memory is out, the overflow series too. Live as long as the registry. From any thread;
  *  takes a lock, so keep what it returns. */
 struct proa_counter_series *proa_counter_with(struct proa_counter *counter, const proa_str *values);
 struct proa_gauge_series *proa_gauge_with(struct proa_gauge *gauge, const proa_str *values);
@@ -96,11 +97,11 @@ void proa_metrics_set_clock(struct proa_metrics *metrics, proa_time_ns (*wall)(v
 
 /** The process as Prometheus' clients show it: process_cpu_seconds_total, process_resident_memory_bytes,
  *  process_virtual_memory_bytes, process_virtual_memory_max_bytes, process_start_time_seconds, process_open_fds,
- *  process_max_fds, process_threads. Once a registry. */
+ *  process_max_fds, process_threads. Once a registry; NULL: nothing is done. */
 PROA_MUST_USE int proa_metrics_add_process(struct proa_metrics *metrics, struct proa_error *err);
 struct proa_loops;
 /** Each loop's fibers, stacks, timers, turns, blocking calls and lag, as proa_… with the label `loop`. Before the loops
- *  run; they must live as long as the registry is written, and the registry as long as they run. Once a set of loops. */
+ *  run; they must live as long as the registry is written, and the registry as long as they run. Once a set of loops. A registry of NULL: nothing is done. */
 PROA_MUST_USE int proa_metrics_add_loops(struct proa_metrics *metrics, struct proa_loops *loops,
                                          struct proa_error *err);
 

@@ -104,7 +104,7 @@ static int show_limit(struct proa_app *app, const char *name, double value, stru
 
 static int set_up_metrics(struct proa_app *app, struct proa_error *err)
 {
-    int rc = proa_metrics_new(proa_loops_count(app->loops), &app->metrics);
+    int rc = app->config.metrics ? proa_metrics_new(proa_loops_count(app->loops), &app->metrics) : 0;
 
     if (rc < 0)
         return proa_fail(err, rc, "memory is out");

@@ -265,27 +265,32 @@ int proa_str_to_double(proa_str s, double *ret_value)
     return 0;
 }
 
+static size_t decimal_digits(uint64_t value)
+{
+    size_t digits = 1;
+
+    for (; value >= 10000; value /= 10000)
+        digits += 4;
+    return digits + (value >= 10) + (value >= 100) + (value >= 1000);
+}
+
 size_t proa_u64_text(uint64_t value, char *out)
 {
     static const char pairs[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839"
                                 "40414243444546474849505152535455565758596061626364656667686970717273747576777879"
                                 "8081828384858687888990919293949596979899";
-    char text[PROA_U64_TEXT_MAX];
-    size_t at = sizeof text;
+    size_t len = decimal_digits(value), at = len;
 
     while (value >= 100) {
         at -= 2;
-        memcpy(text + at, pairs + 2 * (value % 100), 2);
+        memcpy(out + at, pairs + 2 * (value % 100), 2);
         value /= 100;
     }
-    if (value >= 10) {
-        at -= 2;
-        memcpy(text + at, pairs + 2 * value, 2);
-    } else {
-        text[--at] = (char)('0' + value);
-    }
-    memcpy(out, text + at, sizeof text - at);
-    return sizeof text - at;
+    if (value >= 10)
+        memcpy(out, pairs + 2 * value, 2);
+    else
+        out[0] = (char)('0' + value);
+    return len;
 }
 
 size_t proa_i64_text(int64_t value, char *out)

@@ -3,6 +3,7 @@
 
 #include <proa/error.h>
 #include <stdint.h>
+#include <string.h>
 
 enum { NS = 1000000000, DAY_S = 86400 };
 
@@ -46,7 +47,28 @@ static int64_t floor_div(int64_t a, int64_t b)
     return a / b - (a % b < 0);
 }
 
-static struct civil civil_from_time(proa_time_ns time)
+/* The usual case in 32 bits: after Neri and Schneider, "Euclidean affine functions and their application to calendar algorithms" (2023). */
+static struct civil civil_since_1970(proa_time_ns time)
+{
+    uint64_t seconds = (uint64_t)time / NS;
+    uint32_t days = (uint32_t)(seconds / DAY_S), of_day = (uint32_t)(seconds % DAY_S), minutes = of_day / 60;
+    uint32_t n1 = 4 * (days + 719468) + 3, century = n1 / 146097;
+    uint32_t n2 = n1 % 146097 / 4 * 4 + 3;
+    uint64_t p2 = UINT64_C(2939745) * n2;
+    uint32_t day_of_year = (uint32_t)p2 / 2939745 / 4;
+    uint32_t n3 = 2141 * day_of_year + 197913, month = n3 >> 16;
+    bool is_next_year = day_of_year >= 306;
+
+    return (struct civil){.year = (int)(100 * century + (uint32_t)(p2 >> 32) + is_next_year),
+                          .month = (int)(is_next_year ? month - 12 : month),
+                          .day = (int)((n3 & 0xffff) / 2141 + 1),
+                          .hour = (int)(minutes / 60),
+                          .minute = (int)(minutes % 60),
+                          .second = (int)(of_day % 60),
+                          .ns = (int64_t)((uint64_t)time % NS)};
+}
+
+static struct civil civil_before_1970(proa_time_ns time)
 {
     int64_t seconds = floor_div(time, NS);
     int64_t days = floor_div(seconds, DAY_S);
@@ -58,6 +80,11 @@ static struct civil civil_from_time(proa_time_ns time)
 
     civil_from_days(days, &c);
     return c;
+}
+
+static struct civil civil_from_time(proa_time_ns time)
+{
+    return time >= 0 ? civil_since_1970(time) : civil_before_1970(time);
 }
 
 static int month_days(int year, int month)
@@ -89,6 +116,16 @@ static int time_from_civil(const struct civil *c, int64_t offset_s, proa_time_ns
     return 0;
 }
 
+static char *put_two(char *out, unsigned value)
+{
+    static const char pairs[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839"
+                                "40414243444546474849505152535455565758596061626364656667686970717273747576777879"
+                                "8081828384858687888990919293949596979899";
+
+    memcpy(out, pairs + 2 * (size_t)value, 2);
+    return out + 2;
+}
+
 static char *put_digits(char *out, int64_t value, int digits)
 {
     for (int i = digits - 1; i >= 0; i--) {
@@ -103,26 +140,32 @@ size_t proa_time_text(proa_time_ns time, unsigned fraction_digits, char *out)
     struct civil c = civil_from_time(time);
     char *at = out;
 
-    at = put_digits(at, c.year, 4);
+    at = put_two(put_two(at, (unsigned)c.year / 100), (unsigned)c.year % 100);
     *at++ = '-';
-    at = put_digits(at, c.month, 2);
+    at = put_two(at, (unsigned)c.month);
     *at++ = '-';
-    at = put_digits(at, c.day, 2);
+    at = put_two(at, (unsigned)c.day);
     *at++ = 'T';
-    at = put_digits(at, c.hour, 2);
+    at = put_two(at, (unsigned)c.hour);
     *at++ = ':';
-    at = put_digits(at, c.minute, 2);
+    at = put_two(at, (unsigned)c.minute);
     *at++ = ':';
-    at = put_digits(at, c.second, 2);
+    at = put_two(at, (unsigned)c.second);
     if (fraction_digits > 9)
         fraction_digits = 9;
     if (fraction_digits > 0) {
         int64_t fraction = c.ns;
 
-        for (unsigned i = fraction_digits; i < 9; i++)
-            fraction /= 10;
         *at++ = '.';
-        at = put_digits(at, fraction, (int)fraction_digits);
+        if (fraction_digits == 6) { /* as logs have them */
+            unsigned us = (unsigned)(fraction / 1000);
+
+            at = put_two(put_two(put_two(at, us / 10000), us / 100 % 100), us % 100);
+        } else {
+            for (unsigned i = fraction_digits; i < 9; i++)
+                fraction /= 10;
+            at = put_digits(at, fraction, (int)fraction_digits);
+        }
     }
     *at++ = 'Z';
     return (size_t)(at - out);

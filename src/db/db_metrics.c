@@ -4,6 +4,7 @@
 
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <strings.h>
 
 enum operation { SELECT = 0, INSERT, UPDATE, DELETE, COMMIT, OTHER, OPERATIONS };
 static const proa_str operation_names[OPERATIONS] = {
@@ -123,12 +124,12 @@ void db_metrics_limits(struct proa_db *db)
 /* By the statement's first word; the words are few, so the series are bounded. */
 static enum operation operation_of(const char *text)
 {
-    proa_str rest = proa_str_trim(proa_str_c(text));
-
+    while (*text == ' ' || (*text >= '\t' && *text <= '\r'))
+        text++;
     for (int i = 0; i < OTHER; i++) {
         proa_str name = operation_names[i];
 
-        if (rest.len >= name.len && proa_str_eq_nocase(proa_str_slice(rest, 0, name.len), name))
+        if ((*text | 0x20) == (name.ptr[0] | 0x20) && strncasecmp(text, name.ptr, name.len) == 0)
             return (enum operation)i;
     }
     return OTHER;

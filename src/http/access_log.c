@@ -48,14 +48,12 @@ void server_log_request(struct server_loop *part, const struct proa_req *req, bo
     bool slow = duration_ns >= PROA_MS(part->slow_ms) && !req->sse;
     enum proa_log_level level = level_of(part, req, slow);
     struct proa_kv fields[FIELDS_MAX];
-    char peer[PROA_ADDRESS_MAX] = "";
 
     if (!options->logger || level == PROA_LOG_OFF || !proa_log_enabled(proa_req_log(req), level))
         return;
-    conn_peer(req->conn, peer);
     proa_log_line(proa_req_log(req), level,
                   req->status >= 500 ? PROA_STR("request failed")
                   : slow             ? PROA_STR("slow request")
                                      : PROA_STR("request"),
-                  fields, describe(req, aborted, duration_ns, peer, fields));
+                  fields, describe(req, aborted, duration_ns, conn_peer(req->conn), fields));
 }

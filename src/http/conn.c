@@ -31,6 +31,7 @@ void conn_maybe_free(struct conn *conn)
     if (conn->state != CONN_CLOSED || conn->req || conn->busy)
         return;
     proa_list_remove(&conn->work_node);
+    free(conn->peer);
     free(conn);
 }
 

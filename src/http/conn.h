@@ -78,6 +78,7 @@ struct conn {
     struct proa_req *req;
     struct proa_req *unsent; /* answered requests whose bytes the kernel has not all taken; newest first */
     struct proa_buf *ahead;  /* bytes read and not parsed, NULL if none */
+    char *peer;              /* its address as text, once somebody has asked for it */
     proa_str input;          /* what is being parsed: within the read buffer, or the end of `ahead` */
 };
 

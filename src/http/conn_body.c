@@ -190,10 +190,13 @@ int proa_req_body(struct proa_req *req, proa_str *ret_body)
     return 0;
 }
 
-void conn_peer(const struct conn *conn, char *out)
+const char *conn_peer(struct conn *conn)
 {
-    if (conn->stream)
-        proa_stream_peer(conn->stream, out);
-    else
-        out[0] = '\0';
+    char text[PROA_ADDRESS_MAX];
+
+    if (!conn->peer && conn->stream) {
+        proa_stream_peer(conn->stream, text);
+        conn->peer = strdup(text);
+    }
+    return conn->peer ? conn->peer : "";
 }

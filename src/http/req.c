@@ -156,10 +156,7 @@ const struct proa_logger *proa_req_log(const struct proa_req *const_req)
 
 proa_str proa_req_peer(struct proa_req *req)
 {
-    char peer[PROA_ADDRESS_MAX] = "";
-
-    conn_peer(req->conn, peer);
-    return proa_arena_str(&req->arena, proa_str_c(peer));
+    return proa_arena_str(&req->arena, proa_str_c(conn_peer(req->conn)));
 }
 
 int proa_req_set_value(struct proa_req *req, const void *key, void *value)

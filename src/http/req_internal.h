@@ -149,6 +149,6 @@ int conn_wait_writable(struct proa_req *req, size_t below);
 /* conn_body.c */
 /** May suspend. @returns 1 with *ret_piece, which is valid until the next suspension; 0 at the end; or an error. */
 int conn_body_read(struct proa_req *req, proa_str *ret_piece);
-void conn_peer(const struct conn *conn, char *out);
+const char *conn_peer(struct conn *conn);
 
 #endif

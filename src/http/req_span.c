@@ -5,17 +5,42 @@
 
 #include <string.h>
 
-/* Of the caller: W3C's header, or one of B3's forms. @returns whether it was W3C's. */
-static bool incoming_ids(struct proa_req *req, struct proa_trace_ids *ret_ids)
+enum { LENGTHS = 64, LEN_B3 = 2, LEN_BAGGAGE = 7, LEN_B3_MULTI = 10, LEN_B3_MULTI_LAST = 12 };
+
+/* A bit for each length of a field's name that begins with b or x: few requests bring such a header of traces, and most that do not are
+ * seen by this. */
+static uint64_t lengths_of(const struct proa_req *req)
 {
-    proa_str b3;
+    uint64_t lengths = 0;
+
+    for (uint32_t i = 0; i < req->fields_count; i++) {
+        proa_str name = req->fields[i].name;
+        int first = name.ptr[0] | 0x20;
+
+        if ((first == 'b' || first == 'x') && name.len < LENGTHS)
+            lengths |= UINT64_C(1) << name.len;
+    }
+    return lengths;
+}
+
+static bool has_length(uint64_t lengths, unsigned first, unsigned last)
+{
+    return lengths >> first & ((UINT64_C(1) << (last - first + 1)) - 1);
+}
+
+/* Of the caller: W3C's header, or one of B3's forms. @returns whether it was W3C's. */
+static bool incoming_ids(struct proa_req *req, uint64_t lengths, struct proa_trace_ids *ret_ids)
+{
+    proa_str b3 = proa_str_n(NULL, 0);
 
     if (req->traceparent.ptr && proa_traceparent_parse(req->traceparent, ret_ids))
         return true;
-    b3 = proa_req_header(req, "b3");
+    if (has_length(lengths, LEN_B3, LEN_B3))
+        b3 = proa_req_header(req, "b3");
     if ((b3.ptr && proa_b3_parse(b3, ret_ids)) ||
-        proa_b3_parse_multi(proa_req_header(req, "X-B3-TraceId"), proa_req_header(req, "X-B3-SpanId"),
-                            proa_req_header(req, "X-B3-Sampled"), proa_req_header(req, "X-B3-Flags"), ret_ids))
+        (has_length(lengths, LEN_B3_MULTI, LEN_B3_MULTI_LAST) &&
+         proa_b3_parse_multi(proa_req_header(req, "X-B3-TraceId"), proa_req_header(req, "X-B3-SpanId"),
+                             proa_req_header(req, "X-B3-Sampled"), proa_req_header(req, "X-B3-Flags"), ret_ids)))
         return false;
     *ret_ids = (struct proa_trace_ids){.flags = PROA_TRACE_UNDECIDED};
     return false;
@@ -53,11 +78,13 @@ static void begin(struct proa_req *req)
 {
     struct proa_trace_ids remote;
     struct proa_span_options options = {.kind = PROA_SPAN_SERVER, .remote = &remote};
+    uint64_t lengths = lengths_of(req);
 
     req->traced = true;
-    if (incoming_ids(req, &remote))
+    if (incoming_ids(req, lengths, &remote))
         options.tracestate = incoming_tracestate(req);
-    options.baggage = incoming_baggage(req);
+    if (has_length(lengths, LEN_BAGGAGE, LEN_BAGGAGE))
+        options.baggage = incoming_baggage(req);
     proa_span_start(tracer_of(req), req->home->loop, &options, &req->span);
 }
 
@@ -102,35 +129,51 @@ static void set_name(struct proa_req *req, proa_str method)
 }
 
 /* "host:port", "[::1]:port", "unix:". */
-static void set_address(struct proa_span *span, proa_str text, const char *address_key, const char *port_key)
-{
-    ptrdiff_t colon = -1;
+struct address {
+    proa_str host;
     uint64_t port;
+    bool has_port;
+};
+
+static struct address read_address(proa_str text)
+{
+    struct address address = {0};
+    ptrdiff_t colon = -1;
 
     for (size_t i = text.len; i > 0 && text.ptr[i - 1] != ']'; i--)
         if (text.ptr[i - 1] == ':') {
             colon = (ptrdiff_t)i - 1;
             break;
         }
-    if (colon >= 0 && proa_str_to_u64(proa_str_slice(text, (size_t)colon + 1, text.len), &port) == 0) {
-        proa_span_set(span, proa_kv_u64(port_key, port));
+    if (colon >= 0 && proa_str_to_u64(proa_str_slice(text, (size_t)colon + 1, text.len), &address.port) == 0) {
+        address.has_port = true;
         text = proa_str_slice(text, 0, (size_t)colon);
     }
     if (text.len > 2 && text.ptr[0] == '[')
         text = proa_str_slice(text, 1, text.len - 1);
-    if (text.len > 0)
-        proa_span_set(span, proa_kv_str(address_key, text));
+    address.host = text;
+    return address;
+}
+
+static void set_address(struct proa_span *span, const struct address *address, const char *host_key,
+                        const char *port_key)
+{
+    if (address->has_port)
+        proa_span_set(span, proa_kv_u64(port_key, address->port));
+    if (address->host.len > 0)
+        proa_span_set(span, proa_kv_str(host_key, address->host));
 }
 
 static void set_client(struct proa_req *req)
 {
-    char peer[PROA_ADDRESS_MAX] = "";
+    const char *peer = conn_peer(req->conn);
+    struct address address;
 
-    conn_peer(req->conn, peer);
     if (!peer[0])
         return;
-    set_address(&req->span, proa_str_c(peer), "network.peer.address", "network.peer.port");
-    set_address(&req->span, proa_str_c(peer), "client.address", "client.port");
+    address = read_address(proa_str_c(peer));
+    set_address(&req->span, &address, "network.peer.address", "network.peer.port");
+    set_address(&req->span, &address, "client.address", "client.port");
 }
 
 /* Errors are those of the server (5xx), and answers that were not completed. */
@@ -155,6 +198,7 @@ static void describe(struct proa_req *req, bool aborted)
     struct proa_span *span = &req->span;
     bool is_known = req->method != PROA_METHOD_OTHER;
     proa_str agent = proa_req_header(req, "User-Agent");
+    struct address address;
 
     set_name(req, is_known ? req->method_text : PROA_STR("HTTP"));
     proa_span_set(span, proa_kv_str("http.request.method", is_known ? req->method_text : PROA_STR("_OTHER")));
@@ -165,7 +209,8 @@ static void describe(struct proa_req *req, bool aborted)
     if (req->route)
         proa_span_set(span, proa_kv_c("http.route", req->route->name));
     proa_span_set(span, proa_kv_c("network.protocol.version", req->is_http10 ? "1.0" : "1.1"));
-    set_address(span, req->host, "server.address", "server.port");
+    address = read_address(req->host);
+    set_address(span, &address, "server.address", "server.port");
     set_client(req);
     if (agent.ptr)
         proa_span_set(span, proa_kv_str("user_agent.original", agent));

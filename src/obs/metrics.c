@@ -484,7 +484,10 @@ static int family_new(struct proa_metrics *metrics, const struct proa_metric_opt
     struct metric_family *fresh, *family;
     uint32_t labels_count = 0;
 
+    *ret_family = NULL;
     PROA_TRY(metric_options_check(options, kind, &labels_count, err));
+    if (!metrics) /* nobody counts */
+        return 0;
     fresh = family_alloc(metrics, options, kind, labels_count);
     if (!fresh)
         return proa_fail(err, PROA_ENOMEM, "memory is out");
@@ -532,17 +535,17 @@ int proa_histogram_new(struct proa_metrics *metrics, const struct proa_metric_op
 
 struct proa_counter_series *proa_counter_with(struct proa_counter *counter, const proa_str *values)
 {
-    return (struct proa_counter_series *)series_with((struct metric_family *)counter, values);
+    return counter ? (struct proa_counter_series *)series_with((struct metric_family *)counter, values) : NULL;
 }
 
 struct proa_gauge_series *proa_gauge_with(struct proa_gauge *gauge, const proa_str *values)
 {
-    return (struct proa_gauge_series *)series_with((struct metric_family *)gauge, values);
+    return gauge ? (struct proa_gauge_series *)series_with((struct metric_family *)gauge, values) : NULL;
 }
 
 struct proa_histogram_series *proa_histogram_with(struct proa_histogram *histogram, const proa_str *values)
 {
-    return (struct proa_histogram_series *)series_with((struct metric_family *)histogram, values);
+    return histogram ? (struct proa_histogram_series *)series_with((struct metric_family *)histogram, values) : NULL;
 }
 
 /* Writing. A shard's cells have one writer, so that adding is a load and a store; the last shard has many. */
@@ -578,6 +581,8 @@ static void add_double_shared(_Atomic uint64_t *cell, double n)
 
 static void series_add(struct metric_series *series, uint32_t shard, uint64_t n)
 {
+    if (!series)
+        return;
     if (PROA_LIKELY(shard < series->shards))
         add_u64(metric_cell(series, shard), n);
     else
@@ -596,12 +601,14 @@ void proa_gauge_add(struct proa_gauge_series *series, uint32_t shard, int64_t n)
 
 void proa_counter_set(struct proa_counter_series *series, double total)
 {
-    atomic_store_explicit(&((struct metric_series *)series)->set, bits_of(total), memory_order_relaxed);
+    if (series)
+        atomic_store_explicit(&((struct metric_series *)series)->set, bits_of(total), memory_order_relaxed);
 }
 
 void proa_gauge_set(struct proa_gauge_series *series, double value)
 {
-    atomic_store_explicit(&((struct metric_series *)series)->set, bits_of(value), memory_order_relaxed);
+    if (series)
+        atomic_store_explicit(&((struct metric_series *)series)->set, bits_of(value), memory_order_relaxed);
 }
 
 /* The exemplars of a cell, made when the first one comes; NULL when memory is out. */
@@ -649,13 +656,16 @@ void proa_histogram_observe(struct proa_histogram_series *histogram, uint32_t sh
                             const struct proa_trace_ids *exemplar)
 {
     struct metric_series *series = (struct metric_series *)histogram;
-    const struct metric_family *family = series->family;
-    bool is_own = shard < series->shards;
-    struct histogram_cell *cell = metric_cell(series, is_own ? shard : series->shards);
+    const struct metric_family *family;
+    struct histogram_cell *cell;
     uint32_t bucket = 0;
+    bool is_own;
 
-    if (isnan(value))
+    if (!series || isnan(value))
         return;
+    family = series->family;
+    is_own = shard < series->shards;
+    cell = metric_cell(series, is_own ? shard : series->shards);
     while (bucket < family->bounds_count && value > family->bounds[bucket])
         bucket++;
     if (PROA_LIKELY(is_own)) {
@@ -747,21 +757,22 @@ bool metric_exemplar(const struct metric_series *series, uint32_t bucket, struct
 
 uint64_t proa_counter_value(const struct proa_counter_series *series)
 {
-    return metric_sum_u64((const struct metric_series *)series);
+    return series ? metric_sum_u64((const struct metric_series *)series) : 0;
 }
 
 double proa_gauge_value(const struct proa_gauge_series *series)
 {
-    return metric_gauge_value((const struct metric_series *)series);
+    return series ? metric_gauge_value((const struct metric_series *)series) : 0;
 }
 
 uint64_t proa_histogram_count(const struct proa_histogram_series *series, double *ret_sum)
 {
     uint64_t counts[PROA_METRIC_BUCKETS_MAX + 1], count = 0;
-    double sum;
+    double sum = 0;
 
-    metric_histogram_read((const struct metric_series *)series, counts, &sum);
-    for (uint32_t i = 0; i <= ((const struct metric_series *)series)->family->bounds_count; i++)
+    if (series)
+        metric_histogram_read((const struct metric_series *)series, counts, &sum);
+    for (uint32_t i = 0; series && i <= ((const struct metric_series *)series)->family->bounds_count; i++)
         count += counts[i];
     if (ret_sum)
         *ret_sum = sum;
@@ -787,5 +798,5 @@ int metric_hook_add(struct proa_metrics *metrics, void (*fn)(void *arg), void *a
 
 int proa_metrics_on_scrape(struct proa_metrics *metrics, void (*fn)(void *arg), void *arg)
 {
-    return metric_hook_add(metrics, fn, arg, NULL);
+    return metrics ? metric_hook_add(metrics, fn, arg, NULL) : 0;
 }

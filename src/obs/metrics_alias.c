@@ -35,10 +35,13 @@ int proa_histogram_show_as(struct proa_histogram *histogram, const struct proa_m
                            struct proa_error *err)
 {
     const struct metric_family *source = (const struct metric_family *)histogram;
-    struct proa_metric_options options = source->options;
+    struct proa_metric_options options;
     struct metric_family *fresh, *present;
     uint32_t labels_count = 0;
 
+    if (!source)
+        return 0;
+    options = source->options;
     options.name = alias->name;
     options.is_hidden = false;
     memcpy(options.labels, alias->labels, sizeof options.labels);

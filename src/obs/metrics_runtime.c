@@ -133,6 +133,8 @@ int proa_metrics_add_process(struct proa_metrics *metrics, struct proa_error *er
         {{.name = "process_threads", .help = "Threads of the process"}, &p.threads},
     };
 
+    if (!metrics)
+        return 0;
     PROA_TRY(proa_counter_new(metrics,
                               &(struct proa_metric_options){.name = "process_cpu_seconds",
                                                             .unit = "seconds",
@@ -268,10 +270,13 @@ static void make_series(const struct loop_families *f, struct proa_loop *loop, u
 
 int proa_metrics_add_loops(struct proa_metrics *metrics, struct proa_loops *loops, struct proa_error *err)
 {
-    uint32_t count = proa_loops_count(loops);
     struct loop_families families;
     struct loops_series *all;
+    uint32_t count;
 
+    if (!metrics)
+        return 0;
+    count = proa_loops_count(loops);
     PROA_TRY(make_families(metrics, &families, err));
     all = calloc(1, sizeof *all + count * sizeof all->loops[0]);
     if (!all)

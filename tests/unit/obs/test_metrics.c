@@ -394,11 +394,47 @@ static void test_shards_that_do_not_write_cost_nothing(void **state)
     proa_metrics_free(wide);
 }
 
+static void test_without_a_registry_nothing_is_counted(void **state)
+{
+    const struct proa_metric_options options = {.name = "x", .labels = {"l"}}, bad = {.name = "-"};
+    const proa_str label = PROA_STR("v");
+    const struct proa_metric_alias alias = {.name = "y", .labels = {"l"}};
+    struct proa_counter *counter = (struct proa_counter *)state;
+    struct proa_gauge *gauge = (struct proa_gauge *)state;
+    struct proa_histogram *histogram = (struct proa_histogram *)state;
+    double sum = 1;
+
+    assert_int_equal(proa_counter_new(NULL, &options, &counter, NULL), 0);
+    assert_int_equal(proa_gauge_new(NULL, &options, &gauge, NULL), 0);
+    assert_int_equal(proa_histogram_new(NULL, &options, &histogram, NULL), 0);
+    assert_null(counter);
+    assert_null(gauge);
+    assert_null(histogram);
+    assert_int_equal(proa_counter_new(NULL, &bad, &counter, NULL), PROA_EINVAL); /* a mistake stays one */
+    assert_null(proa_counter_with(counter, &label));
+    assert_null(proa_gauge_with(gauge, &label));
+    assert_null(proa_histogram_with(histogram, &label));
+    proa_counter_add(NULL, 0, 1);
+    proa_counter_set(NULL, 1);
+    proa_gauge_add(NULL, 0, 1);
+    proa_gauge_set(NULL, 1);
+    proa_histogram_observe(NULL, 0, 1, NULL);
+    assert_int_equal(proa_counter_value(NULL), 0);
+    assert_true(proa_gauge_value(NULL) == 0);
+    assert_int_equal(proa_histogram_count(NULL, &sum), 0);
+    assert_true(sum == 0);
+    assert_int_equal(proa_histogram_show_as(NULL, &alias, NULL), 0);
+    assert_int_equal(proa_metrics_on_scrape(NULL, NULL, NULL), 0);
+    assert_int_equal(proa_metrics_add_process(NULL, NULL), 0);
+    assert_int_equal(proa_metrics_add_loops(NULL, NULL, NULL), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_shards_that_do_not_write_cost_nothing),
         cmocka_unit_test(test_shards_are_bounded),
+        cmocka_unit_test(test_without_a_registry_nothing_is_counted),
         cmocka_unit_test_setup_teardown(test_counters_add_up_over_shards, setup, teardown),
         cmocka_unit_test_setup_teardown(test_gauges, setup, teardown),
         cmocka_unit_test_setup_teardown(test_histograms, setup, teardown),

@@ -59,6 +59,7 @@ enum proa_kv_kind { PROA_KV_STR = 1, PROA_KV_U64, PROA_KV_I64, PROA_KV_F64, PROA
 struct proa_kv {
     const char *key;
     enum proa_kv_kind kind;
+    uint32_t key_len; /**< of `key`, which a compiler knows of a literal; 0: not told */
     union {
         proa_str str;
         uint64_t u64;
@@ -67,9 +68,10 @@ struct proa_kv {
         bool boolean;
     } as;
 };
+#define PROA_KV_KEY_LEN(key) ((uint32_t)__builtin_strlen(key))
 static inline struct proa_kv proa_kv_str(const char *key, proa_str value)
 {
-    struct proa_kv kv = {key, PROA_KV_STR, {value}};
+    struct proa_kv kv = {key, PROA_KV_STR, PROA_KV_KEY_LEN(key), {value}};
     return kv;
 }
 static inline struct proa_kv proa_kv_c(const char *key, const char *value)
@@ -78,25 +80,25 @@ static inline struct proa_kv proa_kv_c(const char *key, const char *value)
 }
 static inline struct proa_kv proa_kv_u64(const char *key, uint64_t value)
 {
-    struct proa_kv kv = {key, PROA_KV_U64, {{0, 0}}};
+    struct proa_kv kv = {key, PROA_KV_U64, PROA_KV_KEY_LEN(key), {{0, 0}}};
     kv.as.u64 = value;
     return kv;
 }
 static inline struct proa_kv proa_kv_i64(const char *key, int64_t value)
 {
-    struct proa_kv kv = {key, PROA_KV_I64, {{0, 0}}};
+    struct proa_kv kv = {key, PROA_KV_I64, PROA_KV_KEY_LEN(key), {{0, 0}}};
     kv.as.i64 = value;
     return kv;
 }
 static inline struct proa_kv proa_kv_f64(const char *key, double value)
 {
-    struct proa_kv kv = {key, PROA_KV_F64, {{0, 0}}};
+    struct proa_kv kv = {key, PROA_KV_F64, PROA_KV_KEY_LEN(key), {{0, 0}}};
     kv.as.f64 = value;
     return kv;
 }
 static inline struct proa_kv proa_kv_bool(const char *key, bool value)
 {
-    struct proa_kv kv = {key, PROA_KV_BOOL, {{0, 0}}};
+    struct proa_kv kv = {key, PROA_KV_BOOL, PROA_KV_KEY_LEN(key), {{0, 0}}};
     kv.as.boolean = value;
     return kv;
 }
@@ -104,8 +106,13 @@ static inline struct proa_kv proa_kv_bool(const char *key, bool value)
 /** `json` is one JSON value; what is not is written as a string. */
 static inline struct proa_kv proa_kv_json(const char *key, proa_str json)
 {
-    struct proa_kv kv = {key, PROA_KV_JSON, {json}};
+    struct proa_kv kv = {key, PROA_KV_JSON, PROA_KV_KEY_LEN(key), {json}};
     return kv;
+}
+
+static inline proa_str proa_kv_key(const struct proa_kv *kv)
+{
+    return kv->key_len > 0 || !kv->key ? proa_str_n(kv->key, kv->key_len) : proa_str_c(kv->key);
 }
 
 /** What code logs with. Plain value; zero (or NULL) logs nothing. */

@@ -1,4 +1,4 @@
-/** Export of finished spans by OTLP/HTTP (opentelemetry-proto 1, binary protobuf), in batches, over whatever sends.
+/** Export of finished spans, or of log lines, by OTLP/HTTP (opentelemetry-proto 1, binary protobuf), in batches, over whatever sends.
  *
  *  A collector that is down, slow or confused costs a counter and the memory of a bounded queue, nothing else.
  */
@@ -32,8 +32,11 @@ typedef int proa_otlp_send_fn(void *arg, const struct proa_otlp_request *request
 
 /** Everything is copied but `tracer`, `loop`, `metrics`, `logger` and `send_arg`, which outlive the exporter. */
 struct proa_otlp_options {
-    struct proa_loop *loop; /**< whose fiber exports */
-    struct proa_tracer *tracer;
+    struct proa_loop *loop;     /**< whose fiber exports */
+    struct proa_tracer *tracer; /**< whose spans are exported; or */
+    struct proa_log *log;       /**< whose lines are, as well as written. Outlives the exporter */
+    uint32_t
+        queue_records; /**< of a log: lines that may wait, OTEL_BLRP_MAX_QUEUE_SIZE; more are dropped and counted. 0: 2,048 */
     proa_otlp_send_fn *send;
     void *send_arg;
     const char *service_name;    /**< OTEL_SERVICE_NAME, else the program's; NULL: "unknown_service" */
@@ -45,7 +48,7 @@ struct proa_otlp_options {
     uint32_t retry_ms;            /**< a batch is given up after it; 0: 60,000 */
     uint32_t delay_ms;            /**< OTEL_BSP_SCHEDULE_DELAY: how long a batch may gather; 0: 5,000 */
     uint32_t batch_spans;         /**< OTEL_BSP_MAX_EXPORT_BATCH_SIZE; 0: 512 */
-    struct proa_metrics *metrics; /**< proa_otlp_spans_total{outcome}; NULL: none */
+    struct proa_metrics *metrics; /**< proa_otlp_spans_total{outcome}, or proa_otlp_log_records_total; NULL: none */
     const struct proa_logger
         *logger; /**< one line when exporting begins to fail, one when it works again; NULL: none */
 };

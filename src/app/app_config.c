@@ -73,17 +73,23 @@ PROA_DESCRIBE(
      .doc = "How traces are passed on: tracecontext, baggage, b3, b3multi or none. All are read"),
     (traces_exporter, enumeration(app_exporter), .default_json = "\"otlp\"", .env = "OTEL_TRACES_EXPORTER",
      .doc = "Spans go out once an endpoint is set"),
+    (logs_exporter, enumeration(app_exporter), .default_json = "\"none\"", .env = "OTEL_LOGS_EXPORTER",
+     .doc = "otlp: log lines go out too once an endpoint is set, beside standard output"),
     (traces_sampler, str, .default_json = "\"parentbased_always_on\"", .env = "OTEL_TRACES_SAMPLER",
      .doc = "Which traces are recorded: [parentbased_]always_on, always_off or traceidratio"),
     (traces_sampler_arg, str, .default_json = "\"\"", .env = "OTEL_TRACES_SAMPLER_ARG", .doc = "The ratio, 0 to 1"),
     (endpoint, str, .default_json = "\"\"", .env = "OTEL_EXPORTER_OTLP_ENDPOINT",
-     .doc = "Where telemetry goes: http://collector:4318, to which /v1/traces is added. Empty: nowhere"),
+     .doc = "Where telemetry goes: http://collector:4318, to which /v1/traces and /v1/logs are added. Empty: nowhere"),
     (traces_endpoint, str, .default_json = "\"\"", .env = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
      .doc = "The whole URL for spans"),
+    (logs_endpoint, str, .default_json = "\"\"", .env = "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
+     .doc = "The whole URL for log lines"),
     (headers, str, .secret = true, .default_json = "\"\"", .env = "OTEL_EXPORTER_OTLP_HEADERS",
      .doc = "Sent with it: key=value,key=value, percent-encoded"),
     (traces_headers, str, .secret = true, .default_json = "\"\"", .env = "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
      .doc = "Sent with spans instead"),
+    (logs_headers, str, .secret = true, .default_json = "\"\"", .env = "OTEL_EXPORTER_OTLP_LOGS_HEADERS",
+     .doc = "Sent with log lines instead"),
     (protocol, enumeration(app_protocol), .default_json = "\"http/protobuf\"", .env = "OTEL_EXPORTER_OTLP_PROTOCOL",
      .doc = "The only one"),
     (compression, enumeration(app_compression), .default_json = "\"none\"", .env = "OTEL_EXPORTER_OTLP_COMPRESSION"),
@@ -97,7 +103,13 @@ PROA_DESCRIBE(
      .doc = "How long spans gather before they are sent"),
     (queue_spans, u32, A_COUNT, .default_json = "2048", .env = "OTEL_BSP_MAX_QUEUE_SIZE",
      .doc = "Finished spans that may wait; more are dropped and counted"),
-    (batch_spans, u32, A_COUNT, .default_json = "512", .env = "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", .doc = "Sent at once"));
+    (batch_spans, u32, A_COUNT, .default_json = "512", .env = "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", .doc = "Sent at once"),
+    (logs_delay_ms, u32, A_TIME, .default_json = "1000", .env = "OTEL_BLRP_SCHEDULE_DELAY",
+     .doc = "How long log lines gather before they are sent"),
+    (queue_records, u32, A_COUNT, .default_json = "2048", .env = "OTEL_BLRP_MAX_QUEUE_SIZE",
+     .doc = "Log lines that may wait to be sent; more are dropped and counted"),
+    (batch_records, u32, A_COUNT, .default_json = "512", .env = "OTEL_BLRP_MAX_EXPORT_BATCH_SIZE",
+     .doc = "Sent at once"));
 
 PROA_DESCRIBE(app_config,
               (config, str, .default_json = "\"\"", .env = "CONFIG_FILE", .doc = "YAML file with these settings"),
@@ -106,8 +118,9 @@ PROA_DESCRIBE(app_config,
               (threads, u32, PROA_RANGE(0, PROA_LOOPS_MAX), .default_json = "0",
                .doc = "Event loops, one a thread; 0 is as many as CPUs that affinity and cgroup allow"),
               (http, object(app_http_config)), (log, object(app_log_config)),
-              (metrics, boolean, .default_json = "true", .doc = "Serve /metrics"), (admin, object(app_admin_config)),
-              (process, object(app_process_config)), (otel, object(app_otel_config)));
+              (metrics, boolean, .default_json = "true", .doc = "Count, and serve /metrics"),
+              (admin, object(app_admin_config)), (process, object(app_process_config)),
+              (otel, object(app_otel_config)));
 
 static struct proa_field *copy_fields(struct proa_arena *arena, const struct proa_type *type)
 {

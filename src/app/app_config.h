@@ -55,12 +55,15 @@ struct app_otel_config {
     proa_str resource_attributes;
     proa_str propagators;
     enum app_exporter traces_exporter;
+    enum app_exporter logs_exporter;
     proa_str traces_sampler;
     proa_str traces_sampler_arg;
     proa_str endpoint;
     proa_str traces_endpoint;
+    proa_str logs_endpoint;
     proa_str headers;
     proa_str traces_headers;
+    proa_str logs_headers;
     enum app_protocol protocol;
     enum app_compression compression;
     uint32_t timeout_ms;
@@ -70,6 +73,9 @@ struct app_otel_config {
     uint32_t schedule_delay_ms;
     uint32_t queue_spans;
     uint32_t batch_spans;
+    uint32_t logs_delay_ms;
+    uint32_t queue_records;
+    uint32_t batch_records;
 };
 
 struct app_config {

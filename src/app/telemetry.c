@@ -11,11 +11,14 @@ extern char **environ;
 
 struct telemetry {
     const char *traces_url; /* NULL: none */
+    const char *logs_url;   /* likewise */
     const char *attributes;
     void *tls; /* of the program's provider */
     struct proa_client *client;
     struct proa_otlp_client sender;
+    struct proa_otlp_client logs_sender;
     struct proa_otlp *traces;
+    struct proa_otlp *logs;
     unsigned propagate;
 };
 
@@ -99,26 +102,40 @@ static proa_str trace_headers(const struct app_otel_config *otel)
     return otel->traces_headers.len > 0 ? otel->traces_headers : otel->headers;
 }
 
-static int set_headers(struct proa_app *app, const struct app_otel_config *otel, struct proa_error *err)
+static proa_str logs_headers(const struct app_otel_config *otel)
+{
+    return otel->logs_headers.len > 0 ? otel->logs_headers : otel->headers;
+}
+
+static int set_headers(struct proa_app *app, proa_str text, struct proa_otlp_client *sender, struct proa_error *err)
 {
     struct proa_client_field *headers = NULL;
     size_t count = 0;
 
-    PROA_TRY(read_headers(app, trace_headers(otel), &headers, &count, err));
-    app->telemetry->sender.headers = headers;
-    app->telemetry->sender.headers_count = count;
+    PROA_TRY(read_headers(app, text, &headers, &count, err));
+    sender->headers = headers;
+    sender->headers_count = count;
     return 0;
 }
 
 int telemetry_reload(struct proa_app *app, const struct app_otel_config *next, struct proa_error *err)
 {
     struct app_otel_config *otel = &app->config.otel;
+    struct telemetry *telemetry = app->telemetry;
 
-    if (app->tracer && !proa_str_eq(trace_headers(otel), trace_headers(next)))
-        PROA_TRY(set_headers(app, next, err));
+    if (telemetry->traces && !proa_str_eq(trace_headers(otel), trace_headers(next)))
+        PROA_TRY(set_headers(app, trace_headers(next), &telemetry->sender, err));
+    if (telemetry->logs && !proa_str_eq(logs_headers(otel), logs_headers(next)))
+        PROA_TRY(set_headers(app, logs_headers(next), &telemetry->logs_sender, err));
     otel->headers = next->headers;
     otel->traces_headers = next->traces_headers;
+    otel->logs_headers = next->logs_headers;
     return 0;
+}
+
+static bool is_https(const char *url)
+{
+    return url && proa_str_starts_with(proa_str_c(url), PROA_STR("https://"));
 }
 
 /* A URL of its own, or the common one and the signal's path. *ret_url is NULL when there is none. */
@@ -126,7 +143,7 @@ static int choose_url(struct proa_app *app, proa_str own, const char *path, cons
                       struct proa_error *err)
 {
     proa_str common = app->config.otel.endpoint;
-    bool is_https;
+    bool needs_tls;
 
     *ret_url = NULL;
     if (own.len == 0 && common.len == 0)
@@ -136,10 +153,10 @@ static int choose_url(struct proa_app *app, proa_str own, const char *path, cons
     *ret_url = own.len > 0 ? own.ptr : proa_arena_printf(&app->arena, PROA_FMT "%s", PROA_ARG(common), path).ptr;
     if (!*ret_url)
         return proa_fail(err, PROA_ENOMEM, "memory is out");
-    is_https = proa_str_starts_with(proa_str_c(*ret_url), PROA_STR("https://"));
-    if (!is_https && !proa_str_starts_with(proa_str_c(*ret_url), PROA_STR("http://")))
+    needs_tls = is_https(*ret_url);
+    if (!needs_tls && !proa_str_starts_with(proa_str_c(*ret_url), PROA_STR("http://")))
         return proa_fail(err, PROA_EINVAL, "the OTLP endpoint %s is no http or https URL", *ret_url);
-    if (is_https && !app->options->tls)
+    if (needs_tls && !app->options->tls)
         return proa_fail(err, PROA_EUNSUPPORTED,
                          "the OTLP endpoint %s needs TLS, which this program was built without: use an http endpoint, "
                          "a collector on this machine, say",
@@ -184,20 +201,27 @@ static const char *or_null(proa_str text)
     return text.len > 0 ? text.ptr : NULL;
 }
 
-static int make_traces(struct proa_app *app, struct proa_error *err)
+static int make_exports(struct proa_app *app, struct proa_error *err)
 {
     const struct app_otel_config *otel = &app->config.otel;
+    struct telemetry *telemetry = app->telemetry;
 
-    PROA_TRY(choose_url(app, otel->traces_endpoint, "/v1/traces", &app->telemetry->traces_url, err));
-    if (otel->traces_exporter == EXPORT_NONE)
-        app->telemetry->traces_url = NULL;
-    if (!app->telemetry->traces_url)
+    if (otel->traces_exporter != EXPORT_NONE)
+        PROA_TRY(choose_url(app, otel->traces_endpoint, "/v1/traces", &telemetry->traces_url, err));
+    if (otel->logs_exporter != EXPORT_NONE)
+        PROA_TRY(choose_url(app, otel->logs_endpoint, "/v1/logs", &telemetry->logs_url, err));
+    if (!telemetry->traces_url && !telemetry->logs_url)
         return 0;
-    PROA_TRY(set_headers(app, otel, err));
     PROA_TRY(choose_attributes(app, err));
-    if (app->options->tls && proa_str_starts_with(proa_str_c(app->telemetry->traces_url), PROA_STR("https://")))
+    if (telemetry->traces_url)
+        PROA_TRY(set_headers(app, trace_headers(otel), &telemetry->sender, err));
+    if (telemetry->logs_url)
+        PROA_TRY(set_headers(app, logs_headers(otel), &telemetry->logs_sender, err));
+    if (app->options->tls && (is_https(telemetry->traces_url) || is_https(telemetry->logs_url)))
         PROA_TRY(app->options->tls->make(or_null(otel->certificate), or_null(otel->client_certificate),
-                                         or_null(otel->client_key), &app->telemetry->tls, err));
+                                         or_null(otel->client_key), &telemetry->tls, err));
+    if (!telemetry->traces_url)
+        return 0;
     return proa_tracer_new(&(struct proa_tracer_options){.sampler = otel->traces_sampler.ptr,
                                                          .sampler_arg = otel->traces_sampler_arg.ptr,
                                                          .queue_spans = otel->queue_spans},
@@ -212,15 +236,66 @@ int telemetry_init(struct proa_app *app, struct proa_error *err)
     if (!app->telemetry)
         return proa_fail(err, PROA_ENOMEM, "memory is out");
     PROA_TRY(read_propagators(app->telemetry, otel->propagators, err));
-    return otel->disabled ? 0 : make_traces(app, err);
+    return otel->disabled ? 0 : make_exports(app, err);
+}
+
+/* What both exports have in common. */
+static struct proa_otlp_options export_options(struct proa_app *app, struct proa_otlp_client *sender)
+{
+    const struct app_otel_config *otel = &app->config.otel;
+
+    sender->client = app->telemetry->client;
+    return (struct proa_otlp_options){
+        .loop = app->loop,
+        .send = proa_otlp_client_send,
+        .send_arg = sender,
+        .service_name = otel->service_name.len > 0 ? otel->service_name.ptr : app->options->name,
+        .service_version = app->options->version,
+        .resource_attributes = app->telemetry->attributes,
+        .gzip = otel->compression == COMPRESS_GZIP,
+        .timeout_ms = otel->timeout_ms,
+        .metrics = app->metrics,
+        .logger = &app->logger,
+    };
+}
+
+static int start_traces(struct proa_app *app, struct proa_error *err)
+{
+    const struct app_otel_config *otel = &app->config.otel;
+    struct telemetry *telemetry = app->telemetry;
+    struct proa_otlp_options options = export_options(app, &telemetry->sender);
+
+    telemetry->sender.url = proa_str_c(telemetry->traces_url);
+    options.tracer = app->tracer;
+    options.delay_ms = otel->schedule_delay_ms;
+    options.batch_spans = otel->batch_spans;
+    PROA_TRY(proa_otlp_start(&options, &telemetry->traces, err));
+    PROA_INFO(&app->logger, "spans are exported", proa_kv_c("url.full", telemetry->traces_url),
+              proa_kv_str("sampler", otel->traces_sampler));
+    return 0;
+}
+
+static int start_logs(struct proa_app *app, struct proa_error *err)
+{
+    const struct app_otel_config *otel = &app->config.otel;
+    struct telemetry *telemetry = app->telemetry;
+    struct proa_otlp_options options = export_options(app, &telemetry->logs_sender);
+
+    telemetry->logs_sender.url = proa_str_c(telemetry->logs_url);
+    options.log = app->log;
+    options.queue_records = otel->queue_records;
+    options.delay_ms = otel->logs_delay_ms;
+    options.batch_spans = otel->batch_records;
+    PROA_TRY(proa_otlp_start(&options, &telemetry->logs, err));
+    PROA_INFO(&app->logger, "log lines are exported", proa_kv_c("url.full", telemetry->logs_url));
+    return 0;
 }
 
 int telemetry_start(struct proa_app *app, struct proa_error *err)
 {
-    const struct app_otel_config *otel = &app->config.otel;
     struct telemetry *telemetry = app->telemetry;
 
-    if (!app->tracer)
+    if (!telemetry->traces_url && !telemetry->logs_url)
         return 0;
     PROA_TRY(proa_client_new(
         &(struct proa_client_options){.loop = app->loop,
@@ -228,27 +303,9 @@ int telemetry_start(struct proa_app *app, struct proa_error *err)
                                       .user_agent = "OTel-OTLP-Exporter-proa",
                                       .env = environ},
         &telemetry->client, err));
-    telemetry->sender.client = telemetry->client;
-    telemetry->sender.url = proa_str_c(telemetry->traces_url);
-    PROA_TRY(
-        proa_otlp_start(&(struct proa_otlp_options){.loop = app->loop,
-                                                    .tracer = app->tracer,
-                                                    .send = proa_otlp_client_send,
-                                                    .send_arg = &telemetry->sender,
-                                                    .service_name = otel->service_name.len > 0 ? otel->service_name.ptr
-                                                                                               : app->options->name,
-                                                    .service_version = app->options->version,
-                                                    .resource_attributes = telemetry->attributes,
-                                                    .gzip = otel->compression == COMPRESS_GZIP,
-                                                    .timeout_ms = otel->timeout_ms,
-                                                    .delay_ms = otel->schedule_delay_ms,
-                                                    .batch_spans = otel->batch_spans,
-                                                    .metrics = app->metrics,
-                                                    .logger = &app->logger},
-                        &telemetry->traces, err));
-    PROA_INFO(&app->logger, "spans are exported", proa_kv_c("url.full", telemetry->traces_url),
-              proa_kv_str("sampler", otel->traces_sampler));
-    return 0;
+    if (telemetry->traces_url)
+        PROA_TRY(start_traces(app, err));
+    return telemetry->logs_url ? start_logs(app, err) : 0;
 }
 
 void telemetry_stop(struct proa_app *app)
@@ -259,6 +316,8 @@ void telemetry_stop(struct proa_app *app)
         return;
     if (telemetry->traces)
         proa_otlp_stop(telemetry->traces, FLUSH_MS);
+    if (telemetry->logs)
+        proa_otlp_stop(telemetry->logs, FLUSH_MS);
     proa_client_free(telemetry->client);
     telemetry->client = NULL;
 }
@@ -270,6 +329,7 @@ void telemetry_free(struct proa_app *app)
     if (!telemetry)
         return;
     proa_otlp_free(telemetry->traces);
+    proa_otlp_free(telemetry->logs);
     proa_tracer_free(app->tracer);
     if (telemetry->tls)
         app->options->tls->free(telemetry->tls);

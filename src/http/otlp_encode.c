@@ -1,4 +1,5 @@
-/* OTLP's messages for spans in protobuf's wire format (opentelemetry-proto 1: trace.proto, common.proto, resource.proto).
+/* OTLP's messages for spans and log records in protobuf's wire format (opentelemetry-proto 1: trace.proto, logs.proto, common.proto,
+ * resource.proto).
  * Written by hand: a dozen fields do not need a generator. Field numbers stand beside their names. */
 #include "otlp_internal.h"
 
@@ -28,6 +29,16 @@ enum field {
     SPAN_DROPPED_EVENTS = 12,
     SPAN_STATUS = 15,
     SPAN_FLAGS = 16,
+    LOG_TIME = 1,
+    LOG_SEVERITY_NUMBER = 2,
+    LOG_SEVERITY_TEXT = 3,
+    LOG_BODY = 5,
+    LOG_ATTRIBUTES = 6,
+    LOG_DROPPED_ATTRIBUTES = 7,
+    LOG_FLAGS = 8,
+    LOG_TRACE_ID = 9,
+    LOG_SPAN_ID = 10,
+    LOG_OBSERVED = 11,
     EVENT_TIME = 1,
     EVENT_NAME = 2,
     EVENT_ATTRIBUTES = 3,
@@ -111,46 +122,119 @@ void otlp_close(struct proa_buf *out, size_t opened)
     memcpy(out->ptr + opened, bytes, len);
 }
 
-static void put_any(struct proa_buf *out, const struct proa_kv *kv)
-{
-    uint64_t bits;
+/* An attribute's value as OTLP has it. */
+struct any {
+    enum field field;
+    proa_str text;   /* ANY_STRING */
+    uint64_t number; /* the others; of a double its bits */
+    char digits[PROA_U64_TEXT_MAX];
+};
 
+static void any_of(const struct proa_kv *kv, struct any *ret_any)
+{
     switch (kv->kind) {
     case PROA_KV_U64:
+        ret_any->field = ANY_INT;
+        ret_any->number = kv->as.u64;
         if (kv->as.u64 > INT64_MAX) { /* OTLP's integers have a sign */
-            char digits[PROA_U64_TEXT_MAX];
-
-            otlp_put_bytes(out, ANY_STRING, proa_str_n(digits, proa_u64_text(kv->as.u64, digits)));
-            return;
+            ret_any->field = ANY_STRING;
+            ret_any->text = proa_str_n(ret_any->digits, proa_u64_text(kv->as.u64, ret_any->digits));
         }
-        put_number(out, ANY_INT, kv->as.u64);
         return;
-    case PROA_KV_I64: put_number(out, ANY_INT, (uint64_t)kv->as.i64); return;
+    case PROA_KV_I64:
+        ret_any->field = ANY_INT;
+        ret_any->number = (uint64_t)kv->as.i64;
+        return;
     case PROA_KV_F64:
-        memcpy(&bits, &kv->as.f64, sizeof bits);
-        put_fixed(out, ANY_DOUBLE, bits, 8);
+        ret_any->field = ANY_DOUBLE;
+        memcpy(&ret_any->number, &kv->as.f64, sizeof ret_any->number);
         return;
-    case PROA_KV_BOOL: put_number(out, ANY_BOOL, kv->as.boolean); return;
+    case PROA_KV_BOOL:
+        ret_any->field = ANY_BOOL;
+        ret_any->number = kv->as.boolean;
+        return;
     case PROA_KV_STR:
-    case PROA_KV_JSON: otlp_put_bytes(out, ANY_STRING, kv->as.str); return;
+    case PROA_KV_JSON: break;
     }
+    ret_any->field = ANY_STRING;
+    ret_any->text = kv->as.str;
 }
 
+static size_t varint_len(uint64_t value)
+{
+    size_t len = 1;
+
+    for (; PROA_UNLIKELY(value >= 0x80); value >>= 7)
+        len++;
+    return len;
+}
+
+static size_t bytes_len(size_t len)
+{
+    return 1 + varint_len(len) + len;
+}
+
+static size_t any_len(const struct any *any)
+{
+    if (any->field == ANY_STRING)
+        return bytes_len(any->text.len);
+    return any->field == ANY_DOUBLE ? 1 + sizeof any->number : 1 + varint_len(any->number);
+}
+
+/* A field number below 16, so that its key is one byte, then a length. */
+static char *write_head(char *at, uint32_t field, size_t len)
+{
+    *at++ = (char)(field << 3 | WIRE_BYTES);
+    if (len >= 0x80)
+        return at + varint(len, at);
+    *at++ = (char)len;
+    return at;
+}
+
+static char *write_bytes(char *at, uint32_t field, proa_str bytes)
+{
+    at = write_head(at, field, bytes.len);
+    if (bytes.len > 0)
+        memcpy(at, bytes.ptr, bytes.len);
+    return at + bytes.len;
+}
+
+static char *write_any(char *at, const struct any *any)
+{
+    if (any->field == ANY_STRING)
+        return write_bytes(at, ANY_STRING, any->text);
+    if (any->field != ANY_DOUBLE) {
+        *at++ = (char)(any->field << 3 | WIRE_VARINT);
+        return at + varint(any->number, at);
+    }
+    *at++ = (char)(any->field << 3 | WIRE_FIXED64);
+    for (unsigned i = 0; i < sizeof any->number; i++)
+        *at++ = (char)(any->number >> (8 * i));
+    return at;
+}
+
+/* A KeyValue. There are many, so that its lengths are worked out beforehand. */
 static void put_attribute(struct proa_buf *out, uint32_t field, proa_str key, const struct proa_kv *kv)
 {
-    size_t attribute = otlp_open(out, field), value;
+    struct any any __attribute__((uninitialized));
+    size_t value, attribute;
+    char *at;
 
-    otlp_put_bytes(out, KEY_VALUE_KEY, key);
-    value = otlp_open(out, KEY_VALUE_VALUE);
-    put_any(out, kv);
-    otlp_close(out, value);
-    otlp_close(out, attribute);
+    any_of(kv, &any);
+    value = any_len(&any);
+    attribute = bytes_len(key.len) + bytes_len(value);
+    if (proa_buf_reserve(out, bytes_len(attribute)) < 0)
+        return; /* the buffer keeps the error */
+    at = write_head(out->ptr + out->len, field, attribute);
+    at = write_bytes(at, KEY_VALUE_KEY, key);
+    at = write_head(at, KEY_VALUE_VALUE, value);
+    out->len = (size_t)(write_any(at, &any) - out->ptr);
 }
 
 static void put_attributes(struct proa_buf *out, uint32_t field, const struct span_attribute *attribute)
 {
     for (; attribute; attribute = attribute->next)
-        put_attribute(out, field, proa_str_c(attribute->kv.key), &attribute->kv);
+        put_attribute(out, field, proa_kv_key(&attribute->kv), &attribute->kv);
 }
 
 static void put_event(struct proa_buf *out, const struct span_event *event)
@@ -199,6 +283,29 @@ void otlp_encode_span(struct proa_buf *out, const struct proa_span_record *span)
         put_number(out, SPAN_DROPPED_EVENTS, span->events_dropped);
     put_status(out, span);
     put_fixed(out, SPAN_FLAGS, flags, 4);
+}
+
+void otlp_encode_log(struct proa_buf *out, const struct log_record *record)
+{
+    const struct proa_trace_ids *ids = &record->ids;
+    const struct proa_kv message = proa_kv_str("", record->message);
+    struct any any __attribute__((uninitialized));
+
+    put_fixed(out, LOG_TIME, (uint64_t)record->time, 8);
+    put_fixed(out, LOG_OBSERVED, (uint64_t)record->time, 8);
+    put_number(out, LOG_SEVERITY_NUMBER, record->level);
+    put_text(out, LOG_SEVERITY_TEXT, record->severity);
+    any_of(&message, &any);
+    if (proa_buf_reserve(out, bytes_len(any_len(&any))) == 0)
+        out->len = (size_t)(write_any(write_head(out->ptr + out->len, LOG_BODY, any_len(&any)), &any) - out->ptr);
+    put_attributes(out, LOG_ATTRIBUTES, record->attributes);
+    if (record->attributes_dropped > 0)
+        put_number(out, LOG_DROPPED_ATTRIBUTES, record->attributes_dropped);
+    if (!record->has_ids)
+        return;
+    put_fixed(out, LOG_FLAGS, ids->flags & PROA_TRACE_SAMPLED, 4);
+    otlp_put_bytes(out, LOG_TRACE_ID, proa_str_n((const char *)ids->trace_id, sizeof ids->trace_id));
+    otlp_put_bytes(out, LOG_SPAN_ID, proa_str_n((const char *)ids->span_id, sizeof ids->span_id));
 }
 
 /* The resource: who we are. */

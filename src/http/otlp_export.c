@@ -7,7 +7,7 @@
  *      |                                               +-- given up --------------- WAITING                   |
  *      +---- nothing waits ------------------------------------------------------------------------------- <--+
  *
- *  Spans that end meanwhile wait in the tracer's queue, which is bounded.
+ *  What comes meanwhile waits in the queue of the tracer or the log, which is bounded.
  */
 #include "otlp_internal.h"
 
@@ -22,6 +22,7 @@ enum {
     RETRY_MS_DEFAULT = 60000,
     DELAY_MS_DEFAULT = 5000,
     BATCH_DEFAULT = 512,
+    RECORDS_QUEUED_DEFAULT = 2048,
     BACKOFF_FIRST_MS = 1000,
     BACKOFF_MAX_MS = 10000,
     SPANS_BETWEEN_YIELDS = 64, /* others on the loop need not wait for a whole batch */
@@ -30,11 +31,54 @@ enum {
 };
 /* What becomes of spans. */
 enum { OUTCOME_SENT, OUTCOME_REJECTED, OUTCOME_FAILED, OUTCOMES };
-enum { REQUEST_RESOURCE_SPANS = 1, RESOURCE_SPANS_RESOURCE = 1, RESOURCE_SPANS_SCOPE_SPANS = 2 };
-enum { SCOPE_SPANS_SCOPE = 1, SCOPE_SPANS_SPANS = 2, SCOPE_NAME = 1 };
+/* The same for spans and log records. */
+enum { REQUEST_RESOURCES = 1, RESOURCES_RESOURCE = 1, RESOURCES_SCOPES = 2 };
+enum { SCOPES_SCOPE = 1, SCOPES_ITEMS = 2, SCOPE_NAME = 1 };
+
+/* What is exported. */
+struct signal {
+    const char *name;
+    const char *metric;
+    const char *help;
+    void (*encode)(struct proa_buf *out, const struct export_item *item);
+    void (*free)(struct export_item *item);
+};
+
+static void encode_span(struct proa_buf *out, const struct export_item *item)
+{
+    otlp_encode_span(out, (const struct proa_span_record *)item);
+}
+
+static void free_span(struct export_item *item)
+{
+    span_record_free((struct proa_span_record *)item);
+}
+
+static void encode_log(struct proa_buf *out, const struct export_item *item)
+{
+    otlp_encode_log(out, (const struct log_record *)item);
+}
+
+static void free_log(struct export_item *item)
+{
+    free(item);
+}
+
+static const struct signal span_signal = {.name = "spans",
+                                          .metric = "proa_otlp_spans",
+                                          .help = "Finished spans by what became of them",
+                                          .encode = encode_span,
+                                          .free = free_span};
+static const struct signal log_signal = {.name = "log records",
+                                         .metric = "proa_otlp_log_records",
+                                         .help = "Log records by what became of them",
+                                         .encode = encode_log,
+                                         .free = free_log};
 
 struct proa_otlp {
     struct proa_otlp_options options;
+    const struct signal *signal;
+    struct export_queue *queue;
     struct proa_buf resource; /* encoded */
     struct proa_logger logger;
     bool has_logger;
@@ -72,7 +116,7 @@ static void run_wake(struct proa_task *task)
     signal_exporter(otlp);
 }
 
-static void spans_wait(void *arg)
+static void items_wait(void *arg)
 {
     struct proa_otlp *otlp = arg;
 
@@ -99,20 +143,20 @@ static int wait_signal(struct proa_otlp *otlp, proa_mono_ns until)
 }
 
 /* Encoding. */
-static int encode(struct proa_otlp *otlp, const struct proa_span_record *span, struct proa_buf *out)
+static int encode(struct proa_otlp *otlp, const struct export_item *item, struct proa_buf *out)
 {
-    size_t resource_spans = otlp_open(out, REQUEST_RESOURCE_SPANS), scope_spans, scope;
+    size_t resource_spans = otlp_open(out, REQUEST_RESOURCES), scope_spans, scope;
     uint32_t count = 0;
 
-    otlp_put_bytes(out, RESOURCE_SPANS_RESOURCE, proa_buf_str(&otlp->resource));
-    scope_spans = otlp_open(out, RESOURCE_SPANS_SCOPE_SPANS);
-    scope = otlp_open(out, SCOPE_SPANS_SCOPE);
+    otlp_put_bytes(out, RESOURCES_RESOURCE, proa_buf_str(&otlp->resource));
+    scope_spans = otlp_open(out, RESOURCES_SCOPES);
+    scope = otlp_open(out, SCOPES_SCOPE);
     otlp_put_bytes(out, SCOPE_NAME, PROA_STR("proa"));
     otlp_close(out, scope);
-    for (; span; span = span->next) {
-        size_t opened = otlp_open(out, SCOPE_SPANS_SPANS);
+    for (; item; item = item->next) {
+        size_t opened = otlp_open(out, SCOPES_ITEMS);
 
-        otlp_encode_span(out, span);
+        otlp->signal->encode(out, item);
         otlp_close(out, opened);
         if (++count % SPANS_BETWEEN_YIELDS == 0)
             PROA_TRY(proa_yield(otlp->options.loop));
@@ -244,15 +288,18 @@ static void tell(struct proa_otlp *otlp, bool fails, const struct proa_error *er
     if (!otlp->has_logger)
         return;
     if (fails)
-        proa_log_failure(&otlp->logger, PROA_LOG_WARN, "spans cannot be exported", err);
+        proa_log_failure(&otlp->logger, PROA_LOG_WARN,
+                         otlp->signal == &span_signal ? "spans cannot be exported" : "log records cannot be exported",
+                         err);
     else
-        PROA_INFO(&otlp->logger, "spans are exported again");
+        PROA_INFO(&otlp->logger,
+                  otlp->signal == &span_signal ? "spans are exported again" : "log records are exported again");
 }
 
-static int prepare(struct proa_otlp *otlp, const struct proa_span_record *spans, struct proa_buf *plain,
+static int prepare(struct proa_otlp *otlp, const struct export_item *items, struct proa_buf *plain,
                    struct proa_buf *zipped, struct proa_otlp_request *ret_request)
 {
-    PROA_TRY(encode(otlp, spans, plain));
+    PROA_TRY(encode(otlp, items, plain));
     if (otlp->options.gzip)
         PROA_TRY(zip_all(otlp->options.loop, proa_buf_str(plain), zipped));
     *ret_request = (struct proa_otlp_request){.content_type = "application/x-protobuf",
@@ -263,43 +310,43 @@ static int prepare(struct proa_otlp *otlp, const struct proa_span_record *spans,
     return 0;
 }
 
-static void free_spans(struct proa_span_record *span)
+static void free_items(const struct proa_otlp *otlp, struct export_item *item)
 {
-    while (span) {
-        struct proa_span_record *next = span->next;
+    while (item) {
+        struct export_item *next = item->next;
 
-        span_record_free(span);
-        span = next;
+        otlp->signal->free(item);
+        item = next;
     }
 }
 
-static void count_spans(struct proa_otlp *otlp, int outcome, uint64_t count)
+static void count_items(struct proa_otlp *otlp, int outcome, uint64_t count)
 {
     atomic_fetch_add(&otlp->counts[outcome], count);
     if (otlp->series[outcome])
         proa_counter_add(otlp->series[outcome], proa_loop_index(otlp->options.loop), count);
 }
 
-static void export_batch(struct proa_otlp *otlp, struct proa_span_record *spans, uint32_t count)
+static void export_batch(struct proa_otlp *otlp, struct export_item *items, uint32_t count)
 {
     struct proa_buf plain = {0}, zipped = {0};
     struct proa_otlp_request request;
     struct proa_error err = {0};
     uint64_t rejected = 0;
     enum outcome outcome = REFUSED;
-    int rc = prepare(otlp, spans, &plain, &zipped, &request);
+    int rc = prepare(otlp, items, &plain, &zipped, &request);
 
-    free_spans(spans);
+    free_items(otlp, items);
     if (rc < 0)
-        proa_fail(&err, rc, "a batch of %u spans could not be encoded", count);
+        proa_fail(&err, rc, "a batch of %u %s could not be encoded", count, otlp->signal->name);
     else
         outcome = send_batch(otlp, &request, &rejected, &err);
     if (outcome == TAKEN) {
         rejected = rejected < count ? rejected : count;
-        count_spans(otlp, OUTCOME_SENT, count - rejected);
-        count_spans(otlp, OUTCOME_REJECTED, rejected);
+        count_items(otlp, OUTCOME_SENT, count - rejected);
+        count_items(otlp, OUTCOME_REJECTED, rejected);
     } else {
-        count_spans(otlp, OUTCOME_FAILED, count);
+        count_items(otlp, OUTCOME_FAILED, count);
     }
     tell(otlp, outcome != TAKEN, &err);
     proa_buf_done(&plain);
@@ -312,7 +359,7 @@ static int gather(struct proa_otlp *otlp)
     struct proa_loop *loop = otlp->options.loop;
     proa_mono_ns until = proa_loop_now_exact(loop) + PROA_MS(otlp->options.delay_ms);
 
-    while (tracer_waiting(otlp->options.tracer) < otlp->options.batch_spans && !otlp->is_stopping &&
+    while (export_waiting(otlp->queue) < otlp->options.batch_spans && !otlp->is_stopping &&
            proa_loop_now_exact(loop) < until)
         PROA_TRY(wait_signal(otlp, until));
     return 0;
@@ -321,23 +368,23 @@ static int gather(struct proa_otlp *otlp)
 static bool must_end(const struct proa_otlp *otlp)
 {
     return otlp->is_stopping &&
-           (tracer_waiting(otlp->options.tracer) == 0 || proa_loop_now_exact(otlp->options.loop) >= otlp->stop_at);
+           (export_waiting(otlp->queue) == 0 || proa_loop_now_exact(otlp->options.loop) >= otlp->stop_at);
 }
 
 static int run_exporter(struct proa_otlp *otlp)
 {
     while (!must_end(otlp)) {
-        struct proa_span_record *spans;
+        struct export_item *items;
         uint32_t count;
 
-        if (tracer_waiting(otlp->options.tracer) == 0) {
+        if (export_waiting(otlp->queue) == 0) {
             PROA_TRY(wait_signal(otlp, PROA_NEVER));
             continue;
         }
         PROA_TRY(gather(otlp));
-        spans = tracer_take(otlp->options.tracer, otlp->options.batch_spans, &count);
-        if (spans)
-            export_batch(otlp, spans, count);
+        items = export_take(otlp->queue, otlp->options.batch_spans, &count);
+        if (items)
+            export_batch(otlp, items, count);
         else /* one is just being put */
             PROA_TRY(proa_yield(otlp->options.loop));
         PROA_TRY(proa_fiber_check(otlp->options.loop));
@@ -349,10 +396,10 @@ static int run_exporter(struct proa_otlp *otlp)
 static void drop_rest(struct proa_otlp *otlp)
 {
     uint32_t count;
-    struct proa_span_record *spans = tracer_take(otlp->options.tracer, UINT32_MAX, &count);
+    struct export_item *items = export_take(otlp->queue, UINT32_MAX, &count);
 
-    free_spans(spans);
-    count_spans(otlp, OUTCOME_FAILED, count);
+    free_items(otlp, items);
+    count_items(otlp, OUTCOME_FAILED, count);
 }
 
 static int exporter_main(void *arg)
@@ -361,7 +408,7 @@ static int exporter_main(void *arg)
 
     otlp->fiber = proa_fiber_current(otlp->options.loop);
     proa_ignore(run_exporter(otlp)); /* or cancelled, as when the loop ends */
-    tracer_attach(otlp->options.tracer, 0, NULL, NULL);
+    export_attach(otlp->queue, 0, NULL, NULL);
     drop_rest(otlp);
     otlp->fiber = NULL;
     otlp->has_ended = true;
@@ -376,7 +423,7 @@ void proa_otlp_read_counts(const struct proa_otlp *otlp, struct proa_otlp_counts
         .sent = atomic_load(&otlp->counts[OUTCOME_SENT]),
         .rejected = atomic_load(&otlp->counts[OUTCOME_REJECTED]),
         .failed = atomic_load(&otlp->counts[OUTCOME_FAILED]),
-        .dropped = proa_tracer_dropped(otlp->options.tracer),
+        .dropped = atomic_load(&otlp->queue->dropped),
     };
 }
 
@@ -384,7 +431,7 @@ static int add_metrics(struct proa_otlp *otlp, struct proa_error *err)
 {
     static const char *const labels[OUTCOMES] = {"sent", "rejected", "failed"};
     const struct proa_metric_options options = {
-        .name = "proa_otlp_spans", .help = "Finished spans by what became of them", .labels = {"outcome"}};
+        .name = otlp->signal->metric, .help = otlp->signal->help, .labels = {"outcome"}};
     const proa_str dropped = PROA_STR("dropped");
     struct proa_counter *counter;
 
@@ -396,7 +443,7 @@ static int add_metrics(struct proa_otlp *otlp, struct proa_error *err)
 
         otlp->series[i] = proa_counter_with(counter, &label);
     }
-    tracer_count_dropped(otlp->options.tracer, proa_counter_with(counter, &dropped));
+    otlp->queue->dropped_series = proa_counter_with(counter, &dropped);
     return 0;
 }
 
@@ -411,6 +458,20 @@ static void set_defaults(struct proa_otlp_options *options)
         options->delay_ms = DELAY_MS_DEFAULT;
     if (!options->batch_spans)
         options->batch_spans = BATCH_DEFAULT;
+}
+
+static int choose_signal(struct proa_otlp *otlp, struct proa_error *err)
+{
+    const struct proa_otlp_options *options = &otlp->options;
+
+    if (options->log) {
+        otlp->signal = &log_signal;
+        return log_export_to(options->log, options->queue_records ? options->queue_records : RECORDS_QUEUED_DEFAULT,
+                             &otlp->queue, err);
+    }
+    otlp->signal = &span_signal;
+    otlp->queue = tracer_queue(options->tracer);
+    return 0;
 }
 
 int proa_otlp_start(const struct proa_otlp_options *options, struct proa_otlp **ret_otlp, struct proa_error *err)
@@ -430,7 +491,9 @@ int proa_otlp_start(const struct proa_otlp_options *options, struct proa_otlp **
         otlp->logger = *options->logger;
         otlp->logger.target = "otlp";
     }
-    rc = otlp_encode_resource(&otlp->resource, options, err);
+    rc = choose_signal(otlp, err);
+    if (rc == 0)
+        rc = otlp_encode_resource(&otlp->resource, options, err);
     /* Only needed for the resource, and the caller's. */
     otlp->options.service_name = otlp->options.service_version = otlp->options.resource_attributes = NULL;
     if (rc == 0)
@@ -445,7 +508,7 @@ int proa_otlp_start(const struct proa_otlp_options *options, struct proa_otlp **
         free(otlp);
         return rc;
     }
-    tracer_attach(options->tracer, otlp->options.batch_spans, spans_wait, otlp);
+    export_attach(otlp->queue, otlp->options.batch_spans, items_wait, otlp);
     *ret_otlp = otlp;
     return 0;
 }
@@ -482,7 +545,7 @@ void proa_otlp_free(struct proa_otlp *otlp)
 {
     if (!otlp)
         return;
-    tracer_attach(otlp->options.tracer, 0, NULL, NULL);
+    export_attach(otlp->queue, 0, NULL, NULL);
     proa_buf_done(&otlp->resource);
     free(otlp);
 }

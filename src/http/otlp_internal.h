@@ -4,6 +4,7 @@
 
 #include <proa/otlp.h>
 
+#include "obs/log_record.h"
 #include "obs/span_record.h"
 
 /* otlp_encode.c */
@@ -13,6 +14,8 @@ PROA_MUST_USE int otlp_encode_resource(struct proa_buf *out, const struct proa_o
                                        struct proa_error *err);
 /** Appends a Span message's content. */
 void otlp_encode_span(struct proa_buf *out, const struct proa_span_record *span);
+/** Appends a LogRecord message's content. */
+void otlp_encode_log(struct proa_buf *out, const struct log_record *record);
 /** A field of the kind bytes, string or message: key, length, content. */
 void otlp_put_bytes(struct proa_buf *out, uint32_t field, proa_str bytes);
 /** Opens a message as a field of another, and closes it. */

@@ -1,5 +1,6 @@
 /* Lines: who wants them, and what they look like. A line is put together on the caller's stack and handed over whole. */
 #include "log_internal.h"
+#include "log_record.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -12,7 +13,6 @@ enum {
     QUEUE_BYTES_MAX = 1024 * 1024 * 1024,
     FREE_TIMEOUT_MS = 1000,
     PARENTS_MAX = 16, /* loggers of a chain whose fields are written */
-    FIELDS_MAX = 48,
     FIELD_ROOM = 160, /* a field is begun only with this much room: its key, and a value's marker */
     VALUE_ROOM = 80,  /* and its value only with this much: a number, or quotes around a marker */
     TAIL_ROOM = 128,  /* behind the fields: ids in text format, `,"log.truncated":true}`, newline */
@@ -32,6 +32,7 @@ struct proa_log {
     proa_time_ns (*wall)(void *arg);
     void *wall_arg;
     _Atomic(struct log_filter *) filter; /* shared by all threads */
+    _Atomic(struct log_export *) export; /* NULL: nobody asked for it yet */
     pthread_mutex_t mutex;               /* of filters */
     struct filter_list *filters;
 };
@@ -113,6 +114,7 @@ void proa_log_free(struct proa_log *log)
         log_filter_free(item->filter);
         free(item);
     }
+    log_export_free(log->export);
     pthread_mutex_destroy(&log->mutex);
     free(log);
 }
@@ -219,9 +221,8 @@ static void add_colour(struct line *line, proa_str sequence)
 
 static void add_time(struct line *line)
 {
-    char time[PROA_TIME_TEXT_MAX];
-
-    log_text_raw(&line->text, proa_str_n(time, proa_time_text(line->log->wall(line->log->wall_arg), 6, time)));
+    /* It stands first, where there is room. */
+    line->text.at += proa_time_text(line->log->wall(line->log->wall_arg), 6, line->text.at);
 }
 
 static void add_quoted(struct line *line, proa_str value)
@@ -233,10 +234,8 @@ static void add_quoted(struct line *line, proa_str value)
 
 static void add_f64(struct line *line, double value)
 {
-    char digits[PROA_DOUBLE_TEXT_MAX];
-
     if (isfinite(value))
-        log_text_raw(&line->text, proa_str_n(digits, proa_double_text(value, digits)));
+        line->text.at += proa_double_text(value, line->text.at);
     else if (isnan(value))
         log_text_raw(&line->text, PROA_STR("\"NaN\""));
     else
@@ -245,8 +244,7 @@ static void add_f64(struct line *line, double value)
 
 static void add_value(struct line *line, const struct proa_kv *kv)
 {
-    char digits[PROA_U64_TEXT_MAX];
-
+    /* There is room for a number: VALUE_ROOM. */
     switch (kv->kind) {
     case PROA_KV_STR:
         if (line->log->is_text && log_text_is_plain(kv->as.str))
@@ -254,8 +252,8 @@ static void add_value(struct line *line, const struct proa_kv *kv)
         else
             add_quoted(line, kv->as.str);
         break;
-    case PROA_KV_U64: log_text_raw(&line->text, proa_str_n(digits, proa_u64_text(kv->as.u64, digits))); break;
-    case PROA_KV_I64: log_text_raw(&line->text, proa_str_n(digits, proa_i64_text(kv->as.i64, digits))); break;
+    case PROA_KV_U64: line->text.at += proa_u64_text(kv->as.u64, line->text.at); break;
+    case PROA_KV_I64: line->text.at += proa_i64_text(kv->as.i64, line->text.at); break;
     case PROA_KV_F64: add_f64(line, kv->as.f64); break;
     case PROA_KV_BOOL: log_text_raw(&line->text, kv->as.boolean ? PROA_STR("true") : PROA_STR("false")); break;
     case PROA_KV_JSON: log_text_json(&line->text, kv->as.str); break;
@@ -263,24 +261,7 @@ static void add_value(struct line *line, const struct proa_kv *kv)
     }
 }
 
-/* The line's own members, which a field must not appear to be. */
-static bool is_reserved(const char *key)
-{
-    switch (key[0]) {
-    case 't': return strcmp(key, "time") == 0 || strcmp(key, "target") == 0 || strcmp(key, "trace_id") == 0;
-    case 'l': return strcmp(key, "level") == 0 || strcmp(key, "log.truncated") == 0;
-    case 'm': return strcmp(key, "message") == 0;
-    case 's': return strcmp(key, "span_id") == 0;
-    default: return false;
-    }
-}
-
-struct named {
-    const struct proa_kv *kv;
-    proa_str key;
-};
-
-static void add_field(struct line *line, const struct named *field)
+static void add_field(struct line *line, const struct log_named *field)
 {
     proa_str key = proa_str_slice(field->key, 0, FIELD_ROOM / 4);
     char *begin = line->text.at;
@@ -296,7 +277,7 @@ static void add_field(struct line *line, const struct named *field)
         log_text_raw(&line->text, PROA_STR("="));
         add_colour(line, PROA_STR("\x1b[0m"));
     } else {
-        if (is_reserved(field->kv->key))
+        if (log_key_is_reserved(field->key))
             log_text_raw(&line->text, PROA_STR(",\"field."));
         else
             log_text_raw(&line->text, PROA_STR(",\""));
@@ -311,28 +292,19 @@ static void add_field(struct line *line, const struct named *field)
     add_value(line, field->kv);
 }
 
-/* A line's fields from outside to inside: of the loggers, then its own. */
-struct fields {
-    struct named items[FIELDS_MAX];
-    uint32_t count;
-    uint64_t keys_seen; /* a bit for each kind of key, by length and ends */
-    bool may_repeat;    /* two of a kind were seen */
-    bool too_many;
-};
-
-static void collect(struct fields *all, const struct proa_kv *fields, uint32_t count)
+static void collect(struct log_fields *all, const struct proa_kv *fields, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
-        proa_str key = proa_str_c(fields[i].key);
+        proa_str key = proa_kv_key(&fields[i]);
         uint64_t bit;
 
         if (key.len == 0)
             continue;
-        if (all->count == FIELDS_MAX) {
+        if (all->count == LOG_FIELDS_MAX) {
             all->too_many = true;
             return;
         }
-        bit = UINT64_C(1) << ((key.len * 7 + (unsigned char)key.ptr[0] * 3 + (unsigned char)key.ptr[key.len - 1]) & 63);
+        bit = log_key_bit(key);
         all->may_repeat = all->may_repeat || (all->keys_seen & bit);
         all->keys_seen |= bit;
         all->items[all->count].kv = &fields[i];
@@ -340,7 +312,7 @@ static void collect(struct fields *all, const struct proa_kv *fields, uint32_t c
     }
 }
 
-static void collect_inherited(struct fields *all, const struct proa_logger *logger)
+static void collect_inherited(struct log_fields *all, const struct proa_logger *logger)
 {
     const struct proa_logger *chain[PARENTS_MAX];
     uint32_t depth = 0;
@@ -352,7 +324,7 @@ static void collect_inherited(struct fields *all, const struct proa_logger *logg
         collect(all, chain[depth]->fields, chain[depth]->fields_count);
 }
 
-static bool is_repeated_later(const struct fields *all, uint32_t index)
+bool log_field_is_repeated(const struct log_fields *all, uint32_t index)
 {
     for (uint32_t i = index + 1; i < all->count; i++)
         if (proa_str_eq(all->items[i].key, all->items[index].key))
@@ -360,34 +332,40 @@ static bool is_repeated_later(const struct fields *all, uint32_t index)
     return false;
 }
 
+void log_fields_of(struct log_fields *all, const struct proa_logger *logger, const struct proa_kv *fields,
+                   uint32_t count)
+{
+    all->count = 0;
+    all->keys_seen = 0;
+    all->may_repeat = all->too_many = false;
+    collect_inherited(all, logger);
+    collect(all, fields, count);
+}
+
 static void add_fields(struct line *line, const struct proa_logger *logger, const struct proa_kv *fields,
                        uint32_t count)
 {
-    struct fields all __attribute__((uninitialized));
+    struct log_fields all __attribute__((uninitialized));
 
-    all.count = 0;
-    all.keys_seen = 0;
-    all.may_repeat = all.too_many = false;
-    collect_inherited(&all, logger);
-    collect(&all, fields, count);
+    log_fields_of(&all, logger, fields, count);
     for (uint32_t i = 0; i < all.count; i++)
-        if (!all.may_repeat || !is_repeated_later(&all, i))
+        if (!all.may_repeat || !log_field_is_repeated(&all, i))
             add_field(line, &all.items[i]);
     line->text.truncated = line->text.truncated || all.too_many;
 }
 
 static void add_ids(struct line *line, const struct proa_trace_ids *ids)
 {
-    char hex[2 * sizeof ids->trace_id];
+    char hex[2 * (sizeof ids->trace_id + sizeof ids->span_id)];
 
     if (!ids)
         return;
-    proa_hex_encode(hex, proa_str_n((const char *)ids->trace_id, sizeof ids->trace_id));
+    _Static_assert(offsetof(struct proa_trace_ids, span_id) == sizeof ids->trace_id, "they are one piece");
+    proa_hex_encode(hex, proa_str_n((const char *)ids, sizeof hex / 2));
     log_text_raw(&line->text, line->log->is_text ? PROA_STR(" trace_id=") : PROA_STR(",\"trace_id\":\""));
-    log_text_raw(&line->text, proa_str_n(hex, sizeof hex));
-    proa_hex_encode(hex, proa_str_n((const char *)ids->span_id, sizeof ids->span_id));
+    log_text_raw(&line->text, proa_str_n(hex, 2 * sizeof ids->trace_id));
     log_text_raw(&line->text, line->log->is_text ? PROA_STR(" span_id=") : PROA_STR("\",\"span_id\":\""));
-    log_text_raw(&line->text, proa_str_n(hex, 2 * sizeof ids->span_id));
+    log_text_raw(&line->text, proa_str_n(hex + 2 * sizeof ids->trace_id, 2 * sizeof ids->span_id));
     if (!line->log->is_text)
         log_text_raw(&line->text, PROA_STR("\""));
 }
@@ -440,6 +418,20 @@ static size_t format_line(const struct proa_log *log, const struct proa_logger *
 {
     struct line line = {{out, out + LOG_LINE_MAX - TAIL_ROOM, false}, log};
     const char *target = target_of(logger);
+    size_t len = 0;
+
+    if (!log->is_text)
+        len = log_quick_json(&(struct log_quick){.time = log->wall(log->wall_arg),
+                                                 .level = level_name(level)->json,
+                                                 .target = proa_str_c(target),
+                                                 .message = message,
+                                                 .ids = ids_of(logger),
+                                                 .logger = logger,
+                                                 .fields = fields,
+                                                 .count = count},
+                             out);
+    if (len > 0)
+        return len;
 
     if (log->is_text)
         begin_text(&line, level, target, message);
@@ -462,9 +454,39 @@ void proa_log_line(const struct proa_logger *logger, enum proa_log_level level, 
 {
     char out[LOG_LINE_MAX] __attribute__((uninitialized));
 
-    if (proa_log_enabled(logger, level))
-        log_queue_put(logger->log->queue,
-                      proa_str_n(out, format_line(logger->log, logger, level, message, fields, count, out)));
+    struct log_export *export;
+
+    if (!proa_log_enabled(logger, level))
+        return;
+    log_queue_put(logger->log->queue,
+                  proa_str_n(out, format_line(logger->log, logger, level, message, fields, count, out)));
+    export = atomic_load_explicit(&logger->log->export, memory_order_acquire);
+    if (export && export_is_attached(log_export_queue(export)))
+        log_export_line(export,
+                        &(struct log_quick){.time = logger->log->wall(logger->log->wall_arg),
+                                            .level = level_name(level)->json,
+                                            .target = proa_str_c(target_of(logger)),
+                                            .message = message,
+                                            .ids = ids_of(logger),
+                                            .logger = logger,
+                                            .fields = fields,
+                                            .count = count},
+                        level);
+}
+
+int log_export_to(struct proa_log *log, uint32_t records_max, struct export_queue **ret_queue, struct proa_error *err)
+{
+    struct log_export *export = atomic_load(&log->export), *none = NULL;
+
+    if (!export) {
+        PROA_TRY(log_export_new(records_max, &export, err));
+        if (!atomic_compare_exchange_strong(&log->export, &none, export)) {
+            log_export_free(export);
+            return proa_fail(err, PROA_EBUSY, "the log is being exported already");
+        }
+    }
+    *ret_queue = log_export_queue(export);
+    return 0;
 }
 
 static size_t lost_line(void *arg, uint64_t lost, char *out)

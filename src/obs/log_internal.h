@@ -11,8 +11,10 @@
 #include <stdatomic.h>
 
 enum {
-    LOG_LINE_MAX = 4096,  /**< bytes with the newline; what a pipe takes whole (PIPE_BUF) */
-    LOG_VALUE_MAX = 1024, /**< bytes of a written value; longer ones are cut */
+    LOG_LINE_MAX = 4096, /**< bytes with the newline; what a pipe takes whole (PIPE_BUF) */
+    LOG_FIELDS_MAX = 48,
+    LOG_VALUE_MAX = 1024,    /**< bytes of a written value; longer ones are cut */
+    LOG_CUT_MARKER_MAX = 40, /**< behind what was cut */
 };
 
 /* log_filter.c */
@@ -38,7 +40,7 @@ enum log_quote {
 };
 /** As much as there is room for. */
 void log_text_raw_cut(struct log_text *text, proa_str bytes);
-static inline void log_text_raw(struct log_text *text, proa_str bytes)
+static inline __attribute__((always_inline)) void log_text_raw(struct log_text *text, proa_str bytes)
 {
     if (PROA_UNLIKELY(bytes.len > (size_t)(text->end - text->at))) {
         log_text_raw_cut(text, bytes);
@@ -54,6 +56,56 @@ void log_text_escaped(struct log_text *text, proa_str value, enum log_quote quot
 void log_text_json(struct log_text *text, proa_str json);
 /** Whether text format can show it without quotes. */
 bool log_text_is_plain(proa_str value);
+
+/* log_quick.c: most lines. */
+struct log_quick {
+    proa_time_ns time;
+    proa_str level;
+    proa_str target; /**< empty: none */
+    proa_str message;
+    const struct proa_trace_ids *ids; /**< NULL: none */
+    const struct proa_logger *logger; /**< whose fields come first */
+    const struct proa_kv *fields;
+    uint32_t count;
+};
+/** A whole line of JSON in `out`, of LOG_LINE_MAX bytes. @returns its length, or 0 when there is anything unusual about it: something to
+ *  escape, to cut or to leave out. */
+size_t log_quick_json(const struct log_quick *line, char *out);
+
+/** A bit for a kind of key, by length and ends: keys of different bits differ. */
+static inline uint64_t log_key_bit(proa_str key)
+{
+    return UINT64_C(1) << ((key.len * 7 + (unsigned char)key.ptr[0] * 3 + (unsigned char)key.ptr[key.len - 1]) & 63);
+}
+/** The line's own members, which a field must not appear to be. */
+static inline bool log_key_is_reserved(proa_str key)
+{
+    switch (key.ptr[0]) {
+    case 't': return proa_str_eq_c(key, "time") || proa_str_eq_c(key, "target") || proa_str_eq_c(key, "trace_id");
+    case 'l': return proa_str_eq_c(key, "level") || proa_str_eq_c(key, "log.truncated");
+    case 'm': return proa_str_eq_c(key, "message");
+    case 's': return proa_str_eq_c(key, "span_id");
+    default: return false;
+    }
+}
+
+/** A line's fields from outside to inside: of the loggers, then its own. */
+struct log_named {
+    const struct proa_kv *kv;
+    proa_str key;
+};
+struct log_fields {
+    struct log_named items[LOG_FIELDS_MAX];
+    uint32_t count;
+    uint64_t keys_seen; /**< a bit for each kind of key */
+    bool may_repeat;    /**< two of a kind were seen */
+    bool too_many;
+};
+/** log.c */
+void log_fields_of(struct log_fields *all, const struct proa_logger *logger, const struct proa_kv *fields,
+                   uint32_t count);
+/** Of fields with the same key the last counts. */
+bool log_field_is_repeated(const struct log_fields *all, uint32_t index);
 
 /* log_queue.c: lines on their way to the writer's thread. */
 struct log_queue;

@@ -2,7 +2,7 @@
 #include "log_internal.h"
 
 /* Behind what was cut: "…(123 bytes cut)". */
-enum { CUT_MARKER_MAX = 40, ESCAPE_MAX = 12 };
+enum { CUT_MARKER_MAX = LOG_CUT_MARKER_MAX, ESCAPE_MAX = 12 };
 
 static size_t room(const struct log_text *text)
 {

@@ -2,6 +2,7 @@
 #ifndef PROA_OBS_SPAN_RECORD_H
 #define PROA_OBS_SPAN_RECORD_H
 
+#include "export_queue.h"
 #include <proa/metrics.h>
 #include <proa/tracer.h>
 
@@ -20,7 +21,7 @@ struct span_event {
 };
 
 struct proa_span_record {
-    struct proa_span_record *next; /**< in the queue */
+    struct export_item item; /**< first */
     struct proa_tracer *tracer;
     struct proa_trace_ids ids;
     uint8_t parent_id[8];
@@ -38,6 +39,7 @@ struct proa_span_record {
     struct span_attribute **attributes_end;
     uint32_t attributes_count;
     uint32_t attributes_dropped;
+    uint64_t keys_seen; /**< a bit for each kind of key: a new one is not among those there */
     struct span_event *events;
     struct span_event **events_end;
     uint32_t events_count;
@@ -49,12 +51,8 @@ struct proa_span_record {
 /** Finished spans in the order of their end, at most `max`; NULL when there are none. Freed by span_record_free. One taker at a time. */
 struct proa_span_record *tracer_take(struct proa_tracer *tracer, uint32_t max, uint32_t *ret_count);
 void span_record_free(struct proa_span_record *record);
-/** How many wait. */
-uint32_t tracer_waiting(const struct proa_tracer *tracer);
-/** Where lost spans are counted beside proa_tracer_dropped. Before tracer_attach. */
-void tracer_count_dropped(struct proa_tracer *tracer, struct proa_counter_series *series);
-/** Somebody exports: until then spans are not recorded. `notify` is called, on any thread, when a span is the first to wait and when
- *  as many as `batch` do. NULL: nobody any more; a thread that is about to call it still may. */
+struct export_queue *tracer_queue(struct proa_tracer *tracer);
+/** As export_attach does. */
 void tracer_attach(struct proa_tracer *tracer, uint32_t batch, void (*notify)(void *arg), void *arg);
 
 #endif

@@ -12,19 +12,7 @@ struct proa_tracer {
     enum sampler root;
     bool follows_parent;
     uint64_t threshold; /* of SAMPLE_RATIO: trace ids below it, of 2^63 */
-    uint32_t queue_max;
-
-    /* Shared by all threads. */
-    _Atomic uint64_t dropped;
-    _Atomic uint32_t waiting;                  /* counts before a span is put, and until it is taken */
-    _Atomic(struct proa_span_record *) newest; /* the queue: newest first */
-    _Atomic bool is_attached;
-    uint32_t batch;
-    void (*notify)(void *arg);
-    void *notify_arg;
-    struct proa_counter_series *dropped_series;
-
-    struct proa_span_record *oldest; /* the taker's: those taken off the queue and not asked for yet, oldest first */
+    struct export_queue queue;
 };
 
 static int read_sampler(struct proa_tracer *tracer, const char *name, const char *arg, struct proa_error *err)
@@ -71,7 +59,7 @@ int proa_tracer_new(const struct proa_tracer_options *options, struct proa_trace
         free(tracer);
         return rc;
     }
-    tracer->queue_max = options->queue_spans ? options->queue_spans : PROA_SPANS_QUEUED_DEFAULT;
+    tracer->queue.max = options->queue_spans ? options->queue_spans : PROA_SPANS_QUEUED_DEFAULT;
     *ret_tracer = tracer;
     return 0;
 }
@@ -90,92 +78,22 @@ void proa_tracer_free(struct proa_tracer *tracer)
 
 uint64_t proa_tracer_dropped(const struct proa_tracer *tracer)
 {
-    return atomic_load_explicit(&tracer->dropped, memory_order_relaxed);
+    return atomic_load_explicit(&tracer->queue.dropped, memory_order_relaxed);
 }
 
-static void count_dropped(struct proa_tracer *tracer)
+struct export_queue *tracer_queue(struct proa_tracer *tracer)
 {
-    atomic_fetch_add_explicit(&tracer->dropped, 1, memory_order_relaxed);
-    if (tracer->dropped_series)
-        proa_counter_add(tracer->dropped_series, PROA_SHARD_OTHER, 1);
-}
-
-/* The queue. */
-void tracer_count_dropped(struct proa_tracer *tracer, struct proa_counter_series *series)
-{
-    tracer->dropped_series = series;
-}
-
-void tracer_attach(struct proa_tracer *tracer, uint32_t batch, void (*notify)(void *arg), void *arg)
-{
-    if (notify) { /* else what is there stays, as another thread may be calling it just now */
-        tracer->batch = batch;
-        tracer->notify = notify;
-        tracer->notify_arg = arg;
-    }
-    atomic_store_explicit(&tracer->is_attached, notify != NULL, memory_order_release);
-}
-
-static void put(struct proa_tracer *tracer, struct proa_span_record *record)
-{
-    uint32_t waiting = atomic_fetch_add_explicit(&tracer->waiting, 1, memory_order_relaxed);
-    struct proa_span_record *newest;
-
-    if (waiting >= tracer->queue_max) {
-        atomic_fetch_sub_explicit(&tracer->waiting, 1, memory_order_relaxed);
-        count_dropped(tracer);
-        span_record_free(record);
-        return;
-    }
-    newest = atomic_load_explicit(&tracer->newest, memory_order_relaxed);
-    do
-        record->next = newest;
-    while (!atomic_compare_exchange_weak_explicit(&tracer->newest, &newest, record, memory_order_release,
-                                                  memory_order_relaxed));
-    if ((waiting == 0 || waiting + 1 == tracer->batch) &&
-        atomic_load_explicit(&tracer->is_attached, memory_order_acquire))
-        tracer->notify(tracer->notify_arg);
-}
-
-/* Behind those that are taken already come the ones that were put since. */
-static void take_newer(struct proa_tracer *tracer)
-{
-    struct proa_span_record *record = atomic_exchange_explicit(&tracer->newest, NULL, memory_order_acquire);
-    struct proa_span_record *oldest = NULL, **end = &tracer->oldest;
-
-    while (record) {
-        struct proa_span_record *next = record->next;
-
-        record->next = oldest;
-        oldest = record;
-        record = next;
-    }
-    while (*end)
-        end = &(*end)->next;
-    *end = oldest;
+    return &tracer->queue;
 }
 
 struct proa_span_record *tracer_take(struct proa_tracer *tracer, uint32_t max, uint32_t *ret_count)
 {
-    struct proa_span_record *first, **end = &tracer->oldest;
-    uint32_t count = 0;
-
-    take_newer(tracer);
-    first = tracer->oldest;
-    while (*end && count < max) {
-        end = &(*end)->next;
-        count++;
-    }
-    tracer->oldest = *end;
-    *end = NULL;
-    *ret_count = count;
-    atomic_fetch_sub_explicit(&tracer->waiting, count, memory_order_relaxed);
-    return count > 0 ? first : NULL;
+    return (struct proa_span_record *)export_take(&tracer->queue, max, ret_count);
 }
 
-uint32_t tracer_waiting(const struct proa_tracer *tracer)
+void tracer_attach(struct proa_tracer *tracer, uint32_t batch, void (*notify)(void *arg), void *arg)
 {
-    return atomic_load_explicit(&tracer->waiting, memory_order_relaxed);
+    export_attach(&tracer->queue, batch, notify, arg);
 }
 
 void span_record_free(struct proa_span_record *record)
@@ -263,16 +181,17 @@ static bool copy_value(struct proa_span_record *record, struct proa_kv kv, struc
     return true;
 }
 
-static struct span_attribute *new_attribute(struct proa_span_record *record, struct proa_kv kv)
+static struct span_attribute *new_attribute(struct proa_span_record *record, const struct proa_kv *kv)
 {
     uint32_t used = record->used;
     struct span_attribute *attribute = take_room(record, sizeof *attribute);
 
-    if (!attribute || !copy_value(record, kv, &attribute->kv)) {
+    if (!attribute || !copy_value(record, *kv, &attribute->kv)) {
         record->used = used;
         return NULL;
     }
     attribute->next = NULL;
+    attribute->kv.key_len = (uint32_t)proa_kv_key(kv).len;
     return attribute;
 }
 
@@ -282,7 +201,7 @@ static struct proa_span_record *record_new(struct proa_tracer *tracer, struct pr
     struct proa_span_record *record = malloc(SPAN_RECORD_BYTES);
 
     if (!record) {
-        count_dropped(tracer);
+        export_count_dropped(&tracer->queue);
         return NULL;
     }
     *record = (struct proa_span_record){.tracer = tracer,
@@ -318,7 +237,7 @@ void proa_span_start(struct proa_tracer *tracer, struct proa_loop *loop, const s
     const struct proa_trace_ids *parent = options->remote ? options->remote : local ? &local->ids : NULL;
     struct proa_span span = {.loop = loop};
 
-    if (tracer && !atomic_load_explicit(&tracer->is_attached, memory_order_acquire))
+    if (tracer && !export_is_attached(&tracer->queue))
         tracer = NULL;
     if (local) {
         span.tracestate = local->tracestate;
@@ -401,7 +320,8 @@ void proa_span_end(struct proa_span *span)
     span->record = NULL;
     if (record) {
         record->end = record->start + (proa_time_ns)(proa_loop_now_exact(span->loop) - record->began);
-        put(record->tracer, record);
+        if (!export_put(&record->tracer->queue, &record->item))
+            span_record_free(record);
     }
     span->loop = NULL;
 }
@@ -411,19 +331,31 @@ void proa_span_record_name(struct proa_span *span, proa_str name)
     (void)copy_text(span->record, name, PROA_SPAN_NAME_MAX, &span->record->name); /* else the old one stays */
 }
 
+/* By length and ends. */
+static uint64_t key_bit(proa_str key)
+{
+    unsigned last = key.len > 0 ? (unsigned char)key.ptr[key.len - 1] : 0;
+
+    return UINT64_C(1) << ((key.len * 7 + (unsigned char)key.ptr[key.len / 2] * 3 + last) & 63);
+}
+
 void proa_span_record_attribute(struct proa_span *span, const struct proa_kv *kv)
 {
     struct proa_span_record *record = span->record;
-    struct span_attribute *attribute;
+    struct span_attribute *attribute = NULL;
+    uint64_t bit = key_bit(proa_kv_key(kv));
 
-    for (attribute = record->attributes; attribute; attribute = attribute->next) {
+    if (record->keys_seen & bit)
+        attribute = record->attributes;
+    record->keys_seen |= bit;
+    for (; attribute; attribute = attribute->next) {
         if (strcmp(attribute->kv.key, kv->key) != 0)
             continue;
         if (!copy_value(record, *kv, &attribute->kv))
             record->attributes_dropped++;
         return;
     }
-    attribute = record->attributes_count < PROA_SPAN_ATTRIBUTES_MAX ? new_attribute(record, *kv) : NULL;
+    attribute = record->attributes_count < PROA_SPAN_ATTRIBUTES_MAX ? new_attribute(record, kv) : NULL;
     if (!attribute) {
         record->attributes_dropped++;
         return;
@@ -451,7 +383,7 @@ void proa_span_record_event(struct proa_span *span, const char *name, const stru
     event->time = record->start + (proa_time_ns)(proa_loop_now_exact(span->loop) - record->began);
     end = &event->attributes;
     for (uint32_t i = 0; i < count; i++) {
-        *end = new_attribute(record, attributes[i]);
+        *end = new_attribute(record, &attributes[i]);
         if (!*end)
             break;
         end = &(*end)->next;

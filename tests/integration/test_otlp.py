@@ -1,4 +1,4 @@
-"""A real OpenTelemetry collector receives the spans."""
+"""A real OpenTelemetry collector receives the spans and the log lines."""
 import json
 import lzma
 import os
@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support import BUILD, wait_until
+from support import BUILD, ask, wait_until
 
 
 def collector_program(folder):
@@ -41,8 +41,9 @@ def collector(tmp_path_factory):
     config = folder / "config.yaml"
     config.write_text(json.dumps({
         "receivers": {"otlp": {"protocols": {"http": {"endpoint": f"127.0.0.1:{port}"}}}},
-        "exporters": {"file": {"path": str(received)}},
-        "service": {"pipelines": {"traces": {"receivers": ["otlp"], "exporters": ["file"]}},
+        "exporters": {"file": {"path": str(received)}, "file/logs": {"path": str(folder / "logs.json")}},
+        "service": {"pipelines": {"traces": {"receivers": ["otlp"], "exporters": ["file"]},
+                                  "logs": {"receivers": ["otlp"], "exporters": ["file/logs"]}},
                     "telemetry": {"metrics": {"level": "none"}}},
     }))
     process = subprocess.Popen([program, "--config", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -96,6 +97,53 @@ def test_spans_arrive(collector, compression):
     assert client["status"] == {"message": "gone", "code": 2}
     assert client["events"][0]["name"] == "retry" and attributes(client["events"][0]) == {"try": "2"}
     assert int(server["startTimeUnixNano"]) <= int(client["startTimeUnixNano"]) <= int(client["endTimeUnixNano"])
+
+
+def log_records(received, wanted):
+    """Resource and record of each log line that has come, those whose body is wanted."""
+    records = []
+    for line in received.read_text().splitlines() if received.exists() else []:
+        try:
+            batch = json.loads(line)
+        except ValueError:  # just being written
+            continue
+        for resource in batch.get("resourceLogs", []):
+            for scope in resource["scopeLogs"]:
+                records += [(resource["resource"], record) for record in scope["logRecords"]
+                            if record["body"]["stringValue"] == wanted]
+    return records
+
+
+def test_log_lines_arrive(collector, start, tmp_path):
+    url, received = collector
+    logs = received.parent / "logs.json"
+    users = start("users", "--http.access-log", env={
+        "DATABASE_URL": f"sqlite:{tmp_path}/users.db", "OTEL_LOGS_EXPORTER": "otlp", "ENVIRONMENT": "test",
+        "OTEL_TRACES_EXPORTER": "none", "OTEL_BLRP_SCHEDULE_DELAY": "100",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": url.removesuffix("/v1/traces")}).wait_ready()
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    assert ask(users.port, "GET", "/users/7", {"traceparent": f"00-{trace}-b7ad6b7169203331-01"}).status == 404
+    found = wait_until(lambda: [item for item in log_records(logs, "request") if item[1].get("traceId") == trace], 20, "the record")
+    resource, record = found[0]
+    assert attributes(resource)["service.name"] == "users" and attributes(resource)["deployment.environment.name"] == "test"
+    assert (record["severityNumber"], record["severityText"], record["spanId"]) == (9, "info", "b7ad6b7169203331")
+    fields = attributes(record)
+    assert fields["http.route"] == "/users/{id}" and fields["http.response.status_code"] == "404" and fields["target"] == "http"
+    assert "service.name" not in fields and int(record["timeUnixNano"]) > 0
+    line = next(line for line in users.log() if line.get("trace_id") == trace)  # and it was written as ever
+    assert line["message"] == "request" and line["level"] == "info"
+    assert users.metric("proa_otlp_log_records_total", outcome="sent") >= 1
+    assert users.metric("proa_otlp_log_records_total", outcome="dropped") == 0
+
+
+def test_a_dead_collector_costs_log_records_only(start, tmp_path):
+    users = start("users", "--http.access-log", env={
+        "DATABASE_URL": f"sqlite:{tmp_path}/users.db", "OTEL_LOGS_EXPORTER": "otlp", "OTEL_BLRP_MAX_QUEUE_SIZE": "5",
+        "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": f"http://127.0.0.1:{free_port()}/v1/logs"}).wait_ready()
+    for _ in range(30):
+        assert ask(users.port, "GET", "/users").status == 200
+    assert users.metric("proa_otlp_log_records_total", outcome="dropped") > 0
+    assert sum(line.get("http.route") == "/users" for line in users.log()) == 30
 
 
 def test_nobody_listens():

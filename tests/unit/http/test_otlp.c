@@ -5,6 +5,7 @@
 #include <proa/fiber.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include <zlib.h>
 
 /* A reader of protobuf, of its own: fields by number, the n-th of a kind. */
@@ -612,6 +613,127 @@ static void test_bad_resource_attributes(void **state)
     proa_otlp_free(NULL);
 }
 
+/* Log lines. */
+static struct proa_log *line_log;
+static char line_path[] = "/tmp/proa-otlp-XXXXXX";
+
+static proa_time_ns line_time(void *arg)
+{
+    (void)arg;
+    return 1700000000123456789;
+}
+
+static int some_lines(void *arg)
+{
+    static const struct proa_trace_ids ids = {.trace_id = {1}, .span_id = {2}, .flags = PROA_TRACE_SAMPLED};
+    const struct proa_kv inherited[] = {proa_kv_c("service.name", "test"), proa_kv_c("k", "outer"),
+                                        proa_kv_i64("i", -1)};
+    const struct proa_logger root = {.log = line_log, .target = "t", .fields = inherited, .fields_count = 3};
+    const struct proa_logger plain = {.log = line_log};
+    struct proa_logger logger = {.ids = &ids, .log = line_log, .parent = &root};
+
+    (void)arg;
+    PROA_WARN(&logger, "careful \xff", proa_kv_c("k", "inner"), proa_kv_f64("f", 0.5), proa_kv_bool("b", true),
+              proa_kv_json("j", PROA_STR("{}")));
+    PROA_DEBUG(&logger, "not wanted by the filter");
+    for (unsigned i = 1; i < 5; i++)
+        PROA_INFO(&plain, "more");
+    proa_otlp_stop(otlp, 5000);
+    PROA_INFO(&plain, "nobody is attached any more");
+    return 0;
+}
+
+static void with_lines(uint32_t queue_records)
+{
+    int fd = mkstemp(line_path);
+
+    assert_true(fd > 0);
+    unlink(line_path);
+    memcpy(line_path + sizeof line_path - 7, "XXXXXX", 6);
+    assert_int_equal(
+        proa_log_new(&(struct proa_log_options){.fd = fd, .synchronous = true, .wall = line_time}, &line_log, NULL), 0);
+    options.tracer = NULL;
+    options.log = line_log;
+    options.queue_records = queue_records;
+    assert_int_equal(proa_otlp_start(&options, &otlp, NULL), 0);
+    assert_int_equal(proa_loop_start_fiber(loop, NULL, some_lines, NULL), 0);
+    assert_int_equal(proa_loop_run(loop), 0);
+    assert_true(lseek(fd, 0, SEEK_CUR) > 300); /* written as ever */
+    close(fd);
+}
+
+static struct message attribute_value(struct message record, const char *key)
+{
+    unsigned count = count_of(record, 6);
+
+    for (unsigned i = 0; i < count; i++) {
+        struct message attribute = sub(record, 6, i), name = sub(attribute, 1, 0);
+
+        if ((size_t)(name.end - name.at) == strlen(key) && memcmp(name.at, key, strlen(key)) == 0)
+            return sub(attribute, 2, 0);
+    }
+    fail_msg("no attribute %s", key);
+    return record;
+}
+
+static void test_log_lines(void **state)
+{
+    struct proa_otlp_counts counts;
+    struct message resource, record, scope;
+
+    with_lines(0);
+    proa_otlp_read_counts(otlp, &counts);
+    assert_int_equal(counts.sent, 5);
+    assert_int_equal(counts.dropped, 0);
+    assert_int_equal(collector.spans, 5);
+    resource = sub(message_of(proa_buf_str(&collector.last)), 1, 0);
+    assert_true(count_of(sub(resource, 1, 0), 1) >= 3);
+    scope = sub(resource, 2, 0);
+    record = sub(scope, 2, 0);
+    assert_true(number_of(record, 1) == 1700000000123456789);
+    assert_true(number_of(record, 11) == 1700000000123456789);
+    assert_int_equal(number_of(record, 2), 13);
+    assert_text(sub(record, 3, 0), "warn");
+    assert_text(sub(sub(record, 5, 0), 1, 0), "careful ?");
+    assert_int_equal(count_of(record, 6), 6); /* without service.name, and k once */
+    assert_text(sub(attribute_value(record, "k"), 1, 0), "inner");
+    assert_text(sub(attribute_value(record, "target"), 1, 0), "t");
+    assert_true(number_of(attribute_value(record, "i"), 3) == (uint64_t)-1);
+    assert_true(number_of(attribute_value(record, "f"), 4) == 0x3fe0000000000000);
+    assert_int_equal(number_of(attribute_value(record, "b"), 2), 1);
+    assert_text(sub(attribute_value(record, "j"), 1, 0), "{}");
+    assert_int_equal(number_of(record, 8), 1);
+    assert_int_equal(sub(record, 9, 0).end - sub(record, 9, 0).at, 16);
+    assert_int_equal(*sub(record, 9, 0).at, 1);
+    assert_int_equal(*sub(record, 10, 0).at, 2);
+    record = sub(scope, 2, 4);
+    assert_int_equal(number_of(record, 2), 9);
+    assert_int_equal(count_of(record, 6) + count_of(record, 9), 0);
+    proa_otlp_free(otlp);
+    proa_log_free(line_log);
+}
+
+static void test_too_many_log_lines(void **state)
+{
+    struct proa_metrics *metrics;
+    struct proa_otlp_counts counts;
+    struct proa_buf text = {0};
+
+    assert_int_equal(proa_metrics_new(1, &metrics), 0);
+    options.metrics = metrics;
+    with_lines(3);
+    proa_otlp_read_counts(otlp, &counts);
+    assert_int_equal(counts.sent, 3);
+    assert_int_equal(counts.dropped, 2);
+    assert_int_equal(proa_metrics_write(metrics, PROA_METRICS_TEXT, &text), 0);
+    proa_buf_add_char(&text, '\0');
+    assert_non_null(strstr(text.ptr, "proa_otlp_log_records_total{outcome=\"dropped\"} 2"));
+    proa_buf_done(&text);
+    proa_otlp_free(otlp);
+    proa_log_free(line_log);
+    proa_metrics_free(metrics);
+}
+
 static void test_the_name_from_attributes(void **state)
 {
     struct proa_buf out = {0};
@@ -646,6 +768,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_one_line_when_it_fails_and_one_when_it_works, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bad_resource_attributes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_name_from_attributes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_log_lines, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_too_many_log_lines, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -61,7 +61,7 @@ static struct proa_span_record *take_one(void)
 
     assert_non_null(record);
     assert_int_equal(count, 1);
-    assert_null(record->next);
+    assert_null(record->item.next);
     return record;
 }
 
@@ -89,7 +89,7 @@ static void test_a_root_span(void **state)
     assert_memory_equal(&record->ids, &ids, sizeof ids);
     assert_true(record->start == now && record->end == now);
     span_record_free(record);
-    assert_int_equal(tracer_waiting(tracer), 0);
+    assert_int_equal(export_waiting(tracer_queue(tracer)), 0);
 }
 
 static void test_a_remote_parent(void **state)
@@ -125,7 +125,7 @@ static void test_a_remote_parent(void **state)
     proa_span_rename(&span, PROA_STR("y"));
     proa_span_fail(&span, &(struct proa_error){.code = PROA_EIO});
     proa_span_end(&span);
-    assert_int_equal(tracer_waiting(tracer), 0);
+    assert_int_equal(export_waiting(tracer_queue(tracer)), 0);
 }
 
 static void test_decisions_of_b3(void **state)
@@ -253,7 +253,7 @@ static unsigned count_sampled(unsigned spans)
 
         sampled += proa_span_is_recorded(&span);
         proa_span_end(&span);
-        if (tracer_waiting(tracer) > 0)
+        if (export_waiting(tracer_queue(tracer)) > 0)
             span_record_free(take_one());
     }
     return sampled;
@@ -403,11 +403,11 @@ static void test_the_queue_is_bounded_and_tells(void **state)
     }
     assert_int_equal(notified, 2); /* the first, and the third, which makes a batch */
     assert_int_equal(proa_tracer_dropped(tracer), 2);
-    assert_int_equal(tracer_waiting(tracer), 4);
+    assert_int_equal(export_waiting(tracer_queue(tracer)), 4);
     record = tracer_take(tracer, 3, &count);
     assert_int_equal(count, 3);
     for (int i = 0; i < 3; i++) {
-        struct proa_span_record *next = record->next;
+        struct proa_span_record *next = (struct proa_span_record *)record->item.next;
 
         assert_int_equal(record->name.ptr[1], '0' + i);
         span_record_free(record);
@@ -450,13 +450,13 @@ static void test_many_threads(void **state)
     open_tracer(NULL, NULL, 100);
     for (int i = 0; i < THREADS; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, end_spans, NULL), 0);
-    for (int round = 0; !joined || tracer_waiting(tracer) > 0; round++) {
+    for (int round = 0; !joined || export_waiting(tracer_queue(tracer)) > 0; round++) {
         uint32_t count;
         struct proa_span_record *record = tracer_take(tracer, 10, &count);
 
         taken += count;
         while (record) {
-            struct proa_span_record *next = record->next;
+            struct proa_span_record *next = (struct proa_span_record *)record->item.next;
 
             span_record_free(record);
             record = next;

@@ -2,6 +2,7 @@
 #include "span_record.h"
 
 #include <assert.h>
+#include <endian.h>
 #include <proa/fiber.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -104,14 +105,13 @@ void span_record_free(struct proa_span_record *record)
 /* Sampling. */
 static bool sample_root(const struct proa_tracer *tracer, const struct proa_trace_ids *ids)
 {
-    uint64_t number = 0;
+    uint64_t number;
 
     if (tracer->root != SAMPLE_RATIO)
         return tracer->root == SAMPLE_ALL;
     /* The trace id's second half, as other implementations do: all services of one ratio choose the same traces. */
-    for (int i = 8; i < 16; i++)
-        number = number << 8 | ids->trace_id[i];
-    return number >> 1 < tracer->threshold;
+    memcpy(&number, ids->trace_id + 8, sizeof number);
+    return be64toh(number) >> 1 < tracer->threshold;
 }
 
 static bool is_sampled(const struct proa_tracer *tracer, const struct proa_trace_ids *parent,
@@ -334,9 +334,11 @@ void proa_span_record_name(struct proa_span *span, proa_str name)
 /* By length and ends. */
 static uint64_t key_bit(proa_str key)
 {
-    unsigned last = key.len > 0 ? (unsigned char)key.ptr[key.len - 1] : 0;
-
-    return UINT64_C(1) << ((key.len * 7 + (unsigned char)key.ptr[key.len / 2] * 3 + last) & 63);
+    if (key.len == 0)
+        return 1;
+    return UINT64_C(1) << ((key.len * 7 + (unsigned char)key.ptr[key.len / 2] * 3 +
+                            (unsigned char)key.ptr[key.len - 1]) &
+                           63);
 }
 
 void proa_span_record_attribute(struct proa_span *span, const struct proa_kv *kv)

@@ -53,6 +53,21 @@ static void check_defaults(struct db_case *c)
     assert_int_equal(proa_sim_db_calls(c->script, "SELECT 1"), 1);
 }
 
+static void other_url_body(struct db_case *c)
+{
+    assert_int_equal(proa_db_set_url(c->db, c->script ? "sim:" : c->url, &c->err), 0); /* the same */
+    assert_int_equal(proa_db_set_url(c->db, c->script ? "sim:other" : "sqlite:other.db", &c->err), PROA_EUNSUPPORTED);
+    assert_non_null(strstr(c->err.message, "needs a restart"));
+    assert_int_equal(proa_db_set_url(c->db, "", &c->err), PROA_EINVAL);
+    assert_int_equal(proa_db_set_url(c->db, "unheard:of", &c->err), PROA_EUNSUPPORTED);
+}
+
+static void test_urls_that_cannot_change(void **state)
+{
+    with_script(other_url_body, (struct proa_db_options){0});
+    with_sqlite(other_url_body, (struct proa_db_options){0});
+}
+
 static void test_open_and_ping(void **state)
 {
     with_script(check_defaults, (struct proa_db_options){0});
@@ -387,6 +402,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_urls_that_no_driver_takes),
+        cmocka_unit_test(test_urls_that_cannot_change),
         cmocka_unit_test(test_open_and_ping),
         cmocka_unit_test(test_parameters_that_no_database_holds),
         cmocka_unit_test(test_members_as_values),

@@ -1019,6 +1019,69 @@ static void test_wrong_password(void **state)
     pg_test_run(&options, wrong_password_body);
 }
 
+/* Whether the connection was made with the URL that names it so. */
+static bool is_renewed(struct pg_test *test, struct proa_sql sql, const char *name)
+{
+    struct proa_sql with_error = sql;
+    struct proa_error err = {0};
+
+    (void)test;
+    with_error.err = &err;
+    return proa_db_exec(with_error, NULL, "SELECT 1 / (current_setting('application_name') = $1)::int",
+                        proa_text(proa_str_c(name))) == 0;
+}
+
+static void wait_renewed(struct pg_test *test, const char *name)
+{
+    for (int quiet = 0, tries = 0; quiet < 20; tries++) { /* several in a row: over all connections */
+        assert_true(tries < 1000);
+        quiet = is_renewed(test, pg_sql(test), name) ? quiet + 1 : 0;
+        assert_int_equal(proa_sleep(test->loop, PROA_MS(5)), 0);
+    }
+}
+
+static char other_url[256];
+
+static int change_inside(struct proa_sql tx, void *arg)
+{
+    PROA_TRY(proa_db_set_url(tx.db, pg_url(), tx.err));
+    assert_int_equal(proa_sleep(tx.loop, PROA_MS(300)), 0);
+    return is_renewed(arg, tx, "first") ? 0 : PROA_EINTERNAL; /* its connection stays to the end */
+}
+
+static void new_url_body(struct pg_test *test)
+{
+    char wrong[256];
+
+    assert_int_equal(proa_db_ping(pg_sql(test)), 0);
+    assert_int_equal(proa_db_set_url(test->db, pg_url(), &test->err), 0); /* no change */
+    assert_int_equal(proa_db_set_url(test->db, "postgres://u:hidden%zz@h/db", &test->err), PROA_EINVAL);
+    assert_null(strstr(test->err.message, "hidden"));
+    assert_int_equal(proa_db_set_url(test->db, "other:x", &test->err), PROA_EUNSUPPORTED);
+    /* A wrong one, however long: the old connections serve. */
+    (void)snprintf(wrong, sizeof wrong, "postgresql://proa:wrongword%s", strrchr(pg_url(), '@'));
+    assert_int_equal(proa_db_set_url(test->db, wrong, &test->err), 0);
+    for (int i = 0; i < 50; i++) {
+        assert_int_equal(proa_db_ping(pg_sql(test)), 0);
+        assert_int_equal(proa_sleep(test->loop, PROA_MS(10)), 0);
+    }
+    (void)snprintf(other_url, sizeof other_url, "%s&application_name=first", pg_url());
+    assert_int_equal(proa_db_set_url(test->db, other_url, &test->err), 0);
+    wait_renewed(test, "first");
+    assert_int_equal(proa_db_transaction(pg_sql(test), NULL, change_inside, test), 0);
+    wait_renewed(test, "proa");
+    /* Closed while it is under way. */
+    assert_int_equal(proa_db_set_url(test->db, wrong, &test->err), 0);
+    assert_int_equal(proa_sleep(test->loop, PROA_MS(20)), 0);
+}
+
+static void test_new_url(void **state)
+{
+    struct proa_db_options options = {0};
+
+    pg_test_run(&options, new_url_body);
+}
+
 static void nothing(struct pg_test *test)
 {
 }
@@ -1093,6 +1156,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_two_loops),
         cmocka_unit_test(test_bad_urls),
         cmocka_unit_test(test_wrong_password),
+        cmocka_unit_test(test_new_url),
         cmocka_unit_test(test_closed_at_once),
         cmocka_unit_test(test_tls),
     };

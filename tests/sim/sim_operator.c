@@ -54,6 +54,7 @@ static int live(void *arg)
     struct proa_kube_config *config = NULL;
     struct proa_manager *manager = NULL;
     struct proa_kube *kube = NULL;
+    struct database_controller controller = {0};
     struct proa_error err = {0};
     int rc = proa_kube_config_plain("http://" ADDRESS, &config);
 
@@ -66,10 +67,11 @@ static int live(void *arg)
     if (rc == 0)
         rc = database_controller_add(
             manager, &(struct reconcile_options){.kube = kube, .verify_ns = PROA_SECONDS(30), .concurrency = 4},
-            &world->settings, &err);
+            &world->settings, &controller, &err);
     if (rc == 0)
         rc = proa_manager_run(manager, &err);
     proa_manager_free(manager);
+    database_controller_done(&controller);
     proa_kube_free(kube);
     proa_kube_config_free(config);
     return rc;

@@ -68,10 +68,13 @@ static int write_some(void *arg)
 {
     struct work *own = arg;
 
-    for (uint64_t i = 0; i < own->count; i++)
+    for (uint64_t i = 0; i < own->count; i++) {
+        /* Another value each time: SQLite writes nothing where nothing changes. */
+        own->seed = own->seed * 6364136223846793005u + 1442695040888963407u;
         PROA_TRY(proa_db_exec(proa_sql(own->db, own->loop, NULL, NULL), NULL,
-                              "UPDATE users SET name = $1 WHERE id = $2", proa_text(PROA_STR("Grace")),
-                              proa_u64(i % ROWS + 1)));
+                              "UPDATE users SET name = 'Grace ' || $1 WHERE id = $2", proa_u64(own->seed >> 1),
+                              proa_u64((own->seed >> 33) % ROWS + 1)));
+    }
     return 0;
 }
 

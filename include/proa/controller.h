@@ -153,8 +153,8 @@ PROA_MUST_USE int proa_reconcile_object_type(struct proa_reconcile *ctx, const s
  *  apply's, or drift. An unchanged object costs no request, after a restart too if the body is written as the API server keeps it
  *  ("1Gi", not "1024Mi"; every default of lists and maps that are atomic). The next reconcile of this key waits (at most 5 s) until
  *  the cache has seen the result. Sets the controlling owner reference to the for_ object when `owner` is given. An object that the
- *  cache does not show is only ever created; one that exists with another controller or, unless `adopt`, with none while `owner` is
- *  given is PROA_ECONFLICT. The kind needs a source in the controller, or each call is a request. */
+ *  cache does not show is only ever created; one that exists with another controller or, unless `adopt` or we applied to it before, with
+ *  none while `owner` is given is PROA_ECONFLICT. The kind needs a source in the controller, or each call is a request. */
 struct proa_apply {
     const struct proa_kube_kind *kind;
     proa_str namespace_, name; /**< ptr NULL: those of the object that is reconciled */

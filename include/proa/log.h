@@ -42,6 +42,9 @@ struct proa_log_options {
 /** With a writer thread of its own, so that a slow reader of stdout cannot stall a loop. */
 PROA_MUST_USE int proa_log_new(const struct proa_log_options *options, struct proa_log **ret_log,
                                struct proa_error *err);
+/** Gives a log that was made `synchronous` its queue and writer thread now: for programs that would rather answer first. Again is
+ *  harmless. From any thread. @returns 0, or an error, and the log stays synchronous. */
+PROA_MUST_USE int proa_log_start_writer(struct proa_log *log, struct proa_error *err);
 /** Writes out what waits (at most 1 s) and frees. NULL is fine. */
 void proa_log_free(struct proa_log *log);
 /** Waits until what was logged before has been written, at most `timeout_ms`. From any thread. */

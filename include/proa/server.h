@@ -58,7 +58,8 @@ PROA_MUST_USE int proa_server_set_router(struct proa_server *server, const struc
  *  answers carry Connection: close; then it is emptied and closed, idle connections are closed, in-flight requests finish
  *  within `drain_ms`, after which they are cancelled. @returns 0 when all ended by themselves, PROA_ETIMEDOUT when some were cut. */
 PROA_MUST_USE int proa_server_drain(struct proa_server *server, uint32_t delay_ms, uint32_t drain_ms);
-/** Closes everything at once, and frees. From loop 0's thread, when no fiber runs on any loop. NULL is fine. */
+/** Closes everything at once, and frees. From loop 0's thread, when no fiber runs on any loop. Its metrics must not be written
+ *  afterwards. NULL is fine. */
 void proa_server_free(struct proa_server *server);
 
 struct proa_server_counts {

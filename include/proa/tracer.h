@@ -92,15 +92,44 @@ static inline bool proa_span_is_recorded(const struct proa_span *span)
 {
     return PROA_UNLIKELY(span && span->record);
 }
-/** Those below do nothing for a span that is not sampled, and none of them fails. Text is copied. */
-void proa_span_rename(struct proa_span *span, proa_str name);
+/* What the calls below do for a span that is sampled. */
+void proa_span_record_name(struct proa_span *span, proa_str name);
+void proa_span_record_attribute(struct proa_span *span, const struct proa_kv *attribute);
+void proa_span_record_event(struct proa_span *span, const char *name, const struct proa_kv *attributes, uint32_t count);
+void proa_span_record_status(struct proa_span *span, enum proa_span_status status, proa_str description);
+
+/** These do nothing for a span that is not sampled, and none of them fails. Text is copied. */
+static inline void proa_span_rename(struct proa_span *span, proa_str name)
+{
+    if (proa_span_is_recorded(span))
+        proa_span_record_name(span, name);
+}
 /** Sets an attribute (keys are static, by the semantic conventions where there is one); the same key again replaces. */
-void proa_span_set(struct proa_span *span, struct proa_kv attribute);
+static inline void proa_span_set(struct proa_span *span, struct proa_kv attribute)
+{
+    if (proa_span_is_recorded(span))
+        proa_span_record_attribute(span, &attribute);
+}
 /** Something that happened now. */
-void proa_span_event(struct proa_span *span, const char *name, const struct proa_kv *attributes, uint32_t count);
-void proa_span_set_status(struct proa_span *span, enum proa_span_status status, proa_str description);
+static inline void proa_span_event(struct proa_span *span, const char *name, const struct proa_kv *attributes,
+                                   uint32_t count)
+{
+    if (proa_span_is_recorded(span))
+        proa_span_record_event(span, name, attributes, count);
+}
+static inline void proa_span_set_status(struct proa_span *span, enum proa_span_status status, proa_str description)
+{
+    if (proa_span_is_recorded(span))
+        proa_span_record_status(span, status, description);
+}
 /** Status "error" with the error's text, and `error.type`. */
-void proa_span_fail(struct proa_span *span, const struct proa_error *err);
+static inline void proa_span_fail(struct proa_span *span, const struct proa_error *err)
+{
+    if (!proa_span_is_recorded(span))
+        return;
+    proa_span_set(span, proa_kv_c("error.type", proa_code_name(err->code)));
+    proa_span_record_status(span, PROA_SPAN_ERROR, proa_str_c(err->message));
+}
 
 /** Reads one entry of a baggage header (W3C Baggage section 3.2), percent-decoded. @returns 0, PROA_ENOTFOUND, PROA_ESYNTAX,
  *  PROA_ENOMEM. */

@@ -52,8 +52,10 @@ static int set_up_log(struct proa_app *app, uint64_t open_files, struct proa_err
 {
     const struct app_log_config *config = &app->config.log;
 
-    PROA_TRY(proa_log_new(&(struct proa_log_options){.format = config->format, .filter = config->level.ptr}, &app->log,
-                          err));
+    /* Its writer's thread is started a moment after the program (lifecycle.c). */
+    PROA_TRY(proa_log_new(
+        &(struct proa_log_options){.format = config->format, .filter = config->level.ptr, .synchronous = true},
+        &app->log, err));
     app->service = proa_kv_c("service.name", app->options->name);
     app->logger = (struct proa_logger){.log = app->log, .target = "app", .fields = &app->service, .fields_count = 1};
     app->http_logger = app->logger;

@@ -20,10 +20,11 @@ static void run_once(struct app_check *check)
 {
     struct proa_loop *loop = check->app->loop;
     struct proa_error err = {0};
-    struct proa_deadline_scope scope PROA_CLEANUP(proa_deadline_leave) =
+    struct proa_deadline_scope scope =
         proa_deadline_enter(loop, proa_loop_now_exact(loop) + PROA_MS(check->def.timeout_ms));
     int rc = check->def.check(check->def.arg, loop, &err);
 
+    proa_deadline_leave(&scope);
     if (rc < 0 && !err.code)
         proa_fail(&err, rc, "%s", rc == PROA_ETIMEDOUT ? "no answer in time" : proa_code_name(rc));
     if (app_phase(check->app) == APP_DRAINING && rc == PROA_ECANCELED)

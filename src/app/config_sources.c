@@ -191,7 +191,7 @@ static int read_variable(struct config_reading *reading, struct config_leaf *lea
     struct proa_error why = {.arena = reading->arena};
     const char *value = env_value(reading->source, leaf->env);
     const char *file_name;
-    proa_str text;
+    proa_str text = {NULL, 0};
 
     if (value) {
         give(leaf, CONFIG_ENVIRONMENT, leaf->env);

@@ -138,7 +138,7 @@ static int ask(int fd, uint64_t until, char *answer)
 int health_check(const struct app_config *config)
 {
     uint64_t until = now_ms() + TIMEOUT_MS;
-    char answer[ANSWER_BYTES];
+    char answer[ANSWER_BYTES] = "";
     struct target target;
     int fd, failure;
 

@@ -5,7 +5,7 @@
 #include <signal.h>
 
 /* Probes may still be asked when nothing else is to be waited for. */
-enum { BRIEF_DRAIN_MS = 500, WATCHDOG_DELAY_MS = 100 };
+enum { BRIEF_DRAIN_MS = 500, THREADS_DELAY_MS = 100 };
 
 static int open_server(struct proa_app *app, const char *address, const struct proa_router *router, bool is_admin,
                        struct proa_server **ret_server, struct proa_error *err)
@@ -32,13 +32,17 @@ static int open_server(struct proa_app *app, const char *address, const struct p
     return 0;
 }
 
-/* A moment after the beginning: making a thread takes a good part of the time in which a small program is there. */
-static int start_watchdog(void *arg)
+/* The log's writer and the watchdog, a moment after the beginning: making a thread takes a good part of the time in which a small
+ * program is there. */
+static int start_threads(void *arg)
 {
     struct proa_app *app = arg;
     const struct proa_watchdog_options options = {.stalled = app_stalled, .arg = app};
+    struct proa_error err = {0};
 
-    PROA_TRY(proa_sleep(app->loop, PROA_MS(WATCHDOG_DELAY_MS)));
+    PROA_TRY(proa_sleep(app->loop, PROA_MS(THREADS_DELAY_MS)));
+    if (proa_log_start_writer(app->log, &err) < 0)
+        proa_log_failure(&app->logger, PROA_LOG_WARN, "the log is written without a thread of its own", &err);
     if (proa_watchdog_start(app->loops, &options, &app->watchdog) < 0)
         PROA_WARN(&app->logger, "stalled loops will not be noticed");
     return 0;
@@ -146,7 +150,7 @@ static int live(struct proa_app *app)
 
     proa_group_init(&app->checks_group, app->loop);
     proa_group_init(&app->tasks_group, app->loop);
-    rc = proa_group_start(&app->checks_group, NULL, start_watchdog, app);
+    rc = proa_group_start(&app->checks_group, NULL, start_threads, app);
     if (rc < 0)
         proa_fail(&err, rc, "memory is out");
     if (rc == 0)

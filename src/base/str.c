@@ -194,7 +194,7 @@ int proa_str_to_i64(proa_str s, int64_t *ret_value)
     bool negative = s.len > 0 && s.ptr[0] == '-';
     uint64_t value;
 
-    PROA_TRY(parse_digits(negative ? proa_str_slice(s, 1, s.len) : s, &value));
+    PROA_TRY(parse_digits(negative ? proa_str_n(s.ptr + 1, s.len - 1) : s, &value));
     if (value > (uint64_t)INT64_MAX + negative)
         return PROA_ERANGE;
     *ret_value = negative ? (int64_t)(0 - value) : (int64_t)value;

@@ -136,6 +136,18 @@ bool pg_text_reads(const char *text)
     return false;
 }
 
+bool pg_text_controls(const char *text)
+{
+    static const char *const words[] = {"BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE"};
+    const char *at = skip_space(text);
+
+    for (size_t i = 0; i < PROA_COUNT(words); i++) {
+        if (is_word(at, words[i]))
+            return true;
+    }
+    return false;
+}
+
 int pg_fail_lost(struct pg_call *call, bool may_have_run, const char *reason)
 {
     struct proa_error *err = call->sql.err;

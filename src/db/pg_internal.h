@@ -294,6 +294,8 @@ bool pg_result_is_stale(const PGresult *result);
 bool pg_result_may_retry(const PGresult *result);
 /** Whether the text surely changes nothing: SELECT, SHOW, VALUES, TABLE, WITH without a changing part. */
 bool pg_text_reads(const char *text);
+/** Whether it begins, ends or divides a transaction. */
+bool pg_text_controls(const char *text);
 /** libpq's text on one line, without the password. */
 void pg_reason(const struct pg_config *config, const char *text, char *ret_reason, size_t size);
 

@@ -84,10 +84,11 @@ static bool send_deallocate(struct pg_conn *conn, uint32_t id)
     return PQsendQueryParams(conn->pq, text, 0, NULL, NULL, NULL, NULL, 0);
 }
 
-static bool send_prepared(struct pg_conn *conn, struct pg_sent *sent, const struct db_statement *statement)
+/* @param prepared NULL: not yet. */
+static bool send_prepared(struct pg_conn *conn, struct pg_sent *sent, const struct db_statement *statement,
+                          const struct pg_prepared *prepared)
 {
     struct pg_loop *pl = conn->pl;
-    struct pg_prepared *prepared = pg_prepared_find(conn, statement->text);
     uint32_t evicted = 0;
     char name[PG_NAME_MAX];
 
@@ -120,13 +121,14 @@ static bool send_unprepared(struct pg_conn *conn, const struct db_statement *sta
                              pl->formats, 0);
 }
 
-static bool send_statement(struct pg_conn *conn, struct pg_sent *sent, const struct pg_call *call)
+static bool send_statement(struct pg_conn *conn, struct pg_sent *sent, const struct pg_call *call,
+                           const struct pg_prepared *prepared)
 {
     assert(call->statement);
     if (call->is_streamed)
         return send_unprepared(conn, call->statement) && PQsetSingleRowMode(conn->pq);
     return call->stale == PG_STALE_MAX ? send_unprepared(conn, call->statement)
-                                       : send_prepared(conn, sent, call->statement);
+                                       : send_prepared(conn, sent, call->statement, prepared);
 }
 
 static bool send_script(struct pg_conn *conn, const char *script)
@@ -147,18 +149,31 @@ static bool send_sync(struct pg_conn *conn)
 #endif
 }
 
+/* A transaction of one request on a connection of many would take in the others' statements. What was prepared once was looked
+ * at then. */
+static int check_statement(struct pg_conn *conn, const struct pg_call *call, struct pg_prepared **ret_prepared)
+{
+    struct pg_prepared *prepared = call->is_streamed ? NULL : pg_prepared_find(conn, call->statement->text);
+
+    if (!prepared && conn->kind == DB_SHARED && pg_text_controls(call->statement->text))
+        return proa_fail(call->sql.err, PROA_EINTERNAL, "PostgreSQL: transactions are begun by proa_db_transaction");
+    *ret_prepared = prepared;
+    return pg_params(conn->pl, call->statement, call->sql.err);
+}
+
 int pg_send(struct pg_conn *conn, struct pg_call *call)
 {
     struct pg_loop *pl = conn->pl;
+    struct pg_prepared *prepared = NULL;
     struct pg_sent *sent;
     bool ok;
 
     if (call->statement)
-        PROA_TRY(pg_params(pl, call->statement, call->sql.err));
+        PROA_TRY(check_statement(conn, call, &prepared));
     sent = sent_new(pl);
     if (!sent)
         return proa_fail(call->sql.err, PROA_ENOMEM, "PostgreSQL: no memory for a statement");
-    ok = call->script ? send_script(conn, call->script) : send_statement(conn, sent, call);
+    ok = call->script ? send_script(conn, call->script) : send_statement(conn, sent, call, prepared);
     if (!ok) {
         /* Half of it may lie in libpq's buffer, but no Sync: it cannot be committed. */
         sent_free(pl, sent);
@@ -349,6 +364,15 @@ static bool take_results(struct pg_conn *conn)
     return true;
 }
 
+/* Nobody asked for NOTIFY; libpq would keep them. */
+static void drop_notices(struct pg_conn *conn)
+{
+    PGnotify *notify;
+
+    while ((notify = PQnotifies(conn->pq)))
+        PQfreemem(notify);
+}
+
 void pg_conn_ready(void *arg, int events)
 {
     struct pg_conn *conn = arg;
@@ -361,6 +385,7 @@ void pg_conn_ready(void *arg, int events)
     conn->holders++; /* an own connection may be given up meanwhile */
     ok = PQconsumeInput(conn->pq);
     ok = take_results(conn) && ok;
+    drop_notices(conn);
     if (conn->state == PG_UP && (!ok || conn->is_fatal || conn->is_broken || PQstatus(conn->pq) == CONNECTION_BAD))
         pg_conn_lost(conn, conn->is_fatal ? NULL : PQerrorMessage(conn->pq));
     pg_own_unref(conn);

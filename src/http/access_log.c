@@ -49,7 +49,7 @@ void server_log_request(struct server_loop *part, const struct proa_req *req, bo
     struct proa_kv fields[FIELDS_MAX];
     char peer[PROA_ADDRESS_MAX] = "";
 
-    if (level == PROA_LOG_OFF || !proa_log_enabled(proa_req_log(req), level))
+    if (!options->logger || level == PROA_LOG_OFF || !proa_log_enabled(proa_req_log(req), level))
         return;
     conn_peer(req->conn, peer);
     proa_log_line(proa_req_log(req), level,

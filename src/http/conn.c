@@ -12,7 +12,8 @@ void conn_later(struct conn *conn)
     if (!proa_list_empty(&conn->work_node))
         return;
     proa_list_push_back(&part->work, &conn->work_node);
-    proa_loop_flush_later(part->loop, &part->flush);
+    if (!part->is_over) /* else conn_close_all does */
+        proa_loop_flush_later(part->loop, &part->flush);
 }
 
 /* Closing. */
@@ -258,11 +259,12 @@ static void run(struct conn *conn)
     else
         proa_buf_clear(&part->out);
     keep_ahead(conn);
-    assert(conn->busy > 0); /* so none of what closes frees it before this is over */
-    if (conn->state == CONN_IDLE && conn->ended)
-        conn_close(conn, false, 0);
+    /* It is busy, so none of what closes has freed it; analysers do not see that. NOLINTBEGIN(clang-analyzer-unix.Malloc) */
+    if (conn->ended && (conn->state == CONN_IDLE || conn->state == CONN_HEAD || conn->state == CONN_DISCARDING))
+        conn_linger(conn);
     if (conn->state == CONN_CLOSED && conn->req && conn->req->finished)
         conn_finish_request(conn);
+    /* NOLINTEND(clang-analyzer-unix.Malloc) */
     conn->busy--;
     conn_maybe_free(conn);
 }
@@ -272,6 +274,10 @@ void conn_flush(struct proa_flush *flush)
     struct server_loop *part = PROA_CONTAINER(flush, struct server_loop, flush);
     struct proa_list *node;
 
+    if (part->is_over) {
+        server_flushed_late(part->server);
+        return;
+    }
     part->now = proa_loop_now_exact(part->loop);
     while ((node = proa_list_pop_front(&part->work)))
         run(PROA_CONTAINER(node, struct conn, work_node));
@@ -318,21 +324,14 @@ static void on_end(void *arg, int code)
     case CONN_DISCARDING: conn_linger(conn); return;
     default: break;
     }
-    if (req->sse && !req->fiber) {
+    if (req->sse) {
         conn_close(conn, false, PROA_ECLOSED);
         return;
     }
-    /* A client that has gone is not worth the work; it may also have closed only its sending side, so the answer that
-     * comes of the cancellation is still sent. */
-    req->close_after = true;
-    if (req->reader) {
+    /* It may have gone, or closed only its sending side and wait for its answers: it gets what is ready soon. */
+    if (req->reader)
         proa_unpark(req->reader, 0); /* it finds that the body is not whole */
-        return;
-    }
-    if (req->cause == 0)
-        req->cause = PROA_ECLOSED;
-    if (req->fiber)
-        proa_fiber_cancel(req->fiber, PROA_ECANCELED);
+    conn_wait_for(conn, WAIT_GONE);
 }
 
 static void on_drained(void *arg, int code)

@@ -29,6 +29,9 @@
  *  | LINGERING  | nothing: thrown away       | LINGER_MS                 | nothing                                 |
  *  | CLOSED     | -                          | -                         | the request while its fiber runs        |
  *
+ *  When the client has sent its last byte, what it asked before is answered; a request that takes longer than GONE_MS from then on is
+ *  cancelled, as it is likely that nobody waits.
+ *
  *  In every state but CLOSED a write that the kernel does not take has write_stall_ms from its last progress (WAIT_WRITE).
  *
  *  One request at a time: what arrives behind it is kept unparsed, at most read_ahead_bytes, then reading stops. So the order of

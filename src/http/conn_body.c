@@ -119,7 +119,8 @@ int conn_body_read(struct proa_req *req, proa_str *ret_piece)
             return 1;
         case H1_END:
             req->body_complete = true;
-            conn_wait_for(conn, WAIT_CLASSES);
+            if (!conn->ended)
+                conn_wait_for(conn, WAIT_CLASSES);
             conn_relieve(conn);
             return 0;
         case H1_MORE:

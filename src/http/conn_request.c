@@ -115,7 +115,7 @@ static void look_back(struct proa_req *req, bool aborted)
 
     if (req->deadline && part->now >= req->deadline && req->cause == PROA_ETIMEDOUT)
         limit_hit(part, LIMIT_REQUEST_MS);
-    if (part->server->options.logger)
+    if (req->status >= 500 || duration_ns >= part->log_from_ns)
         server_log_request(part, req, aborted, duration_ns);
     if (req->status)
         server_count_request(part, req, duration_ns);
@@ -126,7 +126,7 @@ void conn_finish_request(struct conn *conn)
     struct proa_req *req = conn->req;
     struct server_loop *part = conn->part;
     bool aborted = req->reply != REPLY_COMPLETE;
-    bool close = req->close_after || conn->ended;
+    bool close = req->close_after;
 
     part->now = proa_loop_now_exact(part->loop);
     uncount(req);
@@ -257,6 +257,8 @@ static void start_request(struct conn *conn, struct proa_req *req)
         conn_parser_free(conn);
     else
         conn_wait_for(conn, WAIT_BODY);
+    if (conn->ended)
+        conn_wait_for(conn, WAIT_GONE);
     find_route(req);
     if (req->route) {
         const struct proa_route *def = req->route->def;

@@ -14,6 +14,7 @@ static uint64_t limit_ns(const struct server_loop *part, enum wait_class class)
     case WAIT_HEAD: return PROA_MS(limits->head_ms);
     case WAIT_BODY: return PROA_MS(limits->body_ms);
     case WAIT_WRITE: return PROA_MS(limits->write_stall_ms);
+    case WAIT_GONE: return PROA_MS(GONE_MS);
     default: return PROA_MS(draining ? DRAIN_LINGER_MS : LINGER_MS);
     }
 }
@@ -87,6 +88,19 @@ static void body_late(struct conn *conn)
         proa_unpark(req->reader, 0);
 }
 
+/* Nobody waits for the answer any more, as far as one can tell. What comes of the cancellation is sent all the same. */
+static void client_gone(struct conn *conn)
+{
+    struct proa_req *req = conn->req;
+
+    conn_wait_for(conn, WAIT_CLASSES);
+    req->close_after = true;
+    if (req->cause == 0)
+        req->cause = PROA_ECLOSED;
+    if (req->fiber)
+        proa_fiber_cancel(req->fiber, PROA_ECANCELED);
+}
+
 static void expire(struct conn *conn, enum wait_class class)
 {
     switch (class) {
@@ -100,6 +114,7 @@ static void expire(struct conn *conn, enum wait_class class)
         conn_refuse(conn, 408, PROA_ETIMEDOUT, "the head took too long");
         break;
     case WAIT_BODY: body_late(conn); break;
+    case WAIT_GONE: client_gone(conn); break;
     default: conn_close(conn, false, PROA_ETIMEDOUT); break;
     }
 }

@@ -290,11 +290,33 @@ static bool host_valid(struct h1_parser *parser, proa_str host)
     return true;
 }
 
-/* Whether a name is the literal, of the same length, in any case. */
-static bool is_name(const char *name, const char *literal)
+/* Four or eight bytes with the bit set that tells lower case letters from upper case ones. No byte of a token that is not the same
+ * letter or sign becomes equal by it. */
+static inline uint64_t lower_8(const char *at)
 {
-    return ((unsigned char)name[0] | 0x20) == (unsigned char)literal[0] &&
-           proa_str_eq_nocase(proa_str_c(literal), proa_str_n(name, strlen(literal)));
+    uint64_t bytes;
+
+    memcpy(&bytes, at, sizeof bytes);
+    return bytes | 0x2020202020202020u;
+}
+
+static inline uint32_t lower_4(const char *at)
+{
+    uint32_t bytes;
+
+    memcpy(&bytes, at, sizeof bytes);
+    return bytes | 0x20202020u;
+}
+
+/* Whether a field's name is this one, in any case; both have `len` bytes, at least four. */
+static inline bool is_name(const char *name, const char *lower, size_t len)
+{
+    if (len < 8)
+        return lower_4(name) == lower_4(lower) && lower_4(name + len - 4) == lower_4(lower + len - 4);
+    for (size_t at = 0; at + 8 < len; at += 8)
+        if (lower_8(name + at) != lower_8(lower + at))
+            return false;
+    return lower_8(name + len - 8) == lower_8(lower + len - 8);
 }
 
 static enum h1_event look_at_field(struct h1_parser *parser, uint32_t index, struct framing *framing)
@@ -305,7 +327,7 @@ static enum h1_event look_at_field(struct h1_parser *parser, uint32_t index, str
 
     switch (field->name.len) {
     case 4:
-        if (is_name(name, "host")) {
+        if (is_name(name, "host", 4)) {
             framing->hosts++;
             if (!host_valid(parser, value))
                 return h1_fail(parser, 400, "Host is not valid");
@@ -314,28 +336,28 @@ static enum h1_event look_at_field(struct h1_parser *parser, uint32_t index, str
         }
         break;
     case 6:
-        if (is_name(name, "expect")) {
+        if (is_name(name, "expect", 6)) {
             if (!proa_str_eq_nocase(value, PROA_STR("100-continue")))
                 return h1_fail(parser, 417, "this expectation cannot be met");
             parser->expects_continue = parser->minor == 1;
         }
         break;
     case 10:
-        if (is_name(name, "connection"))
+        if (is_name(name, "connection", 10))
             connection_options(value, framing);
         break;
     case 11:
-        if (is_name(name, "traceparent"))
+        if (is_name(name, "traceparent", 11))
             parser->traceparent = parser->traceparent ? UINT32_MAX : index + 1;
         break;
     case 14:
-        if (is_name(name, "content-length")) {
+        if (is_name(name, "content-length", 14)) {
             framing->lengths++;
             framing->length = value;
         }
         break;
     case 17:
-        if (is_name(name, "transfer-encoding")) {
+        if (is_name(name, "transfer-encoding", 17)) {
             framing->encodings++;
             framing->encoding = value;
         }

@@ -140,6 +140,20 @@ const char *proa_req_route(const struct proa_req *req)
     return req->route ? req->route->name : "";
 }
 
+/* Of the caller: W3C's header, or one of B3's forms. */
+static bool incoming_ids(struct proa_req *req, struct proa_trace_ids *ret_ids)
+{
+    proa_str b3;
+
+    if (req->traceparent.ptr && proa_traceparent_parse(req->traceparent, ret_ids))
+        return true;
+    b3 = proa_req_header(req, "b3");
+    if (b3.ptr && proa_b3_parse(b3, ret_ids))
+        return true;
+    return proa_b3_parse_multi(proa_req_header(req, "X-B3-TraceId"), proa_req_header(req, "X-B3-SpanId"),
+                               proa_req_header(req, "X-B3-Sampled"), proa_req_header(req, "X-B3-Flags"), ret_ids);
+}
+
 /* The ids are read or made when first asked for: most requests log nothing. */
 static void find_ids(struct proa_req *req)
 {
@@ -148,10 +162,10 @@ static void find_ids(struct proa_req *req)
 
     for (int i = 0; i < 3; i++)
         random[i] = proa_loop_random_u64(loop) | 1; /* all zero is no id */
-    if (req->traceparent.ptr && proa_traceparent_parse(req->traceparent, &req->ids))
+    if (incoming_ids(req, &req->ids) && proa_trace_present(&req->ids))
         memcpy(req->parent_span, req->ids.span_id, sizeof req->parent_span);
     else
-        memcpy(req->ids.trace_id, random, 16);
+        memcpy(req->ids.trace_id, random, 16); /* a decision about sampling without ids stays */
     memcpy(req->ids.span_id, random + 2, 8);
     req->traced = true;
 }

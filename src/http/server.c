@@ -79,6 +79,9 @@ static int part_init(struct proa_server *server, uint32_t index, struct proa_loo
     part->h1_limits = (struct h1_limits){.head_bytes = server->options.limits.head_bytes,
                                          .fields = server->options.limits.fields,
                                          .target_bytes = server->options.limits.target_bytes};
+    part->log_from_ns = !server->options.logger          ? UINT64_MAX
+                        : server->options.access_log_all ? 0
+                                                         : PROA_MS(server->options.slow_ms);
     part->router = server->options.router;
     part->methods = router_methods(part->router);
     return server_series_reserve(part, router_routes(part->router));
@@ -274,34 +277,45 @@ int proa_server_drain(struct proa_server *server, uint32_t delay_ms, uint32_t dr
     return PROA_ETIMEDOUT;
 }
 
+void server_flushed_late(struct proa_server *server)
+{
+    if (atomic_fetch_sub_explicit(&server->late_flushes, 1, memory_order_acq_rel) == 1)
+        free(server);
+}
+
+static void part_done(struct server_loop *part)
+{
+    part->is_over = true;
+    if (part->flush.queued)
+        atomic_fetch_add_explicit(&part->server->late_flushes, 1, memory_order_relaxed);
+    if (part->has_tick) {
+        conn_close_all(part);
+        proa_timer_stop(&part->tick);
+    }
+    while (part->parsers_count > 0)
+        free(part->parsers[--part->parsers_count]);
+    while (part->free_reqs) {
+        struct proa_req *req = part->free_reqs;
+
+        part->free_reqs = req->next;
+        free(req);
+    }
+    server_series_free(part);
+    proa_buf_done(&part->out);
+    proa_buf_done(&part->scratch);
+}
+
 void proa_server_free(struct proa_server *server)
 {
     if (!server)
         return;
-    for (uint32_t i = 0; i < server->parts_count; i++) {
-        struct server_loop *part = &server->parts[i];
-
-        if (!part->server)
-            continue;
-        if (part->has_tick) {
-            conn_close_all(part);
-            proa_timer_stop(&part->tick);
-        }
-        while (part->parsers_count > 0)
-            free(part->parsers[--part->parsers_count]);
-        while (part->free_reqs) {
-            struct proa_req *req = part->free_reqs;
-
-            part->free_reqs = req->next;
-            free(req);
-        }
-        server_series_free(part);
-        proa_buf_done(&part->out);
-        proa_buf_done(&part->scratch);
-    }
+    atomic_store_explicit(&server->late_flushes, 1, memory_order_relaxed);
+    for (uint32_t i = 0; i < server->parts_count; i++)
+        if (server->parts[i].server)
+            part_done(&server->parts[i]);
     proa_listener_free(server->listener);
     free(server->loops);
-    free(server);
+    server_flushed_late(server);
 }
 
 /* Request objects. */

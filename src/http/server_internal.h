@@ -18,6 +18,7 @@ enum {
     OUT_FLUSH_BYTES = 64 * 1024,         /* answers gathered before they are written whatever else comes */
     DISCARD_MAX_BYTES = 256 * 1024,      /* of an unread body, before the connection is closed instead */
     LINGER_MS = 2000,                    /* after an answer that closes, for the client's end */
+    GONE_MS = 1000,                      /* from the client's last byte until its request is cancelled */
     DRAIN_LINGER_MS = 500,               /* the same in a drain */
     DRAIN_IDLE_MS = 1000,                /* an idle connection in a drain: a request may be on its way */
     REFUSED_MAX = 32,                    /* connections over the limit that are told so; more are reset */
@@ -36,6 +37,7 @@ enum wait_class {
     WAIT_BODY,     /* the rest of a request's body */
     WAIT_LINGER,   /* the client's end, after the last answer */
     WAIT_WRITE,    /* the kernel's taking of bytes */
+    WAIT_GONE,     /* the answer, when the client sends no more: it may have gone */
     WAIT_CLASSES,
 };
 
@@ -70,6 +72,7 @@ struct server_loop {
     struct proa_loop *loop;
     uint32_t shard;
     bool has_group, has_tick;
+    bool is_over;                 /* the server is being freed */
     struct proa_group group;      /* the requests' fibers */
     struct proa_list connections; /* all */
     struct proa_list waits[WAIT_CLASSES];
@@ -93,6 +96,7 @@ struct server_loop {
     struct series **series;           /* 0: no route, else by route index + 1 */
     uint32_t series_count;
     uint32_t exemplar_turn;
+    uint64_t log_from_ns;     /* shorter requests that did not fail have no line in the log */
     struct proa_task control; /* drain, from loop 0 */
     struct proa_task reap;    /* from any loop: close idle connections */
     _Atomic uint32_t reap_count;
@@ -131,6 +135,7 @@ struct proa_server {
     struct proa_gauge_series *gauges[4];
     struct proa_gauge_series *limit_gauges[LIMITS];
     struct proa_counter_series *limit_series[LIMITS];
+    _Atomic uint32_t late_flushes; /* of a freed server: flushes that their loops have yet to take off their lists */
     uint32_t parts_count;
     struct server_loop parts[];
 };
@@ -154,6 +159,8 @@ void server_series_free(struct server_loop *part);
 void server_log_request(struct server_loop *part, const struct proa_req *req, bool aborted, uint64_t duration_ns);
 
 /* server.c */
+/** What is left of a freed server goes with the last flush that was asked for before. */
+void server_flushed_late(struct proa_server *server);
 /** Asks another loop to close its longest idle connection. @returns false when none has one. */
 bool server_reap_elsewhere(struct server_loop *part);
 static inline enum server_phase server_phase(const struct proa_server *server)

@@ -137,4 +137,12 @@ bool cache_await(struct proa_cache *cache, struct cache_await *await);
 /** Waits until this object, which is there, changes or is gone. */
 void cache_await_change(struct proa_cache *cache, struct cache_await *await, const struct cache_entry *entry);
 
+/* For cache.c. */
+/** An object that is new in the cache takes what was agreed for it. */
+void cache_take_notes(struct proa_cache *cache, struct cache_entry *entry);
+void cache_drop_notes(struct proa_cache *cache);
+/** Wakes who awaits a version up to this one; a change of the object of these names. */
+void cache_version_seen(struct proa_cache *cache, proa_str resource_version);
+void cache_change_seen(struct proa_cache *cache, uint32_t name_hash);
+
 #endif

@@ -414,7 +414,7 @@ void controller_free(struct proa_controller *controller)
     if (!controller)
         return;
     assert(controller->running == 0);
-    for (size_t i = 0; i < controller->sources_count; i++)
+    for (size_t i = 0; controller->sources && i < controller->sources_count; i++)
         proa_list_remove(&controller->sources[i].subscriber.list);
     if (controller->queue.options.loop)
         queue_done(&controller->queue);

@@ -192,6 +192,8 @@ static int attempt(struct leader *leader, struct proa_error *err)
     rc = write_record(leader, &arena, leader->identity, leader->options.lease_ms, err);
     if (rc == PROA_ECONFLICT || rc == PROA_EEXISTS || rc == PROA_ENOTFOUND) {
         /* Somebody wrote it meanwhile: perhaps just its labels. */
+        if (leader->options.slow_paths)
+            proa_counter_add(leader->options.slow_paths, proa_loop_index(loop_of(leader)), 1);
         if (err)
             proa_error_clear(err);
         PROA_TRY(look(leader, &arena, err));

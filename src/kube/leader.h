@@ -13,6 +13,7 @@ enum { LEADER_IDENTITY_MAX = 128, LEADER_VERSION_MAX = 64 };
 struct leader_options {
     struct proa_kube *kube;
     const struct proa_logger *logger;
+    struct proa_counter_series *slow_paths; /* renewals that had to look first; NULL: not counted */
     const char *name, *namespace_, *identity;
     uint32_t lease_ms, renew_ms, retry_ms;
 };

@@ -271,6 +271,10 @@ static int add_metrics(struct proa_manager *manager, struct proa_error *err)
         .help = "Whether the reporting system is master of the lease: 0 indicates backup, 1 master",
         .labels = {"name"}};
     proa_str name = proa_str_c(manager->options.lease_name);
+    const struct proa_metric_options slow = {.name = "leader_election_slowpath",
+                                             .help = "Total number of slow path exercised in renewing leader leases",
+                                             .labels = {"name"}};
+    struct proa_counter *counter;
     struct proa_gauge *gauge;
 
     if (!manager->options.metrics || !manager->options.lease_name)
@@ -278,6 +282,8 @@ static int add_metrics(struct proa_manager *manager, struct proa_error *err)
     PROA_TRY(proa_gauge_new(manager->options.metrics, &master, &gauge, err));
     manager->is_master = proa_gauge_with(gauge, &name);
     proa_gauge_set(manager->is_master, 0);
+    PROA_TRY(proa_counter_new(manager->options.metrics, &slow, &counter, err));
+    manager->leader.options.slow_paths = proa_counter_with(counter, &name);
     return 0;
 }
 

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+enum { LOOK_MS = 500 };
 static const uint64_t await_ns = PROA_SECONDS(5);
 
 static uint32_t shard(const struct queue *queue)
@@ -269,6 +270,31 @@ void queue_await_change(struct queue_item *item, struct proa_cache *cache, const
     await_start(item, await);
 }
 
+/* -- What takes long ----------------------------------------------------------------------------------------------- */
+
+static void look_soon(struct queue *queue)
+{
+    if (queue->unfinished && !proa_timer_armed(&queue->look))
+        proa_ignore(proa_timer_start(&queue->look, proa_loop_now(queue->options.loop) + PROA_MS(LOOK_MS)));
+}
+
+static void look_at_running(struct proa_timer *timer)
+{
+    struct queue *queue = PROA_CONTAINER(timer, struct queue, look);
+    double sum = 0, longest = 0;
+
+    for (struct proa_list *at = queue->running.next; at != &queue->running; at = at->next) {
+        double seconds = seconds_since(queue, PROA_CONTAINER(at, struct queue_item, list)->ready_at);
+
+        sum += seconds;
+        longest = seconds > longest ? seconds : longest;
+    }
+    proa_gauge_set(queue->unfinished, sum);
+    proa_gauge_set(queue->longest, longest);
+    if (!proa_list_empty(&queue->running))
+        look_soon(queue);
+}
+
 /* -- Taking and finishing ------------------------------------------------------------------------------------------ */
 
 struct queue_item *queue_take(struct queue *queue)
@@ -290,6 +316,8 @@ struct queue_item *queue_take(struct queue *queue)
             if (queue->wait_time)
                 proa_histogram_observe(queue->wait_time, shard(queue), seconds_since(queue, item->ready_at), NULL);
             item->ready_at = proa_loop_now_exact(queue->options.loop);
+            proa_list_push_back(&queue->running, &item->list);
+            look_soon(queue);
             return item;
         }
     }
@@ -316,6 +344,7 @@ void queue_finish(struct queue_item *item, const struct queue_outcome *outcome)
     if (queue->work_time)
         proa_histogram_observe(queue->work_time, shard(queue), seconds_since(queue, item->ready_at), NULL);
     item->state = QUEUE_IDLE;
+    proa_list_remove(&item->list);
     if (outcome->has_failed) {
         if (item->failures < UINT32_MAX)
             item->failures++;
@@ -337,6 +366,28 @@ void queue_finish(struct queue_item *item, const struct queue_outcome *outcome)
 }
 
 /* -- Making -------------------------------------------------------------------------------------------------------- */
+
+static int add_running_metrics(struct queue *queue, struct proa_error *err)
+{
+    const struct proa_metric_options unfinished = {
+        .name = "workqueue_unfinished_work_seconds",
+        .help = "How many seconds of work has been done that is in progress and has not been observed by work_duration",
+        .unit = "seconds",
+        .labels = {"name", "controller"}};
+    const struct proa_metric_options longest = {
+        .name = "workqueue_longest_running_processor_seconds",
+        .help = "How many seconds has the longest running processor for workqueue been running",
+        .unit = "seconds",
+        .labels = {"name", "controller"}};
+    proa_str values[] = {proa_str_c(queue->options.name), proa_str_c(queue->options.name)};
+    struct proa_gauge *gauge;
+
+    PROA_TRY(proa_gauge_new(queue->options.metrics, &unfinished, &gauge, err));
+    queue->unfinished = proa_gauge_with(gauge, values);
+    PROA_TRY(proa_gauge_new(queue->options.metrics, &longest, &gauge, err));
+    queue->longest = proa_gauge_with(gauge, values);
+    return 0;
+}
 
 static int add_metrics(struct queue *queue, struct proa_error *err)
 {
@@ -372,6 +423,7 @@ static int add_metrics(struct queue *queue, struct proa_error *err)
         return 0;
     PROA_TRY(proa_gauge_new(metrics, &depth, &gauge, err));
     queue->depth = proa_gauge_with(gauge, values);
+    PROA_TRY(add_running_metrics(queue, err));
     PROA_TRY(proa_counter_new(metrics, &adds, &counter, err));
     queue->adds = proa_counter_with(counter, values);
     PROA_TRY(proa_counter_new(metrics, &retries, &counter, err));
@@ -392,6 +444,8 @@ int queue_init(struct queue *queue, const struct queue_options *options, struct 
         queue->options.backoff_max_ns = PROA_SECONDS(1000);
     proa_list_init(&queue->ready[QUEUE_LOW]);
     proa_list_init(&queue->ready[QUEUE_NORMAL]);
+    proa_list_init(&queue->running);
+    proa_timer_init(&queue->look, queue->options.loop, look_at_running);
     return add_metrics(queue, err);
 }
 
@@ -402,4 +456,5 @@ void queue_done(struct queue *queue)
     while ((node = table_next(&queue->items, NULL)))
         item_free(PROA_CONTAINER(node, struct queue_item, node));
     table_done(&queue->items);
+    proa_timer_stop(&queue->look);
 }

@@ -27,7 +27,7 @@ struct queue_await {
 
 struct queue_item {
     struct table_node node;
-    struct proa_list list; /* of the ready */
+    struct proa_list list; /* of the ready, or of the running */
     struct queue *queue;
     struct proa_timer timer; /* for the earliest of: */
     proa_mono_ns requeue_at, resync_at, await_until;
@@ -54,8 +54,10 @@ struct queue {
     struct queue_options options;
     struct table items;
     struct proa_list ready[2]; /* by priority */
+    struct proa_list running;
     uint32_t ready_count;
-    struct proa_gauge_series *depth;
+    struct proa_timer look; /* at what runs, twice a second while something does */
+    struct proa_gauge_series *depth, *unfinished, *longest;
     struct proa_counter_series *adds, *retries;
     struct proa_histogram_series *wait_time, *work_time;
 };

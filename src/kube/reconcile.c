@@ -119,8 +119,9 @@ static int refuse(const struct applying *applying, const char *whose)
     return proa_fail(applying->ctx->err, PROA_ECONFLICT, "it exists already and %s", whose);
 }
 
-/* @param owner_uid of the object that is there, "" if none */
-static int check_ours(const struct applying *applying, proa_str owner_uid)
+/* @param owner_uid of the object that is there, "" if none; @param has_our_fields: we applied some, so that it is ours although somebody took
+ * its owner away */
+static int check_ours(const struct applying *applying, proa_str owner_uid, bool has_our_fields)
 {
     const struct proa_apply *apply = applying->apply;
 
@@ -128,7 +129,7 @@ static int check_ours(const struct applying *applying, proa_str owner_uid)
         return 0;
     if (owner_uid.len > 0)
         return refuse(applying, "belongs to another controller");
-    return apply->adopt ? 0 : refuse(applying, "was not made for this object");
+    return apply->adopt || has_our_fields ? 0 : refuse(applying, "was not made for this object");
 }
 
 /* With `only_create` the version is one that no object has: the API server compares it with an object's that exists, and ignores it
@@ -183,7 +184,7 @@ static int apply_unseen(const struct applying *applying, proa_str *ret_answer)
     PROA_TRY(note(ctx, proa_kube_get(ctx->kube, ctx->arena, apply->kind, apply->namespace_, apply->name, &existing_type,
                                      &existing, ctx->err)));
     owner = proa_kube_controller_of(&existing.metadata);
-    PROA_TRY(check_ours(applying, owner ? owner->uid : PROA_STR("")));
+    PROA_TRY(check_ours(applying, owner ? owner->uid : PROA_STR(""), false));
     return send_apply(applying, false, ret_answer);
 }
 
@@ -218,7 +219,7 @@ static int apply_it(struct applying *applying, bool *ret_changed)
     if (applying->cache)
         entry = cache_find(applying->cache, apply->namespace_, apply->name);
     if (entry) {
-        PROA_TRY(check_ours(applying, cache_owner_uid(entry->owner)));
+        PROA_TRY(check_ours(applying, cache_owner_uid(entry->owner), entry->applied[CACHE_MAIN].digest != 0));
         if (applying->part >= 0 && cache_is_applied(entry, (enum cache_part)applying->part, applying->digest)) {
             *ret_changed = false;
             return 0;

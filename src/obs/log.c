@@ -96,6 +96,11 @@ int proa_log_new(const struct proa_log_options *options, struct proa_log **ret_l
     return 0;
 }
 
+int proa_log_start_writer(struct proa_log *log, struct proa_error *err)
+{
+    return log_queue_start(log->queue, err);
+}
+
 void proa_log_free(struct proa_log *log)
 {
     struct filter_list *next;

@@ -67,6 +67,8 @@ struct log_queue_options {
 };
 PROA_MUST_USE int log_queue_new(const struct log_queue_options *options, struct log_queue **ret_queue,
                                 struct proa_error *err);
+/** Makes a synchronous queue one with a writer's thread. Again is harmless. From any thread. */
+PROA_MUST_USE int log_queue_start(struct log_queue *queue, struct proa_error *err);
 /** Waits for what is queued at most `timeout_ms`. @returns false when the writer's thread is stuck in the system: the
  *  queue then stays behind with it. */
 bool log_queue_free(struct log_queue *queue, uint32_t timeout_ms);

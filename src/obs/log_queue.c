@@ -51,11 +51,12 @@ enum {
 
 enum writer_state { WRITER_AWAKE, WRITER_NAPPING, WRITER_ASLEEP };
 
-struct log_queue {
+struct log_queue { /* NOLINT(clang-analyzer-optin.performance.Padding): what threads write lies in lines of its own */
     /* Set before the writer starts. */
     struct log_queue_options options;
     char *ring;
-    uint64_t bytes; /* of the ring; a power of two */
+    uint64_t bytes;              /* of the ring; a power of two */
+    _Atomic bool is_synchronous; /* always, or until the writer is started */
     pthread_t thread;
     bool has_thread;
     int fd;       /* to write to: the caller's, or a non-blocking one of our own of the same file */
@@ -155,7 +156,7 @@ void log_queue_put(struct log_queue *queue, proa_str line)
     uint32_t state;
 
     assert(line.len > 0 && line.len <= LOG_LINE_MAX);
-    if (queue->options.synchronous) {
+    if (atomic_load_explicit(&queue->is_synchronous, memory_order_acquire)) {
         put_synchronous(queue, line);
         return;
     }
@@ -392,9 +393,8 @@ static void open_target(struct log_queue *queue)
     char path[64];
     struct stat info;
 
-    queue->fd = queue->options.fd;
     queue->chunk_bytes = LOG_LINE_MAX; /* what a pipe takes whole, so that no other writer's bytes come between */
-    if (fstat(queue->fd, &info) < 0 || queue->options.synchronous)
+    if (fstat(queue->fd, &info) < 0)
         return;
     queue->is_socket = S_ISSOCK(info.st_mode);
     if (S_ISREG(info.st_mode))
@@ -430,14 +430,49 @@ static int start_writer(struct log_queue *queue)
     return rc;
 }
 
-static void queue_done(struct log_queue *queue)
+static void close_target(struct log_queue *queue)
 {
     if (queue->owns_fd)
         close(queue->fd);
+    queue->owns_fd = false;
+    queue->fd = queue->options.fd;
+}
+
+static void queue_done(struct log_queue *queue)
+{
+    close_target(queue);
     if (queue->ring)
         munmap(queue->ring, queue->bytes);
     pthread_mutex_destroy(&queue->mutex);
     free(queue);
+}
+
+int log_queue_start(struct log_queue *queue, struct proa_error *err)
+{
+    int rc = 0;
+
+    /* Whoever writes in his own thread just now is through before the descriptor changes. */
+    pthread_mutex_lock(&queue->mutex);
+    if (!queue->has_thread) {
+        void *ring =
+            mmap(NULL, queue->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+        rc = ring == MAP_FAILED ? ENOMEM : 0;
+        if (rc == 0) {
+            queue->ring = ring;
+            open_target(queue);
+            rc = start_writer(queue);
+        }
+        if (rc == 0) {
+            atomic_store_explicit(&queue->is_synchronous, false, memory_order_release);
+        } else if (queue->ring) {
+            munmap(queue->ring, queue->bytes);
+            queue->ring = NULL;
+            close_target(queue);
+        }
+    }
+    pthread_mutex_unlock(&queue->mutex);
+    return rc ? proa_fail_errno(err, rc, "starting the log's thread") : 0;
 }
 
 int log_queue_new(const struct log_queue_options *options, struct log_queue **ret_queue, struct proa_error *err)
@@ -450,22 +485,13 @@ int log_queue_new(const struct log_queue_options *options, struct log_queue **re
     memset(queue, 0, offsetof(struct log_queue, chunk));
     queue->options = *options;
     queue->bytes = options->bytes;
+    queue->fd = options->fd;
     pthread_mutex_init(&queue->mutex, NULL);
-    open_target(queue);
-    if (options->synchronous) {
-        *ret_queue = queue;
-        return 0;
-    }
-    queue->ring = mmap(NULL, queue->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (queue->ring == MAP_FAILED) {
-        queue->ring = NULL;
+    atomic_store(&queue->is_synchronous, true);
+    rc = options->synchronous ? 0 : log_queue_start(queue, err);
+    if (rc < 0) {
         queue_done(queue);
-        return proa_fail(err, PROA_ENOMEM, "memory is out (the log's queue of %u bytes)", options->bytes);
-    }
-    rc = start_writer(queue);
-    if (rc) {
-        queue_done(queue);
-        return proa_fail_errno(err, rc, "starting the log's thread");
+        return rc;
     }
     *ret_queue = queue;
     return 0;
@@ -476,7 +502,7 @@ void log_queue_flush(struct log_queue *queue, uint32_t timeout_ms)
     int64_t until = now_ms() + timeout_ms, left;
     uint64_t target = atomic_load(&queue->head);
 
-    if (queue->options.synchronous)
+    if (atomic_load_explicit(&queue->is_synchronous, memory_order_acquire))
         return;
     atomic_fetch_add(&queue->flushers, 1);
     wake_writer(queue);

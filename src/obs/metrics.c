@@ -300,7 +300,7 @@ static __attribute__((noinline)) struct metric_series *with_cleaned(struct metri
                                                                     const proa_str *values)
 {
     struct clean_value cleaned[PROA_METRIC_LABELS_MAX] __attribute__((uninitialized));
-    proa_str clean_values[PROA_METRIC_LABELS_MAX];
+    proa_str clean_values[PROA_METRIC_LABELS_MAX] = {{0}};
 
     for (uint32_t i = 0; i < family->labels_count; i++) {
         clean(values[i], &cleaned[i]);
@@ -495,7 +495,7 @@ static int family_new(struct proa_metrics *metrics, const struct proa_metric_opt
 int proa_counter_new(struct proa_metrics *metrics, const struct proa_metric_options *options,
                      struct proa_counter **ret_counter, struct proa_error *err)
 {
-    struct metric_family *family;
+    struct metric_family *family = NULL;
 
     PROA_TRY(family_new(metrics, options, METRIC_COUNTER, &family, err));
     *ret_counter = (struct proa_counter *)family;
@@ -505,7 +505,7 @@ int proa_counter_new(struct proa_metrics *metrics, const struct proa_metric_opti
 int proa_gauge_new(struct proa_metrics *metrics, const struct proa_metric_options *options,
                    struct proa_gauge **ret_gauge, struct proa_error *err)
 {
-    struct metric_family *family;
+    struct metric_family *family = NULL;
 
     PROA_TRY(family_new(metrics, options, METRIC_GAUGE, &family, err));
     *ret_gauge = (struct proa_gauge *)family;
@@ -515,7 +515,7 @@ int proa_gauge_new(struct proa_metrics *metrics, const struct proa_metric_option
 int proa_histogram_new(struct proa_metrics *metrics, const struct proa_metric_options *options,
                        struct proa_histogram **ret_histogram, struct proa_error *err)
 {
-    struct metric_family *family;
+    struct metric_family *family = NULL;
 
     PROA_TRY(family_new(metrics, options, METRIC_HISTOGRAM, &family, err));
     *ret_histogram = (struct proa_histogram *)family;

@@ -397,28 +397,24 @@ void proa_span_end(struct proa_span *span)
     span->loop = NULL;
 }
 
-void proa_span_rename(struct proa_span *span, proa_str name)
+void proa_span_record_name(struct proa_span *span, proa_str name)
 {
-    if (proa_span_is_recorded(span))
-        (void)copy_text(span->record, name, PROA_SPAN_NAME_MAX, &span->record->name); /* else the old one stays */
+    (void)copy_text(span->record, name, PROA_SPAN_NAME_MAX, &span->record->name); /* else the old one stays */
 }
 
-void proa_span_set(struct proa_span *span, struct proa_kv kv)
+void proa_span_record_attribute(struct proa_span *span, const struct proa_kv *kv)
 {
-    struct proa_span_record *record;
+    struct proa_span_record *record = span->record;
     struct span_attribute *attribute;
 
-    if (!proa_span_is_recorded(span))
-        return;
-    record = span->record;
     for (attribute = record->attributes; attribute; attribute = attribute->next) {
-        if (strcmp(attribute->kv.key, kv.key) != 0)
+        if (strcmp(attribute->kv.key, kv->key) != 0)
             continue;
-        if (!copy_value(record, kv, &attribute->kv))
+        if (!copy_value(record, *kv, &attribute->kv))
             record->attributes_dropped++;
         return;
     }
-    attribute = record->attributes_count < PROA_SPAN_ATTRIBUTES_MAX ? new_attribute(record, kv) : NULL;
+    attribute = record->attributes_count < PROA_SPAN_ATTRIBUTES_MAX ? new_attribute(record, *kv) : NULL;
     if (!attribute) {
         record->attributes_dropped++;
         return;
@@ -428,17 +424,13 @@ void proa_span_set(struct proa_span *span, struct proa_kv kv)
     record->attributes_count++;
 }
 
-void proa_span_event(struct proa_span *span, const char *name, const struct proa_kv *attributes, uint32_t count)
+void proa_span_record_event(struct proa_span *span, const char *name, const struct proa_kv *attributes, uint32_t count)
 {
-    struct proa_span_record *record;
+    struct proa_span_record *record = span->record;
     struct span_event *event;
     struct span_attribute **end;
-    uint32_t used;
+    uint32_t used = record->used;
 
-    if (!proa_span_is_recorded(span))
-        return;
-    record = span->record;
-    used = record->used;
     event = record->events_count < PROA_SPAN_EVENTS_MAX ? take_room(record, sizeof *event) : NULL;
     if (!event || !copy_text(record, proa_str_c(name), PROA_SPAN_NAME_MAX, &event->name)) {
         record->used = used;
@@ -460,20 +452,10 @@ void proa_span_event(struct proa_span *span, const char *name, const struct proa
     record->events_count++;
 }
 
-void proa_span_set_status(struct proa_span *span, enum proa_span_status status, proa_str description)
+void proa_span_record_status(struct proa_span *span, enum proa_span_status status, proa_str description)
 {
-    if (!proa_span_is_recorded(span))
-        return;
     span->record->status = status;
     span->record->status_text = proa_str_n(NULL, 0);
     if (status == PROA_SPAN_ERROR)
         (void)copy_text(span->record, description, PROA_SPAN_VALUE_MAX, &span->record->status_text);
-}
-
-void proa_span_fail(struct proa_span *span, const struct proa_error *err)
-{
-    if (!proa_span_is_recorded(span))
-        return;
-    proa_span_set(span, proa_kv_c("error.type", proa_code_name(err->code)));
-    proa_span_set_status(span, PROA_SPAN_ERROR, proa_str_c(err->message));
 }

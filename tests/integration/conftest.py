@@ -7,7 +7,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.dont_write_bytecode = True
-from support import BUILD, Program, postgres_module, program_path  # noqa: E402
+from support import BUILD, Program, postgres_module, program_path, with_setting  # noqa: E402
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def new_postgres_database(server):
     name = "t" + uuid.uuid4().hex[:12]
     with psycopg.connect(server.url, autocommit=True) as connection:
         connection.execute(f"CREATE SCHEMA {name}")
-    return f"{server.url}?options=-csearch_path%3D{name}"
+    return with_setting(server.url, "search_path", name)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

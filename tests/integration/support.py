@@ -315,6 +315,11 @@ def expect_problem(answer, status, **fields):
     return problem
 
 
+def with_setting(url, name, value):
+    """The URL with a setting of the server's for its sessions."""
+    return f"{url}{'&' if '?' in url else '?'}options=-c{name}%3D{value}"
+
+
 def postgres_module():
     path = ROOT / "tests" / "support" / "postgres"
     loader = importlib.machinery.SourceFileLoader("proa_postgres", str(path))

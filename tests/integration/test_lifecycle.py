@@ -149,7 +149,7 @@ def test_second_interrupt_exits_at_once(start):
 
 def test_signal_before_ready(start):
     for number in (signal.SIGTERM, signal.SIGINT):
-        hello = start("hello")
+        hello = start("hello", "--http.drain-delay-ms=0")
         # As early as can be: whether it is held back, or comes while the program starts.
         wait_until(lambda: "SigCgt" in open(f"/proc/{hello.pid}/status").read(), 5)
         blocked = lambda: int([line for line in open(f"/proc/{hello.pid}/status") if line.startswith("SigBlk")][0].split()[1], 16)

@@ -1,4 +1,5 @@
 """Limits of the process: descriptors, address space, threads."""
+import json
 import os
 import socket
 import threading
@@ -30,6 +31,10 @@ def virtual_bytes(program, key="VmSize"):
         if line.startswith(key + ":"):
             return int(line.split()[1]) * 1024
     raise AssertionError(key)
+
+
+def loops_of(program):
+    return json.loads(program.wait_for_line('"message":"ready"'))["loops"]
 
 
 def threads_of(program):
@@ -121,8 +126,7 @@ def test_threads(start):
     one = start("hello", "--threads=1").wait_ready()
     many = start("hello", "--threads=16").wait_ready()
     assert threads_of(many) - threads_of(one) == 15
-    line = [line for line in many.log() if line["message"] == "ready"][0]
-    assert line["loops"] == 16
+    assert loops_of(many) == 16
 
 
 def test_threads_default_to_what_affinity_allows(start):
@@ -132,7 +136,7 @@ def test_threads_default_to_what_affinity_allows(start):
         hello = start("hello").wait_ready()
     finally:
         os.sched_setaffinity(0, before)
-    assert [line for line in hello.log() if line["message"] == "ready"][0]["loops"] == 1
+    assert loops_of(hello) == 1
 
 
 def test_connections_are_spread_over_loops(start):

@@ -2,12 +2,13 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import time
 from pathlib import Path
 
 import pytest
-from support import ASAN_SMALL, ask, expect_problem, postgres_module, wait_until
+from support import ASAN_SMALL, ask, expect_problem, postgres_module, wait_until, with_setting
 from test_lifecycle import read_answer
 
 DEADLINE_MS = 1000
@@ -203,7 +204,7 @@ def test_writes_are_not_repeated(server, start):
     acknowledged, unknown = [], []
     # The server of the tests would otherwise acknowledge what it has not written.
     faulty = start("users", f"--http.request-ms={DEADLINE_MS}",
-                   env={"DATABASE_URL": server.url + "?options=-csynchronous_commit%3Don"}).wait_ready()
+                   env={"DATABASE_URL": with_setting(server.url, "synchronous_commit", "on")}).wait_ready()
 
     def work(number):
         for i in range(20):
@@ -268,8 +269,7 @@ def test_urls_that_never_work_end_the_program(start, url, words):
 def test_database_that_is_made_later(server, start):
     """What an administrator can still mend is waited for, saying why."""
     import psycopg
-    users = start("users", env={"DATABASE_URL": server.url.replace("/postgres?", "/later?") if "?" in server.url
-                                else server.url.rsplit("/", 1)[0] + "/later"})
+    users = start("users", env={"DATABASE_URL": re.sub(r"/postgres(?=$|\?)", "/later", server.url)})
     users.wait_for_line("does not exist")
     assert ask(users.port, "GET", "/readyz").status == 503
     with psycopg.connect(server.url, autocommit=True) as connection:

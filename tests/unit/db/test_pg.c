@@ -350,6 +350,28 @@ static void prepared_body(struct pg_test *test)
     assert_true(number_of(test, "SELECT count(*) AS n FROM pg_prepared_statements") <= 256);
 }
 
+static void session_body(struct pg_test *test)
+{
+    static const char *const texts[] = {"BEGIN", " -- x\n start transaction", "/* y */ Commit", "ROLLBACK",
+                                        "savepoint a"};
+
+    for (size_t i = 0; i < PROA_COUNT(texts); i++)
+        assert_int_equal(exec(test, texts[i]), PROA_EINTERNAL);
+    assert_int_equal(pg_beside("SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'"), 0);
+    /* notifications that nobody takes are not kept */
+    assert_ok(test, exec(test, "LISTEN proa_test"));
+    for (int i = 0; i < 20; i++)
+        assert_ok(test, exec(test, "NOTIFY proa_test, 'hello'"));
+    assert_ok(test, exec(test, "UNLISTEN *"));
+}
+
+static void test_session_is_left_alone(void **state)
+{
+    struct proa_db_options options = {.shared_connections = 1};
+
+    pg_test_run(&options, session_body);
+}
+
 static void test_prepared(void **state)
 {
     struct proa_db_options options = {.shared_connections = 1};
@@ -1057,6 +1079,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_errors_among_neighbours),
         cmocka_unit_test(test_big),
         cmocka_unit_test(test_prepared),
+        cmocka_unit_test(test_session_is_left_alone),
         cmocka_unit_test(test_plan_out_of_date),
         cmocka_unit_test(test_cancelled_alone),
         cmocka_unit_test(test_given_up_among_neighbours),

@@ -625,6 +625,80 @@ static void test_bounded_waiting(void **state)
     with_sqlite(too_many, (struct proa_db_options){.waiting_max = 3});
 }
 
+/* -- In a simulation statements run at once, in the loop's turn */
+
+static void test_in_a_simulation(void **state)
+{
+    struct db_case c = {.body = transactions};
+
+    db_case_folder(&c);
+    c.loop = sim_loop_new(NULL);
+    db_case_run(&c, (struct proa_db_options){0});
+    proa_loop_free(c.loop);
+    db_case_remove(&c);
+}
+
+/* -- Metrics */
+
+static struct proa_metrics *metrics;
+
+static void expect_line(const char *line)
+{
+    struct proa_buf text;
+
+    proa_buf_init(&text, NULL, 0);
+    assert_int_equal(proa_metrics_write(metrics, PROA_METRICS_TEXT, &text), 0);
+    if (proa_str_find(proa_buf_str(&text), proa_str_c(line)) < 0) {
+        print_message("no line %s in\n" PROA_FMT, line, PROA_ARG(proa_buf_str(&text)));
+        fail();
+    }
+    proa_buf_done(&text);
+}
+
+#define POOL(metric, pool, state, value)                                                                               \
+    "db_client_connection_" metric "{db_system_name=\"sqlite\",db_client_connection_pool_name=\"" pool "\"" state      \
+    "} " value
+
+static int look_at_pools(struct proa_sql tx, void *arg)
+{
+    struct running waiting = {.sql = *(struct proa_sql *)arg,
+                              .text = "INSERT INTO users (name, email) VALUES ('w', 'w')"};
+    struct proa_group group;
+
+    proa_group_init(&group, tx.loop);
+    assert_int_equal(proa_group_start(&group, NULL, run_text, &waiting), 0);
+    assert_int_equal(proa_sleep(tx.loop, PROA_MS(20)), 0);
+    expect_line(POOL("pending_requests", "own", "", "1"));
+    expect_line(POOL("count", "own", ",db_client_connection_state=\"used\"", "1"));
+    expect_line(POOL("count", "own", ",db_client_connection_state=\"idle\"", "0"));
+    proa_group_cancel(&group, PROA_ETIMEDOUT);
+    assert_int_equal(proa_group_wait(&group), 0);
+    assert_int_equal(waiting.rc, PROA_ETIMEDOUT);
+    return 0;
+}
+
+static void pools(struct db_case *c)
+{
+    make_users(c);
+    assert_int_equal(count(c->sql, "SELECT 1 AS n"), 1);
+    assert_int_equal(proa_db_transaction(c->sql, NULL, look_at_pools, &c->sql), 0);
+    expect_line(POOL("pending_requests", "own", "", "0"));
+    expect_line(POOL("timeouts_total", "own", "", "1"));
+    expect_line(POOL("count", "own", ",db_client_connection_state=\"idle\"", "1"));
+    expect_line(POOL("count", "shared", ",db_client_connection_state=\"idle\"", "1"));
+    expect_line(POOL("max", "shared", "", "4"));
+    expect_line(POOL("max", "own", "", "19")); /* the writer, 2 long, 16 of transactions */
+}
+
+static void test_metrics_of_the_pools(void **state)
+{
+    assert_int_equal(proa_metrics_new(1, &metrics), 0);
+    with_sqlite(pools, (struct proa_db_options){.metrics = metrics});
+    expect_line(POOL("count", "own", ",db_client_connection_state=\"idle\"", "0"));
+    expect_line(POOL("count", "shared", ",db_client_connection_state=\"idle\"", "0"));
+    proa_metrics_free(metrics);
+}
+
 /* -- Several loops */
 
 enum { LOOPS = 3, FIBERS = 12, WRITES = 15 };
@@ -749,6 +823,8 @@ int main(void)
         cmocka_unit_test(test_reads_run_in_parallel),
         cmocka_unit_test(test_writers_in_the_order_of_asking),
         cmocka_unit_test(test_bounded_waiting),
+        cmocka_unit_test(test_in_a_simulation),
+        cmocka_unit_test(test_metrics_of_the_pools),
         cmocka_unit_test(test_several_loops_lose_no_write),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -320,6 +320,19 @@ static void trace_body(struct rig *rig)
     snprintf(request, sizeof request, "GET /traces HTTP/1.1\r\n" HOST "traceparent: %s\r\ntraceparent: %s\r\n\r\n",
              parent, parent);
     assert_memory_not_equal(rig_content(rig_ask(&client, request)), parent, 36);
+    /* B3, in one field or several; the W3C's goes before them. */
+    text = rig_content(rig_ask(&client, "GET /traces HTTP/1.1\r\n" HOST
+                                        "b3: 0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-1\r\n\r\n"));
+    assert_memory_equal(text, parent, 36);
+    assert_memory_equal(text + 52, "-01", 3);
+    text = rig_content(rig_ask(&client, "GET /traces HTTP/1.1\r\n" HOST
+                                        "X-B3-TraceId: 0af7651916cd43dd8448eb211c80319c\r\nX-B3-Sampled: 1\r\n"
+                                        "X-B3-SpanId: b7ad6b7169203331\r\n\r\n"));
+    assert_memory_equal(text, parent, 36);
+    assert_memory_equal(text + 52, "-01", 3);
+    text = rig_content(rig_ask(&client, "GET /traces HTTP/1.1\r\n" HOST "b3: 1\r\n\r\n"));
+    assert_memory_not_equal(text + 3, "00000000000000000000000000000000", 32);
+    assert_memory_equal(text + 52, "-01", 3);
     rig_close(&client);
 }
 

@@ -292,7 +292,14 @@ static int waits(struct proa_req *req)
     return proa_reply_text(req, 200, PROA_STR("done"));
 }
 
-static const struct proa_route waits_routes[] = {{PROA_GET, "/waits", waits}, {PROA_GET, "/hello", hello}};
+static int naps(struct proa_req *req)
+{
+    PROA_TRY(proa_sleep(proa_req_loop(req), PROA_MS(500)));
+    return proa_reply_text(req, 200, PROA_STR("rested"));
+}
+
+static const struct proa_route waits_routes[] = {
+    {PROA_GET, "/waits", waits}, {PROA_GET, "/naps", naps}, {PROA_GET, "/hello", hello}};
 
 static void client_gone_body(struct rig *rig)
 {
@@ -303,14 +310,25 @@ static void client_gone_body(struct rig *rig)
     rig_send(&client, GET("/waits"));
     assert_int_equal(proa_sleep(rig->loop, PROA_SECONDS(1)), 0);
     rig_close(&client);
-    assert_int_equal(proa_sleep(rig->loop, PROA_SECONDS(1)), 0);
+    assert_int_equal(proa_sleep(rig->loop, PROA_MS(900)), 0);
+    assert_false(outcome_told);
+    assert_int_equal(proa_sleep(rig->loop, PROA_MS(200)), 0);
     assert_true(outcome_told);
     assert_true(outcome_cause < 0);
+    /* A reset is no doubt. */
+    outcome_told = false;
+    rig_connect(rig, &client);
+    rig_send(&client, GET("/waits"));
+    assert_int_equal(proa_sleep(rig->loop, PROA_MS(10)), 0);
+    proa_sim_cut(rig->sim, "server:80");
+    assert_int_equal(proa_sleep(rig->loop, PROA_MS(10)), 0);
+    assert_true(outcome_told);
+    rig_close(&client);
     /* Half-closed: quick answers come all the same, pipelined ones too. */
     rig_connect(rig, &client);
-    rig_send(&client, GET("/hello") GET("/hello"));
+    rig_send(&client, GET("/naps") GET("/hello"));
     proa_stream_shutdown(client.stream);
-    assert_string_equal(rig_content(rig_answer(&client)), "hello");
+    assert_string_equal(rig_content(rig_answer(&client)), "rested");
     assert_string_equal(rig_content(rig_answer(&client)), "hello");
     assert_string_equal(rig_rest(&client), "");
     rig_close(&client);

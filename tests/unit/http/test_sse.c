@@ -219,11 +219,37 @@ static void test_in_handler(void **state)
     run(&hub, in_handler_body);
 }
 
+static void freed_body(struct rig *rig)
+{
+    struct hub *hub = rig->state;
+    struct rig_client first, second;
+
+    open_stream(rig, &first);
+    proa_sse_close(hub->sse); /* has the loop come back later, to a server that is gone by then */
+    hub->closed = 0;
+    rig_connect(rig, &second);
+    proa_server_free(rig->server);
+    rig->server = NULL;
+    assert_int_equal(hub->closed, 1);
+    assert_int_equal(proa_sleep(rig->loop, PROA_MS(10)), 0);
+    rig_close(&first);
+    rig_close(&second);
+    rig->no_drain = true;
+}
+
+/* Nothing of a freed server is touched when the loop goes on. */
+static void test_freed_open(void **state)
+{
+    struct hub hub = {0};
+
+    run(&hub, freed_body);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lives),       cmocka_unit_test(test_client_ends), cmocka_unit_test(test_drain_ends),
-        cmocka_unit_test(test_slow_reader), cmocka_unit_test(test_in_handler),
+        cmocka_unit_test(test_lives),      cmocka_unit_test(test_client_ends), cmocka_unit_test(test_drain_ends),
+        cmocka_unit_test(test_freed_open), cmocka_unit_test(test_slow_reader), cmocka_unit_test(test_in_handler),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,6 +4,7 @@
 #include "kube/queue.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 struct rig {
     struct kube_rig kube;
@@ -371,6 +372,58 @@ static void a_key_waits_for_its_writes(void **state)
     kube_rig_done(&rig.kube);
 }
 
+static double metric(struct proa_metrics *metrics, const char *series)
+{
+    struct proa_buf out = {0};
+    const char *line;
+    double value;
+
+    assert_int_equal(proa_metrics_write(metrics, PROA_METRICS_TEXT, &out), 0);
+    proa_buf_add_char(&out, '\0');
+    line = strstr(out.ptr, series);
+    if (!line)
+        fail_msg("no %s in %s", series, out.ptr);
+    value = strtod(line + strlen(series), NULL);
+    proa_buf_done(&out);
+    return value;
+}
+
+static void its_metrics_bear_the_known_names(void **state)
+{
+    struct proa_metrics *metrics;
+    struct queue_item *a;
+    struct rig rig;
+
+    (void)state;
+    rig_init(&rig, 0);
+    queue_done(&rig.queue);
+    assert_int_equal(proa_metrics_new(1, &metrics), 0);
+    assert_int_equal(
+        queue_init(&rig.queue,
+                   &(struct queue_options){
+                       .loop = rig.kube.loop, .metrics = metrics, .name = "q", .ready = ready, .arg = &rig},
+                   NULL),
+        0);
+    add(&rig, "a", QUEUE_NORMAL);
+    add(&rig, "b", QUEUE_NORMAL);
+    assert_true(metric(metrics, "workqueue_depth{name=\"q\",controller=\"q\"} ") == 2);
+    assert_true(metric(metrics, "workqueue_adds_total{name=\"q\",controller=\"q\"} ") == 2);
+    pass(&rig, 250);
+    a = take(&rig, "a");
+    assert_true(metric(metrics, "workqueue_queue_duration_seconds_sum{name=\"q\",controller=\"q\"} ") >= 0.25);
+    pass(&rig, 2100);
+    assert_true(metric(metrics, "workqueue_longest_running_processor_seconds{name=\"q\",controller=\"q\"} ") == 2);
+    assert_true(metric(metrics, "workqueue_unfinished_work_seconds{name=\"q\",controller=\"q\"} ") == 2);
+    finish_failed(a);
+    assert_true(metric(metrics, "workqueue_retries_total{name=\"q\",controller=\"q\"} ") == 1);
+    assert_true(metric(metrics, "workqueue_work_duration_seconds_count{name=\"q\",controller=\"q\"} ") == 1);
+    pass(&rig, 600);
+    assert_true(metric(metrics, "workqueue_unfinished_work_seconds{name=\"q\",controller=\"q\"} ") == 0);
+    queue_done(&rig.queue);
+    proa_metrics_free(metrics);
+    kube_rig_done(&rig.kube);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -383,6 +436,7 @@ int main(void)
         cmocka_unit_test(failed_keys_can_be_tried_at_once),
         cmocka_unit_test(what_was_stopped_comes_again_without_a_failure),
         cmocka_unit_test(a_key_waits_for_its_writes),
+        cmocka_unit_test(its_metrics_bear_the_known_names),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -605,6 +605,25 @@ static void test_synchronous(void **state)
     close_log();
 }
 
+static void test_the_writer_may_start_later(void **state)
+{
+    int64_t began;
+
+    open_log((struct proa_log_options){.synchronous = true});
+    PROA_INFO(&logger, "first");
+    assert_int_equal(proa_log_start_writer(log_, NULL), 0);
+    assert_int_equal(proa_log_start_writer(log_, NULL), 0);
+    PROA_INFO(&logger, "second");
+    assert_line(HEAD "\"first\"}\n" HEAD "\"second\"}\n");
+    began = now_ms();
+    for (int i = 0; i < 3000; i++) /* more than a pipe takes: nobody waits any more */
+        PROA_INFO(&logger, "unread");
+    assert_true(now_ms() - began < 5000);
+    close(reader);
+    proa_log_free(log_);
+    close(writer);
+}
+
 static void test_a_terminal_gets_text_with_colour(void **state)
 {
     int terminal, own = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
@@ -753,6 +772,7 @@ int main(void)
         cmocka_unit_test(test_a_full_disk),
         cmocka_unit_test(test_files_and_sockets),
         cmocka_unit_test(test_synchronous),
+        cmocka_unit_test(test_the_writer_may_start_later),
         cmocka_unit_test(test_a_terminal_gets_text_with_colour),
         cmocka_unit_test(test_many_writers),
     };

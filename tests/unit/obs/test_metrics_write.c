@@ -300,7 +300,7 @@ static void test_loops(void **state)
     assert_true(value_of(text_in_loop, "proa_fibers{loop=\"0\"}") == 1);
     assert_true(value_of(text_in_loop, "proa_fibers_peak{loop=\"0\"}") == 1);
     assert_true(value_of(text_in_loop, "proa_fibers{loop=\"1\"}") == 0);
-    assert_true(value_of(text_in_loop, "proa_fiber_stack_peak_bytes{loop=\"0\"}") >= 4096);
+    assert_true(value_of(text_in_loop, "proa_fiber_stack_peak_bytes{loop=\"0\"}") > 0);
     assert_true(value_of(text_in_loop, "proa_loop_turns_total{loop=\"0\"}") >= 3);
     assert_true(value_of(text_in_loop, "proa_blocking_total{loop=\"0\"}") == 0);
     assert_true(value_of(text_in_loop, "proa_blocking_in_flight{loop=\"0\"}") == 0);

@@ -1,0 +1,363 @@
+/* Managers and controllers against the simulated API server, in virtual time, with its faults. */
+#include "sim_run.h"
+
+#include <inttypes.h>
+#include <proa/controller.h>
+#include <proa/sim_kube.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { APPS = 12, SEEDS = 40 };
+
+struct app_spec {
+    proa_str text;
+};
+PROA_DESCRIBE(app_spec, (text, str));
+struct app_status {
+    int64_t observed;
+};
+PROA_DESCRIBE(app_status, (observed, i64, .default_json = "0"));
+struct app {
+    struct proa_kube_meta metadata;
+    struct app_spec spec;
+    struct app_status status;
+};
+PROA_DESCRIBE_WITH(app, (.unknown = PROA_UNKNOWN_IGNORE), (metadata, object(proa_kube_meta)), (spec, object(app_spec)),
+                   (status, object(app_status), .default_json = "{}"));
+struct report {
+    struct app_status status;
+};
+PROA_DESCRIBE(report, (status, object(app_status)));
+struct map_data {
+    proa_str text;
+};
+PROA_DESCRIBE(map_data, (text, str));
+struct map {
+    struct map_data data;
+};
+PROA_DESCRIBE(map, (data, object(map_data)));
+
+static const struct proa_kube_kind app_kind = {"example.com", "v1", "App", "apps", false};
+
+struct bench {
+    struct proa_sim *sim;
+    struct proa_loop *loop;
+    struct proa_sim_kube *api;
+    struct proa_kube_config *config;
+    struct proa_kube *kube;
+    struct proa_manager *manager;
+    struct proa_controller *controller;
+    struct proa_group group;
+    struct proa_sim_kube_faults faults;
+    uint64_t seed;
+    const char *lease;
+    void (*body)(struct bench *bench);
+    uint32_t reconciles, writes, running, running_max, patches;
+    uint32_t key_running[APPS];
+    uint64_t delay_ms; /* in each reconcile */
+};
+
+static int reconcile_app(struct proa_reconcile *ctx, struct bench *bench)
+{
+    struct report report;
+    struct app app;
+    struct map map;
+    bool changed;
+
+    int found = proa_reconcile_object(ctx, &app_type, &app);
+    if (found <= 0)
+        return found;
+    if (bench->delay_ms)
+        PROA_TRY(proa_sleep(bench->loop, PROA_MS(bench->delay_ms)));
+    map.data.text = app.spec.text;
+    PROA_TRY(proa_reconcile_apply(
+        ctx,
+        &(struct proa_apply){.kind = &proa_kube_config_maps, .owner = &app.metadata, PROA_APPLY_VALUE(&map_type, &map)},
+        &changed));
+    bench->writes += changed;
+    report.status.observed = app.metadata.generation;
+    PROA_TRY(proa_reconcile_apply(
+        ctx, &(struct proa_apply){.kind = &app_kind, .subresource = "status", PROA_APPLY_VALUE(&report_type, &report)},
+        &changed));
+    bench->writes += changed;
+    return 0;
+}
+
+static int reconcile(struct proa_reconcile *ctx, void *arg)
+{
+    struct bench *bench = arg;
+    uint64_t number = 0;
+    int rc;
+
+    bench->reconciles++;
+    bench->running++;
+    if (bench->running > bench->running_max)
+        bench->running_max = bench->running;
+    if (proa_str_to_u64(proa_str_slice(ctx->name, 1, ctx->name.len), &number) < 0 || number >= APPS)
+        fail_msg("an unknown key");
+    assert_int_equal(bench->key_running[number]++, 0); /* never two of one key */
+    rc = reconcile_app(ctx, bench);
+    bench->key_running[number]--;
+    bench->running--;
+    return rc;
+}
+
+static int run_manager(void *arg)
+{
+    return proa_manager_run(((struct bench *)arg)->manager, NULL);
+}
+
+static void start_manager(struct bench *bench)
+{
+    const struct proa_source owns[] = {{.kind = &proa_kube_config_maps}, {NULL}};
+    struct proa_error err = {0};
+
+    if (proa_manager_new(
+            &(struct proa_manager_options){
+                .kube = bench->kube, .lease_name = bench->lease, .lease_namespace = "default", .identity = "one"},
+            &bench->manager, &err) < 0 ||
+        proa_controller_add(bench->manager,
+                            &(struct proa_controller_options){.name = "app",
+                                                              .reconcile = reconcile,
+                                                              .arg = bench,
+                                                              .for_ = {.kind = &app_kind, .type = &app_type.type},
+                                                              .owns = owns,
+                                                              .concurrency = 3},
+                            &bench->controller, &err) < 0)
+        fail_msg("%s", err.message);
+    proa_group_init(&bench->group, bench->loop);
+    assert_int_equal(proa_group_start(&bench->group, NULL, run_manager, bench), 0);
+}
+
+static void stop_manager(struct bench *bench)
+{
+    proa_group_cancel(&bench->group, 0);
+    assert_int_equal(proa_group_wait(&bench->group), 0);
+    assert_int_equal(bench->running, 0);
+    proa_manager_free(bench->manager);
+}
+
+static void put_app(struct bench *bench, int number, const char *text)
+{
+    char json[256];
+
+    snprintf(json, sizeof json,
+             "{\"apiVersion\":\"example.com/v1\",\"kind\":\"App\",\"metadata\":{\"namespace\":\"ns\",\"name\":\"a%d\"},"
+             "\"spec\":{\"text\":\"%s\"}}",
+             number, text);
+    assert_int_equal(proa_sim_kube_put(bench->api, &app_kind, proa_str_c(json), "user", NULL), 0);
+}
+
+static bool map_says(struct bench *bench, int number, const char *text)
+{
+    char name[16], part[64];
+    proa_str json;
+
+    snprintf(name, sizeof name, "a%d", number);
+    snprintf(part, sizeof part, "\"text\":\"%s\"", text);
+    json = proa_sim_kube_get(bench->api, &proa_kube_config_maps, PROA_STR("ns"), proa_str_c(name));
+    return json.ptr && proa_str_find(json, proa_str_c(part)) >= 0;
+}
+
+static bool all_say(struct bench *bench, const char *text)
+{
+    for (int i = 0; i < APPS; i++)
+        if (!map_says(bench, i, text))
+            return false;
+    return true;
+}
+
+static void pass(struct bench *bench, uint32_t ms)
+{
+    assert_int_equal(proa_sleep(bench->loop, PROA_MS(ms)), 0);
+}
+
+/* @returns ms until all say so. */
+static uint64_t wait_for(struct bench *bench, const char *text, uint64_t limit_ms)
+{
+    proa_mono_ns began = proa_loop_now(bench->loop);
+    uint64_t ms = 0;
+
+    while (!all_say(bench, text)) {
+        pass(bench, 5);
+        ms = (proa_loop_now(bench->loop) - began) / 1000000;
+        if (ms > limit_ms)
+            fail_msg("seed %" PRIu64 ": not all say %s after %" PRIu64 " ms", bench->seed, text, ms);
+    }
+    return ms;
+}
+
+static int body(void *arg)
+{
+    struct bench *bench = arg;
+    struct proa_error err = {0};
+
+    if (proa_sim_kube_start(&(struct proa_sim_kube_options){.loop = bench->loop, .address = "api:6443"}, &bench->api,
+                            &err) < 0)
+        fail_msg("%s", err.message);
+    assert_int_equal(proa_sim_kube_serve(bench->api, &app_kind, true, false), 0);
+    assert_int_equal(proa_kube_config_plain("http://api:6443", &bench->config), 0);
+    assert_int_equal(
+        proa_kube_new(&(struct proa_kube_options){.loop = bench->loop, .config = bench->config}, &bench->kube, &err),
+        0);
+    bench->body(bench);
+    proa_kube_free(bench->kube);
+    proa_kube_config_free(bench->config);
+    proa_sim_kube_stop(bench->api);
+    return 0;
+}
+
+static void run(uint64_t seed, void (*of)(struct bench *bench))
+{
+    struct bench bench = {.seed = seed, .body = of};
+
+    assert_int_equal(proa_sim_new(&(struct proa_sim_options){.seed = seed}, &bench.sim), 0);
+    bench.loop = proa_sim_loop(bench.sim);
+    assert_int_equal(proa_loop_start_fiber(bench.loop, NULL, body, &bench), 0);
+    assert_int_equal(proa_loop_run(bench.loop), 0);
+    proa_sim_free(bench.sim);
+}
+
+/* -- Cases --------------------------------------------------------------------------------------------------------- */
+
+/* Somebody changes a map of ours. */
+static void drift(struct bench *bench, const char *name, const char *merge_patch)
+{
+    const struct proa_kube_patch_options merge = {.kind = PROA_KUBE_MERGE, .field_manager = "somebody"};
+    struct proa_arena arena PROA_CLEANUP(proa_arena_done);
+
+    proa_arena_init(&arena, NULL, 0);
+    assert_int_equal(proa_kube_patch(bench->kube, &arena, &proa_kube_config_maps, PROA_STR("ns"), proa_str_c(name),
+                                     proa_str_c(merge_patch), &merge, NULL, NULL, NULL),
+                     0);
+}
+
+static void work_body(struct bench *bench)
+{
+    uint32_t reconciles, writes;
+
+    for (int i = 0; i < APPS; i++)
+        put_app(bench, i, "one");
+    bench->delay_ms = 10;
+    start_manager(bench);
+    wait_for(bench, "one", 5000);
+    pass(bench, 2000);
+    assert_int_equal(bench->running_max, 3);
+    assert_int_equal(bench->writes, 2 * APPS); /* a request for each thing that was not so */
+    assert_true(proa_manager_is_leader(bench->manager) && proa_manager_is_ready(bench->manager));
+    reconciles = bench->reconciles;
+    pass(bench, 3600000);
+    assert_int_equal(bench->reconciles, reconciles); /* and none at rest */
+    /* Changes and repairs. */
+    for (int i = 0; i < APPS; i++)
+        put_app(bench, i, "two");
+    wait_for(bench, "two", 1000);
+    pass(bench, 1000);
+    writes = bench->writes;
+    assert_int_equal(proa_sim_kube_delete(bench->api, &proa_kube_config_maps, PROA_STR("ns"), PROA_STR("a3")), 0);
+    drift(bench, "a4", "{\"data\":{\"text\":\"drift\"}}");
+    drift(bench, "a5", "{\"metadata\":{\"ownerReferences\":null}}");
+    pass(bench, 1000);
+    wait_for(bench, "two", 0);
+    assert_int_equal(bench->writes - writes, 3);
+    stop_manager(bench);
+    /* A new one finds all done. */
+    writes = bench->writes;
+    reconciles = bench->reconciles;
+    start_manager(bench);
+    pass(bench, 5000);
+    assert_int_equal(bench->reconciles - reconciles, APPS);
+    assert_int_equal(bench->writes, writes);
+    stop_manager(bench);
+}
+
+static void what_is_wanted_comes_to_be(void **state)
+{
+    (void)state;
+    run(1, work_body);
+}
+
+static void outage_body(struct bench *bench)
+{
+    static const uint32_t lengths_ms[] = {1000, 20000, 3600000};
+
+    for (int i = 0; i < APPS; i++)
+        put_app(bench, i, "one");
+    bench->lease = "lease";
+    start_manager(bench);
+    wait_for(bench, "one", 5000);
+    for (size_t i = 0; i < PROA_COUNT(lengths_ms); i++) {
+        char text[16];
+
+        snprintf(text, sizeof text, "text%zu", i);
+        proa_sim_kube_set_state(bench->api, PROA_SIM_KUBE_DOWN);
+        pass(bench, lengths_ms[i] / 2);
+        for (int app = 0; app < APPS; app++)
+            put_app(bench, app, text);
+        pass(bench, lengths_ms[i] / 2);
+        if (lengths_ms[i] > 15000)
+            assert_false(proa_manager_is_leader(bench->manager));
+        proa_sim_kube_set_state(bench->api, PROA_SIM_KUBE_STARTING);
+        pass(bench, 5000);
+        proa_sim_kube_set_state(bench->api, PROA_SIM_KUBE_UP);
+        wait_for(bench, text, 4500); /* the lease is looked at every 2 s too */
+    }
+    stop_manager(bench);
+}
+
+static void an_outage_of_any_length_is_over_at_once(void **state)
+{
+    (void)state;
+    run(2, outage_body);
+}
+
+static void faults_body(struct bench *bench)
+{
+    static const struct proa_sim_kube_faults faults = {.lose_request = 0.05,
+                                                       .lose_answer = 0.05,
+                                                       .unavailable = 0.05,
+                                                       .conflict = 0.05,
+                                                       .cut_watch = 0.05,
+                                                       .expire = 0.2,
+                                                       .delay_max_ns = PROA_MS(50)};
+
+    proa_sim_kube_set_faults(bench->api, &faults);
+    for (int i = 0; i < APPS; i++)
+        put_app(bench, i, "one");
+    start_manager(bench);
+    wait_for(bench, "one", 600000);
+    for (int i = 0; i < APPS; i++)
+        put_app(bench, i, i % 2 ? "two" : "three");
+    for (int i = 0; i < APPS; i += 3) {
+        char name[16];
+
+        snprintf(name, sizeof name, "a%d", i);
+        assert_int_equal(proa_sim_kube_delete(bench->api, &proa_kube_config_maps, PROA_STR("ns"), proa_str_c(name)), 0);
+    }
+    stop_manager(bench);
+    start_manager(bench);
+    pass(bench, 100);
+    for (int i = 0; i < APPS; i++)
+        put_app(bench, i, "four");
+    wait_for(bench, "four", 600000);
+    assert_int_equal(proa_sim_kube_count(bench->api, &proa_kube_config_maps), APPS);
+    stop_manager(bench);
+}
+
+static void faults_do_not_keep_it_from_converging(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= SEEDS; seed++)
+        run(seed, faults_body);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_wanted_comes_to_be),
+        cmocka_unit_test(an_outage_of_any_length_is_over_at_once),
+        cmocka_unit_test(faults_do_not_keep_it_from_converging),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

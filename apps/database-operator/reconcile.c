@@ -369,16 +369,50 @@ static int write_status(struct reconciling *r)
 
 /* -- Deletion ---------------------------------------------------------------------------------------------------------- */
 
+struct found_claims {
+    struct reconciling *r;
+    struct proa_kube_meta metas[INSTANCES_MAX];
+    uint32_t count;
+};
+
+static int note_claim(void *arg, const void *object)
+{
+    struct found_claims *found = arg;
+    struct proa_arena *arena = found->r->ctx->arena;
+    const struct proa_kube_meta *meta = &((const struct proa_kube_object *)object)->metadata;
+    struct proa_kube_meta *copy = &found->metas[found->count];
+
+    for (uint32_t i = 0; i < INSTANCES_MAX && found->count < INSTANCES_MAX; i++) {
+        if (!proa_str_eq(meta->name, plan_claim_name(arena, found->r->database.metadata.name, i)))
+            continue;
+        copy->namespace_ = found->r->ctx->namespace_;
+        copy->name = proa_arena_str(arena, meta->name);
+        copy->uid = proa_arena_str(arena, meta->uid);
+        if (!copy->name.ptr || !copy->uid.ptr)
+            return PROA_ENOMEM;
+        found->count++;
+        break;
+    }
+    return 0;
+}
+
+/* Asks the API server itself: the cache of claims may lag behind that of the StatefulSet which is seen to be gone, and this is the last
+ * time that anybody looks. */
 static int delete_claims(struct reconciling *r)
 {
-    for (uint32_t i = 0; i < INSTANCES_MAX; i++) {
-        struct proa_kube_meta meta = {.namespace_ = r->ctx->namespace_, .uid = r->claim_uids[i]};
+    struct proa_reconcile *ctx = r->ctx;
+    struct found_claims *found = proa_arena_new(ctx->arena, struct found_claims);
+    struct proa_kube_list_options options = {
+        .label_selector = proa_arena_printf(ctx->arena, "%s,app.kubernetes.io/instance=" PROA_FMT, OWNED_SELECTOR,
+                                            PROA_ARG(r->database.metadata.name))};
 
-        if (!r->plan.delete_claims[i])
-            continue;
-        meta.name = plan_claim_name(r->ctx->arena, r->database.metadata.name, i);
-        PROA_TRY(proa_reconcile_delete(r->ctx, &proa_kube_claims, &meta, NULL));
-    }
+    if (!found || !options.label_selector.ptr)
+        return proa_fail(ctx->err, PROA_ENOMEM, "no memory for the claims");
+    found->r = r;
+    PROA_TRY(proa_kube_list(ctx->kube, ctx->arena, &proa_kube_claims, ctx->namespace_, &options,
+                            &proa_kube_object_type.type, note_claim, found, NULL, ctx->err));
+    for (uint32_t i = 0; i < found->count; i++)
+        PROA_TRY(proa_reconcile_delete(ctx, &proa_kube_claims, &found->metas[i], NULL));
     return 0;
 }
 
@@ -397,7 +431,8 @@ static int carry_out_deletion(struct reconciling *r)
         PROA_TRY(proa_reconcile_delete(r->ctx, &proa_kube_stateful_sets, &set, &background));
     if (!r->plan.remove_finalizer)
         return write_status(r);
-    PROA_TRY(delete_claims(r));
+    if (r->plan.delete_claims)
+        PROA_TRY(delete_claims(r));
     proa_reconcile_event(r->ctx, &database_kind, &r->database.metadata, PROA_EVENT_NORMAL, "Deleted", "Delete",
                          r->database.spec.deletion_policy == DELETION_RETAIN ? "volumes and credentials are kept"
                                                                              : "volumes and credentials are deleted");

@@ -40,7 +40,10 @@ observe: build ## runs users with Prometheus and Jaeger, sends some traffic, pri
 run-operator: build ## installs the kind Database and runs the operator against KUBECONFIG's cluster
 	@exec ./build/bin/database-operator run --install-crd --no-leader.elect --threads=1 $(OPERATOR_ARGS)
 
-test-cluster: test-units ## tests against a real API server: PROA_KUBERNETES=folder of kubelab, or KUBECONFIG and PROA_CLUSTER_TESTS=1
+test-cluster: setup ## tests against a real API server: PROA_KUBERNETES=folder of kubelab, or KUBECONFIG and PROA_CLUSTER_TESTS=1
+	@$(call configure,test,CC=gcc,$(test_options) -Db_sanitize=address$(comma)undefined)
+	@ninja -C build/test --quiet
+	@tools/run-tests build/test --suite cluster
 	@PROA_BUILD=$(CURDIR)/build/test $(PYTHON) -m pytest -q -rs tests/cluster
 
 test: test-units test-integration ## all tests, under the address and undefined behaviour sanitizers
@@ -48,7 +51,7 @@ test: test-units test-integration ## all tests, under the address and undefined 
 test-units: setup
 	@$(call configure,test,CC=gcc,$(test_options) -Db_sanitize=address$(comma)undefined)
 	@ninja -C build/test --quiet
-	@tools/run-tests build/test
+	@tools/run-tests build/test --no-suite cluster
 
 test-integration: test-units
 	@if [ -d tests/integration ]; then PROA_BUILD=$(CURDIR)/build/test $(PYTHON) -m pytest -q tests/integration; \

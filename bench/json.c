@@ -102,7 +102,7 @@ static void measure(const char *name, void (*run)(struct work *work))
             used = work.arena.used_bytes ? work.arena.used_bytes - (size_t)(work.arena.end - work.arena.at) : 0;
             proa_arena_done(&work.arena);
         }
-        ns = (now_ns() - began) / (TURNS / ROUNDS);
+        ns = (now_ns() - began) * ROUNDS / TURNS;
         best = ns < best ? ns : best;
     }
     printf("%-16s %7.1f ns, %zu bytes of JSON, %zu bytes of the arena\n", name, best, work.bytes, used);

@@ -22,6 +22,7 @@ struct operator_state {
     struct proa_kube *kube;
     struct plan_settings settings;
     struct proa_manager *manager; /* NULL between two */
+    struct database_controller controller;
     bool monitors_changed;
     struct proa_group group;
 };
@@ -93,7 +94,7 @@ static int make_manager(struct operator_state *op, struct proa_error *err)
                                                                .verify_ns = PROA_MS(op->config.verify_ms),
                                                                .concurrency = op->config.concurrency,
                                                                .install_crd = op->config.install_crd},
-                                   &op->settings, err);
+                                   &op->settings, &op->controller, err);
 }
 
 /* One manager's life. @returns 0 when another is to follow. */
@@ -115,6 +116,7 @@ static int run_once(struct operator_state *op)
     }
     proa_manager_free(op->manager);
     op->manager = NULL;
+    database_controller_done(&op->controller);
     return rc;
 }
 

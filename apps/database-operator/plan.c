@@ -381,8 +381,7 @@ static int plan_deletion(const struct plan_input *in, struct plan *plan)
     for (uint32_t i = 0; i < INSTANCES_MAX; i++)
         if (facts->pods[i].exists)
             return 0;
-    for (uint32_t i = 0; i < INSTANCES_MAX; i++)
-        plan->delete_claims[i] = facts->claims[i].exists && !facts->claims[i].is_terminating;
+    plan->delete_claims = true;
     plan->remove_finalizer = true;
     return 0;
 }

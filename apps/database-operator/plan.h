@@ -100,7 +100,7 @@ struct plan {
     /* Of a Database that is being deleted. */
     bool is_deleting;
     bool delete_set;
-    bool delete_claims[INSTANCES_MAX];
+    bool delete_claims;    /* all that there are, before the finalizer goes */
     bool remove_finalizer; /**< last, when all else is done */
 };
 

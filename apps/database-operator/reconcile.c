@@ -369,16 +369,50 @@ static int write_status(struct reconciling *r)
 
 /* -- Deletion ---------------------------------------------------------------------------------------------------------- */
 
+struct found_claims {
+    struct reconciling *r;
+    struct proa_kube_meta metas[INSTANCES_MAX];
+    uint32_t count;
+};
+
+static int note_claim(void *arg, const void *object)
+{
+    struct found_claims *found = arg;
+    struct proa_arena *arena = found->r->ctx->arena;
+    const struct proa_kube_meta *meta = &((const struct proa_kube_object *)object)->metadata;
+    struct proa_kube_meta *copy = &found->metas[found->count];
+
+    for (uint32_t i = 0; i < INSTANCES_MAX && found->count < INSTANCES_MAX; i++) {
+        if (!proa_str_eq(meta->name, plan_claim_name(arena, found->r->database.metadata.name, i)))
+            continue;
+        copy->namespace_ = found->r->ctx->namespace_;
+        copy->name = proa_arena_str(arena, meta->name);
+        copy->uid = proa_arena_str(arena, meta->uid);
+        if (!copy->name.ptr || !copy->uid.ptr)
+            return PROA_ENOMEM;
+        found->count++;
+        break;
+    }
+    return 0;
+}
+
+/* Asks the API server itself: the cache of claims may lag behind that of the StatefulSet which is seen to be gone, and this is the last
+ * time that anybody looks. */
 static int delete_claims(struct reconciling *r)
 {
-    for (uint32_t i = 0; i < INSTANCES_MAX; i++) {
-        struct proa_kube_meta meta = {.namespace_ = r->ctx->namespace_, .uid = r->claim_uids[i]};
+    struct proa_reconcile *ctx = r->ctx;
+    struct found_claims *found = proa_arena_new(ctx->arena, struct found_claims);
+    struct proa_kube_list_options options = {
+        .label_selector = proa_arena_printf(ctx->arena, "%s,app.kubernetes.io/instance=" PROA_FMT, OWNED_SELECTOR,
+                                            PROA_ARG(r->database.metadata.name))};
 
-        if (!r->plan.delete_claims[i])
-            continue;
-        meta.name = plan_claim_name(r->ctx->arena, r->database.metadata.name, i);
-        PROA_TRY(proa_reconcile_delete(r->ctx, &proa_kube_claims, &meta, NULL));
-    }
+    if (!found || !options.label_selector.ptr)
+        return proa_fail(ctx->err, PROA_ENOMEM, "no memory for the claims");
+    found->r = r;
+    PROA_TRY(proa_kube_list(ctx->kube, ctx->arena, &proa_kube_claims, ctx->namespace_, &options,
+                            &proa_kube_object_type.type, note_claim, found, NULL, ctx->err));
+    for (uint32_t i = 0; i < found->count; i++)
+        PROA_TRY(proa_reconcile_delete(ctx, &proa_kube_claims, &found->metas[i], NULL));
     return 0;
 }
 
@@ -397,7 +431,8 @@ static int carry_out_deletion(struct reconciling *r)
         PROA_TRY(proa_reconcile_delete(r->ctx, &proa_kube_stateful_sets, &set, &background));
     if (!r->plan.remove_finalizer)
         return write_status(r);
-    PROA_TRY(delete_claims(r));
+    if (r->plan.delete_claims)
+        PROA_TRY(delete_claims(r));
     proa_reconcile_event(r->ctx, &database_kind, &r->database.metadata, PROA_EVENT_NORMAL, "Deleted", "Delete",
                          r->database.spec.deletion_policy == DELETION_RETAIN ? "volumes and credentials are kept"
                                                                              : "volumes and credentials are deleted");
@@ -437,22 +472,105 @@ static int carry_out(struct reconciling *r)
     return 0;
 }
 
+/* -- What was verified before ------------------------------------------------------------------------------------------ */
+
+static uint64_t mix(const struct proa_reconcile *ctx, uint64_t h, const struct proa_kube_kind *kind, proa_str name)
+{
+    const struct proa_cache *cache = proa_controller_cache(ctx->controller, kind);
+    struct proa_cached cached;
+
+    if (!cache || !proa_cache_get(cache, ctx->namespace_, name, &cached))
+        return h * 31 + 1;
+    return proa_str_hash(cached.resource_version, h);
+}
+
+/* Over the versions of all that a plan is made from. Two that are equal mean that nothing has changed in between. */
+static uint64_t fingerprint(const struct proa_reconcile *ctx)
+{
+    static const struct {
+        const struct proa_kube_kind *kind;
+        const char *suffix;
+    } owned[] = {{&database_kind, ""},
+                 {&proa_kube_stateful_sets, ""},
+                 {&proa_kube_secrets, "-credentials"},
+                 {&proa_kube_config_maps, "-config"},
+                 {&proa_kube_services, "-headless"},
+                 {&proa_kube_services, "-rw"},
+                 {&proa_kube_services, "-ro"},
+                 {&proa_kube_disruption_budgets, ""},
+                 {&proa_kube_network_policies, ""},
+                 {&proa_kube_service_accounts, "-agent"},
+                 {&proa_kube_roles, "-agent"},
+                 {&proa_kube_role_bindings, "-agent"},
+                 {&service_monitor_kind, ""}};
+    char text[DATABASE_NAME_MAX + 64];
+    uint64_t h = 1;
+
+    for (size_t i = 0; i < PROA_COUNT(owned); i++) {
+        size_t len = strlen(owned[i].suffix);
+
+        if (ctx->name.len + len > sizeof text)
+            return 0;
+        memcpy(text, ctx->name.ptr, ctx->name.len);
+        memcpy(text + ctx->name.len, owned[i].suffix, len);
+        h = mix(ctx, h, owned[i].kind, proa_str_n(text, ctx->name.len + len));
+    }
+    for (uint32_t i = 0; i < INSTANCES_MAX; i++) {
+        h = mix(ctx, h, &proa_kube_pods, plan_pod_name(ctx->arena, ctx->name, i));
+        h = mix(ctx, h, &proa_kube_claims, plan_claim_name(ctx->arena, ctx->name, i));
+    }
+    return h | 1;
+}
+
+static proa_str verified_key(const struct proa_reconcile *ctx)
+{
+    return proa_arena_printf(ctx->arena, PROA_FMT "/" PROA_FMT, PROA_ARG(ctx->namespace_), PROA_ARG(ctx->name));
+}
+
+/* A plan that found nothing to do, and that looked at nothing but the caches. */
+static void note_verified(struct reconciling *r, struct database_controller *controller, uint64_t before)
+{
+    proa_str key = verified_key(r->ctx);
+    bool is_settled = before != 0 && r->changes == 0 && !r->outcome.reason && !r->plan.problem.reason &&
+                      r->ctx->requeue_after_ns == 0 && r->database.spec.credentials_secret_name.len == 0;
+
+    /* Without memory for it, the next one is whole again. */
+    if (!is_settled)
+        proa_map_remove(controller->verified, key);
+    else
+        proa_ignore(proa_map_put(controller->verified, key, (void *)(uintptr_t)before, NULL));
+}
+
 static int reconcile(struct proa_reconcile *ctx, void *arg)
 {
-    struct reconciling *r = proa_arena_new(ctx->arena, struct reconciling);
+    struct database_controller *controller = arg;
+    uint64_t before = fingerprint(ctx);
+    struct reconciling *r;
     int rc;
+
+    if (before != 0 && (uintptr_t)proa_map_get(controller->verified, verified_key(ctx)) == (uintptr_t)before) {
+        PROA_INFO(ctx->logger, "resynced");
+        return 0;
+    }
+    r = proa_arena_new(ctx->arena, struct reconciling);
 
     if (!r)
         return proa_fail(ctx->err, PROA_ENOMEM, "no memory for a reconcile");
     r->ctx = ctx;
-    r->settings = arg;
+    r->settings = controller->settings;
     rc = proa_reconcile_object(ctx, &database_type, &r->database);
+    if (rc == 0)
+        proa_map_remove(controller->verified, verified_key(ctx));
     if (rc <= 0)
         return rc;
     PROA_TRY(gather(r));
     if (plan_make(ctx->arena, &r->database, &r->facts, r->settings, &r->plan) < 0)
         return proa_fail(ctx->err, PROA_ENOMEM, "no memory for a plan");
-    return r->plan.is_deleting ? carry_out_deletion(r) : carry_out(r);
+    if (r->plan.is_deleting)
+        return carry_out_deletion(r);
+    PROA_TRY(carry_out(r));
+    note_verified(r, controller, before);
+    return 0;
 }
 
 /* Pods and claims are the StatefulSet's; their label names the Database. */
@@ -473,7 +591,8 @@ static void map_claim(const void *object, void (*add)(void *ctx, proa_str namesp
 }
 
 int database_controller_add(struct proa_manager *manager, const struct reconcile_options *options,
-                            const struct plan_settings *settings, struct proa_error *err)
+                            const struct plan_settings *settings, struct database_controller *controller,
+                            struct proa_error *err)
 {
     static const struct proa_kube_kind *const kinds[] = {
         &proa_kube_config_maps,   &proa_kube_services,           &proa_kube_service_accounts, &proa_kube_roles,
@@ -487,6 +606,9 @@ int database_controller_add(struct proa_manager *manager, const struct reconcile
                                     {.kind = NULL}};
     size_t count = 2;
 
+    *controller = (struct database_controller){settings, proa_map_new(0)};
+    if (!controller->verified)
+        return proa_fail(err, PROA_ENOMEM, "no memory for a controller");
     for (size_t i = 0; i < PROA_COUNT(kinds); i++)
         if (kinds[i] != &service_monitor_kind || settings->has_service_monitors)
             owns[count++].kind = kinds[i];
@@ -501,7 +623,7 @@ int database_controller_add(struct proa_manager *manager, const struct reconcile
     return proa_controller_add(manager,
                                &(struct proa_controller_options){.name = "database",
                                                                  .reconcile = reconcile,
-                                                                 .arg = (void *)(uintptr_t)settings,
+                                                                 .arg = controller,
                                                                  .for_ = {.kind = &database_kind,
                                                                           .type = &database_type.type,
                                                                           .namespace_ = options->namespace_,
@@ -514,4 +636,10 @@ int database_controller_add(struct proa_manager *manager, const struct reconcile
                                                                  .backoff_first_ns = PROA_SECONDS(RETRY_FIRST_S),
                                                                  .backoff_max_ns = PROA_SECONDS(RETRY_MAX_S)},
                                NULL, err);
+}
+
+void database_controller_done(struct database_controller *controller)
+{
+    proa_map_free(controller->verified);
+    controller->verified = NULL;
 }

@@ -5,6 +5,7 @@
 #include "plan.h"
 
 #include <proa/controller.h>
+#include <proa/map.h>
 
 struct reconcile_options {
     struct proa_kube *kube;
@@ -13,8 +14,17 @@ struct reconcile_options {
     uint32_t concurrency;
     bool install_crd;
 };
-/** Adds the controller to a manager. `settings` outlives it. */
+/** What the controller knows beside the caches. */
+struct database_controller {
+    const struct plan_settings *settings;
+    /** By "namespace/name": the fingerprint of the versions at which all was found as wanted. While it is the same, it still is. */
+    struct proa_map *verified;
+};
+/** Adds the controller to a manager. `controller` and `settings` outlive that. */
 PROA_MUST_USE int database_controller_add(struct proa_manager *manager, const struct reconcile_options *options,
-                                          const struct plan_settings *settings, struct proa_error *err);
+                                          const struct plan_settings *settings, struct database_controller *controller,
+                                          struct proa_error *err);
+/** After the manager was freed. */
+void database_controller_done(struct database_controller *controller);
 
 #endif

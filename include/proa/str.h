@@ -21,7 +21,7 @@ typedef struct proa_str {
     }
 /** For printf: `printf("hello " PROA_FMT, PROA_ARG(name))`. */
 #define PROA_FMT "%.*s"
-#define PROA_ARG(s) (int)(s).len, (s).ptr
+#define PROA_ARG(s) (int)(s).len, ((s).ptr ? (s).ptr : "")
 
 /** A slice of a C string; empty for NULL. */
 static inline proa_str proa_str_c(const char *c)

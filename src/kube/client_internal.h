@@ -54,9 +54,9 @@ int kube_transport_get(struct proa_kube *kube, bool changed, struct proa_client 
 void kube_transport_free(struct proa_kube *kube);
 
 /* request.c */
-/** Sends with credentials, once more after a 401, and leaves the answer's body to be read. May suspend. `is_watch`: takes no place
- *  among the requests in flight, and no time limit but the head's. An answer of 400 and above is an error already. */
-int kube_open(struct proa_kube *kube, struct proa_arena *arena, const struct proa_kube_request *request, bool is_watch,
+/** Sends with credentials, once more after a 401, and leaves the answer's body to be read. May suspend. Takes no place among the
+ *  requests in flight: who asks for less than a watch takes one before. An answer of 300 and above is an error already. */
+int kube_open(struct proa_kube *kube, struct proa_arena *arena, const struct proa_kube_request *request,
               struct proa_exchange **ret_exchange, struct proa_error *err);
 /** "/apis/apps/v1/namespaces/x/statefulsets/y/status?query" */
 int kube_path(struct proa_buf *out, const struct proa_kube_request *request);

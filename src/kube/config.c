@@ -160,12 +160,12 @@ static const char *list_contexts(struct proa_arena *arena, const struct loaded *
     struct proa_buf out;
 
     proa_buf_init(&out, arena, 512);
-    for (size_t f = 0; f < loaded->count; f++)
-        for (size_t i = 0;
-             loaded->files[f].content.contexts.presence == PROA_SET && i < loaded->files[f].content.contexts.value.len;
-             i++)
-            proa_buf_printf(&out, "%s\"" PROA_FMT "\"", out.len ? ", " : "",
-                            PROA_ARG(loaded->files[f].content.contexts.value.ptr[i].name));
+    for (size_t f = 0; f < loaded->count; f++) {
+        const struct kc_named_context *contexts = loaded->files[f].content.contexts.value.ptr;
+
+        for (size_t i = 0; contexts && i < loaded->files[f].content.contexts.value.len; i++)
+            proa_buf_printf(&out, "%s\"" PROA_FMT "\"", out.len ? ", " : "", PROA_ARG(contexts[i].name));
+    }
     if (out.len == 0)
         proa_buf_add_c(&out, "none");
     return proa_arena_cstr(arena, proa_buf_str(&out));

@@ -71,7 +71,7 @@ static int get_page(struct proa_kube *kube, struct page *page, const struct kube
     rc = proa_sem_acquire(kube->places);
     if (rc < 0)
         return proa_fail(page->err, rc, "no place among the requests in flight");
-    rc = kube_open(kube, &page->arena, &request, false, &exchange, page->err);
+    rc = kube_open(kube, &page->arena, &request, &exchange, page->err);
     if (rc == 0) {
         rc = read_page(kube, page, exchange);
         proa_exchange_close(exchange);

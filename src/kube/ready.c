@@ -16,7 +16,7 @@ static int probe(struct proa_kube *kube)
         struct proa_deadline_scope scope PROA_CLEANUP(proa_deadline_leave) =
             proa_deadline_enter(loop, proa_loop_now_exact(loop) + PROA_MS(PROBE_MS));
 
-        rc = kube_open(kube, &arena, &(struct proa_kube_request){.path = PROA_STR("/readyz")}, true, &exchange, NULL);
+        rc = kube_open(kube, &arena, &(struct proa_kube_request){.path = PROA_STR("/readyz")}, &exchange, NULL);
         if (rc == 0)
             proa_exchange_close(exchange);
         /* Who may not ask cannot know. */

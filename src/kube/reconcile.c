@@ -312,6 +312,19 @@ void proa_reconcile_await(struct proa_reconcile *ctx, const struct proa_kube_kin
         queue_await(run_of(ctx)->item, cache, cache_version(resource_version));
 }
 
+/* After a 409 to a deletion by uid: whether the object of that name is gone or another one, so that nothing is left to delete. Other
+ * writers' conflicts are told by 409 too. @returns 1, 0 or an error. */
+static int is_gone(struct proa_reconcile *ctx, const struct proa_kube_kind *kind, proa_str namespace_, proa_str name,
+                   proa_str uid)
+{
+    struct proa_kube_object object;
+    int rc = proa_kube_get(ctx->kube, ctx->arena, kind, namespace_, name, &proa_kube_object_type, &object, ctx->err);
+
+    if (rc == PROA_ENOTFOUND)
+        return 1;
+    return rc < 0 ? rc : !proa_str_eq(object.metadata.uid, uid);
+}
+
 int proa_reconcile_delete(struct proa_reconcile *ctx, const struct proa_kube_kind *kind,
                           const struct proa_kube_meta *meta, const struct proa_kube_delete_options *options)
 {
@@ -329,8 +342,15 @@ int proa_reconcile_delete(struct proa_reconcile *ctx, const struct proa_kube_kin
         return proa_fail(ctx->err, PROA_ENOMEM, "no memory for a request");
     PROA_TRY(check_may_write(ctx));
     rc = proa_kube_delete(ctx->kube, ctx->arena, kind, namespace_, name, &own, ctx->err);
-    /* Of that name, but of another uid, it is not the one that was meant. */
-    if (rc == PROA_ENOTFOUND || (rc == PROA_ECONFLICT && own.resource_version.len == 0 && own.uid.len > 0)) {
+    if (rc == PROA_ECONFLICT && own.resource_version.len == 0 && own.uid.len > 0) {
+        int gone = is_gone(ctx, kind, namespace_, name, own.uid);
+
+        if (gone == 0)
+            return proa_fail(ctx->err, rc, "delete %s " PROA_FMT ": the API server says that it changed meanwhile",
+                             kind->kind, PROA_ARG(name));
+        rc = gone > 0 ? PROA_ENOTFOUND : gone;
+    }
+    if (rc == PROA_ENOTFOUND) {
         proa_error_clear(ctx->err);
         return 0;
     }

@@ -1,6 +1,7 @@
 /* One request to the API server: path, credentials, a place among those in flight, repeats, errors. */
 #include "client_internal.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 enum {
@@ -221,16 +222,16 @@ static int read_all(struct proa_exchange *exchange, struct proa_arena *arena, si
     return 0;
 }
 
-int kube_open(struct proa_kube *kube, struct proa_arena *arena, const struct proa_kube_request *request, bool is_watch,
+int kube_open(struct proa_kube *kube, struct proa_arena *arena, const struct proa_kube_request *request,
               struct proa_exchange **ret_exchange, struct proa_error *err)
 {
-    struct proa_exchange *exchange;
+    struct proa_exchange *exchange = NULL;
     proa_str body = {NULL, 0};
     uint32_t after;
     int status;
 
-    (void)is_watch;
     PROA_TRY(send_once(kube, arena, request, false, &exchange, err));
+    assert(exchange);
     if (proa_exchange_status(exchange) == 401 && (kube->config->exec || kube->config->token_file)) {
         proa_exchange_close(exchange);
         PROA_TRY(send_once(kube, arena, request, true, &exchange, err));
@@ -252,14 +253,15 @@ int proa_kube_send(struct proa_kube *kube, struct proa_arena *arena, const struc
     struct proa_loop *loop = kube->options.loop;
     struct proa_deadline_scope scope PROA_CLEANUP(proa_deadline_leave) =
         proa_deadline_enter(loop, proa_loop_now_exact(loop) + PROA_MS(kube->options.request_ms));
-    struct proa_exchange *exchange;
+    struct proa_exchange *exchange = NULL;
     int rc = proa_sem_acquire(kube->places);
 
     if (rc < 0)
         return proa_fail(err, rc, "no place among the %u requests in flight",
                          (unsigned)kube->options.requests_in_flight);
-    rc = kube_open(kube, arena, request, false, &exchange, err);
+    rc = kube_open(kube, arena, request, &exchange, err);
     if (rc == 0) {
+        assert(exchange);
         rc = read_all(exchange, arena, kube->options.item_bytes, ret_body, err);
         proa_exchange_close(exchange);
     }

@@ -1,6 +1,7 @@
 /* The HTTP client with the cluster's TLS: server name, CA, client certificates that may change. */
 #include "client_internal.h"
 
+#include <assert.h>
 #include <proa/tls.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -116,6 +117,7 @@ int kube_transport_get(struct proa_kube *kube, bool changed, struct proa_client 
 
     if (!kube->transport || changed) {
         PROA_TRY(transport_new(kube, &fresh, err));
+        assert(fresh);
         fresh->next = kube->transport;
         kube->transport = fresh;
     }

@@ -178,7 +178,7 @@ static int watch_once(struct watch *watch)
 
     proa_arena_init(&arena, proa_loop_blocks(loop), 0);
     PROA_TRY(watch_query(watch, &arena, seconds, &request.query));
-    rc = kube_open(watch->kube, &arena, &request, true, &exchange, watch->err);
+    rc = kube_open(watch->kube, &arena, &request, &exchange, watch->err);
     if (watch->is_streaming && (rc == PROA_EVALIDATION || rc == PROA_EINVAL || rc == PROA_EFORBIDDEN)) {
         watch->no_streaming = true; /* an API server without WatchList refuses the parameter */
         watch->is_streaming = false;

@@ -1,6 +1,7 @@
 /* HTTP: which object a path means, which verb a method, and failures as Status. */
 #include "sim_kube_internal.h"
 
+#include "http/conn.h"
 #include "http/req_internal.h"
 #include <proa/text.h>
 #include <proa/yaml.h>
@@ -148,8 +149,9 @@ static int reply_failure_status(struct call *call, struct proa_req *req)
 
 int cut_connection(struct proa_req *req)
 {
-    req->reply = REPLY_FAILED;
-    return 0;
+    /* As if the client had gone: nothing is sent any more. */
+    conn_close(req->conn, true, PROA_ECLOSED);
+    return PROA_ECLOSED;
 }
 
 bool sim_kube_chance(struct proa_sim_kube *kube, double probability)

@@ -22,7 +22,7 @@ def kubectl(tmp_path_factory):
     folder = tmp_path_factory.mktemp("api") / "lab"
     subprocess.run([f"{lab}/kubelab", "api-up", str(folder)], check=True, stdout=subprocess.DEVNULL)
     try:
-        yield Kubectl(str(folder / "admin.kubeconfig"))
+        yield Kubectl(str(folder / "admin.kubeconfig"), folder)
     finally:
         subprocess.run([f"{lab}/kubelab", "api-down", str(folder)], check=False, stdout=subprocess.DEVNULL)
 

@@ -30,8 +30,9 @@ def eventually(check, seconds=20, what=""):
 
 
 class Kubectl:
-    def __init__(self, kubeconfig):
+    def __init__(self, kubeconfig, lab=None):
         self.kubeconfig = kubeconfig
+        self.lab = lab  # the folder of a kubelab of ours
         cached = Path.home() / ".cache" / "kubelab" / "kubectl"
         self.program = shutil.which("kubectl") or str(cached)
 
@@ -51,6 +52,9 @@ class Kubectl:
         """The object, or None."""
         done = self.run("get", *arguments, "-o", "json")
         return json.loads(done.stdout) if done.returncode == 0 else None
+
+    def signal_api_server(self, number):
+        os.kill(int((self.lab / "pids" / "apiserver").read_text().split()[0]), number)
 
     def set_status(self, kind, namespace, name, status):
         self("patch", kind, name, "-n", namespace, "--subresource=status", "--type=merge", "-p",

@@ -2,6 +2,7 @@
 the test does."""
 import base64
 import json
+import signal
 import time
 
 import pytest
@@ -110,6 +111,27 @@ def test_scale_and_repair(kubectl, operator, ready):
     eventually(lambda: kubectl.get("secret", "shop-credentials", "-n", ready)["data"]["password"])
     kubectl("delete", "secret", "shop-credentials", "-n", ready)
     eventually(lambda: kubectl.get("secret", "shop-credentials", "-n", ready))
+
+
+def test_another_manager_takes_a_field(kubectl, operator, ready):
+    taken = {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "shop", "namespace": ready},
+             "spec": {"replicas": 5}}
+    kubectl("apply", "--server-side", "--force-conflicts", "--field-manager=somebody", "-f", "-", text=json.dumps(taken))
+    eventually(lambda: kubectl.get("statefulset", "shop", "-n", ready)["spec"]["replicas"] == 2, what="taken back")
+
+
+def test_api_server_away_and_back(kubectl, operator, ready):
+    if not kubectl.lab:
+        pytest.skip("not our API server")
+    kubectl.signal_api_server(signal.SIGSTOP)
+    try:
+        time.sleep(8)
+        assert operator.process.poll() is None
+    finally:
+        kubectl.signal_api_server(signal.SIGCONT)
+    kubectl("scale", "db", "shop", "--replicas=4", "-n", ready)
+    eventually(lambda: kubectl.get("statefulset", "shop", "-n", ready)["spec"]["replicas"] == 4, 60, "work goes on")
+    assert operator.process.poll() is None
 
 
 def test_what_is_not_ours_is_left_alone(kubectl, operator, namespace):

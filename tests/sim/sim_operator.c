@@ -14,7 +14,7 @@
 
 #define ADDRESS "10.0.0.1:6443"
 
-enum { SEEDS = 12, CALLS_MAX = 200, STEP_MS = 250, STEPS_MAX = 6000, QUIET_S = 40 };
+enum { SEEDS = 12, CALLS_MAX = 400, STEP_MS = 250, STEPS_MAX = 6000, QUIET_S = 40 };
 
 struct world {
     struct proa_sim *sim;
@@ -24,6 +24,8 @@ struct world {
     uint64_t calls;   /* in this life */
     uint64_t kill_at; /* 0: never */
     uint64_t lives;
+    uint64_t restarts;
+    int64_t instances; /* that were there at the last look */
     bool random_kills, is_calm, was_killed;
     struct proa_group life;
     bool is_alive;
@@ -52,6 +54,7 @@ static int live(void *arg)
     struct proa_kube_config *config = NULL;
     struct proa_manager *manager = NULL;
     struct proa_kube *kube = NULL;
+    struct database_controller controller = {0};
     struct proa_error err = {0};
     int rc = proa_kube_config_plain("http://" ADDRESS, &config);
 
@@ -64,10 +67,11 @@ static int live(void *arg)
     if (rc == 0)
         rc = database_controller_add(
             manager, &(struct reconcile_options){.kube = kube, .verify_ns = PROA_SECONDS(30), .concurrency = 4},
-            &world->settings, &err);
+            &world->settings, &controller, &err);
     if (rc == 0)
         rc = proa_manager_run(manager, &err);
     proa_manager_free(manager);
+    database_controller_done(&controller);
     proa_kube_free(kube);
     proa_kube_config_free(config);
     return rc;
@@ -106,17 +110,108 @@ static int64_t number_after(proa_str json, const char *mark)
     return at < 0 ? -1 : strtoll(json.ptr + at + strlen(mark), NULL, 10);
 }
 
-/* What the StatefulSet controller says: all are ready at once. */
+static proa_str text_after(proa_str json, const char *mark)
+{
+    ptrdiff_t at = proa_str_find(json, proa_str_c(mark));
+    proa_str rest = at < 0 ? PROA_STR("") : proa_str_slice(json, (size_t)at + strlen(mark), json.len);
+    ptrdiff_t end = proa_str_find_char(rest, '"');
+
+    return end < 0 ? PROA_STR("") : proa_str_slice(rest, 0, (size_t)end);
+}
+
+static proa_str find(struct world *world, const struct proa_kube_kind *kind, const char *name)
+{
+    return proa_sim_kube_get(world->api, kind, PROA_STR("default"), proa_str_c(name));
+}
+
+static void put_as(struct world *world, const struct proa_kube_kind *kind, const struct proa_buf *json)
+{
+    struct proa_error err = {0};
+
+    if (proa_sim_kube_put(world->api, kind, proa_buf_str(json), "controllers", &err) < 0) {
+        fprintf(stderr, "# %s: %s\n", kind->kind, err.message);
+        world->failure = "the controllers' object is refused";
+    }
+}
+
+#define LABELS                                                                                                         \
+    "\"namespace\":\"default\",\"labels\":{\"app.kubernetes.io/instance\":\"shop\","                                   \
+    "\"app.kubernetes.io/managed-by\":\"database-operator\"}"
+
+/* An instance that is missing is made, ready at once, with its claim. @returns whether it was missing. */
+static bool make_instance(struct world *world, int64_t index, proa_str hash, proa_str size)
+{
+    char pod[32], claim[32];
+    struct proa_buf out = {0};
+    bool is_missing;
+
+    snprintf(pod, sizeof pod, "shop-%d", (int)index);
+    snprintf(claim, sizeof claim, "data-shop-%d", (int)index);
+    if (!find(world, &proa_kube_claims, claim).ptr) {
+        proa_buf_printf(
+            &out,
+            "{\"apiVersion\":\"v1\",\"kind\":\"PersistentVolumeClaim\",\"metadata\":{\"name\":\"%s\"," LABELS
+            "},\"spec\":{\"resources\":{\"requests\":{\"storage\":\"" PROA_FMT "\"}}}}",
+            claim, PROA_ARG(size));
+        put_as(world, &proa_kube_claims, &out);
+        proa_buf_clear(&out);
+    }
+    is_missing = !find(world, &proa_kube_pods, pod).ptr;
+    if (is_missing) {
+        proa_buf_printf(&out,
+                        "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"%s\"," LABELS
+                        ",\"annotations\":{\"database.example.com/spec-hash\":\"" PROA_FMT
+                        "\"}},\"status\":{\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\"}]}}",
+                        pod, PROA_ARG(hash));
+        put_as(world, &proa_kube_pods, &out);
+    }
+    proa_buf_done(&out);
+    return is_missing;
+}
+
+static void remove_instances(struct world *world, int64_t from)
+{
+    for (int64_t i = from; i < INSTANCES_MAX; i++) {
+        char pod[32];
+
+        snprintf(pod, sizeof pod, "shop-%d", (int)i);
+        proa_ignore(proa_sim_kube_delete(world->api, &proa_kube_pods, PROA_STR("default"), proa_str_c(pod)));
+    }
+}
+
+/* The pods of a StatefulSet, of which never two may have been stopped at once. */
+static void make_instances(struct world *world, proa_str set, int64_t replicas)
+{
+    int64_t missing = 0;
+
+    for (int64_t i = 0; i < replicas; i++)
+        missing += make_instance(world, i, text_after(set, "\"database.example.com/spec-hash\":\""),
+                                 text_after(set, "\"storage\":\"")) &&
+                   i < world->instances;
+    if (missing > 1)
+        world->failure = "two instances were stopped at once";
+    remove_instances(world, replicas);
+    world->restarts += (uint64_t)missing;
+    world->instances = replicas;
+}
+
+/* The StatefulSet and its controller: what is missing is made, and ready at once. */
 static void serve(struct world *world)
 {
     static const char mark[] = ",\"status\":{\"observedGeneration\"";
-    proa_str json = proa_sim_kube_get(world->api, &proa_kube_stateful_sets, PROA_STR("default"), PROA_STR("shop"));
+    proa_str json = find(world, &proa_kube_stateful_sets, "shop");
+    proa_str owner = find(world, &database_kind, "shop");
     int64_t generation, replicas;
     struct proa_buf out = {0};
     ptrdiff_t at;
 
-    if (!json.ptr)
+    if (!json.ptr || proa_str_find(json, PROA_STR("\"deletionTimestamp\"")) >= 0) {
+        if (!json.ptr && (!owner.ptr || proa_str_find(owner, PROA_STR("\"deletionTimestamp\"")) >= 0)) {
+            remove_instances(world, 0);
+            world->instances = 0;
+        }
         return;
+    }
     generation = number_after(json, "\"generation\":");
     at = proa_str_find(json, PROA_STR("\"podManagementPolicy\""));
     replicas = at < 0 ? -1 : number_after(proa_str_slice(json, (size_t)at, json.len), "\"replicas\":");
@@ -124,20 +219,20 @@ static void serve(struct world *world)
         world->failure = "a StatefulSet without generation or replicas";
         return;
     }
+    make_instances(world, json, replicas);
     at = proa_str_find(json, proa_str_c(mark));
     if (at >= 0 && number_after(proa_str_slice(json, (size_t)at, json.len), "\"observedGeneration\":") == generation)
         return;
     proa_buf_add(&out, proa_str_slice(json, 0, at >= 0 ? (size_t)at : json.len - 1));
     proa_buf_printf(&out, ",\"status\":{\"observedGeneration\":%lld,\"replicas\":%lld,\"readyReplicas\":%lld}}",
                     (long long)generation, (long long)replicas, (long long)replicas);
-    if (proa_sim_kube_put(world->api, &proa_kube_stateful_sets, proa_buf_str(&out), "controllers", NULL) < 0)
-        world->failure = "the status of a StatefulSet is refused";
+    put_as(world, &proa_kube_stateful_sets, &out);
     proa_buf_done(&out);
 }
 
 static bool is_ready(struct world *world)
 {
-    proa_str json = proa_sim_kube_get(world->api, &database_kind, PROA_STR("default"), PROA_STR("shop"));
+    proa_str json = find(world, &database_kind, "shop");
 
     return json.ptr && proa_str_find(json, PROA_STR("\"phase\":\"Ready\"")) >= 0 &&
            number_after(json, "\"observedGeneration\":") == number_after(json, "\"generation\":");
@@ -211,6 +306,32 @@ static void hide(struct proa_buf *dump, const char *key)
     }
 }
 
+static void expect(struct world *world, bool is_true, const char *what)
+{
+    if (!is_true && !world->failure)
+        world->failure = what;
+}
+
+static bool has_grown(struct world *world)
+{
+    proa_str set = find(world, &proa_kube_stateful_sets, "shop");
+
+    return is_ready(world) && proa_str_eq_c(text_after(set, "\"storage\":\""), "2Gi") &&
+           proa_str_eq_c(text_after(find(world, &proa_kube_claims, "data-shop-2"), "\"storage\":\""), "2Gi");
+}
+
+static bool is_swept(struct world *world)
+{
+    return proa_sim_kube_count(world->api, &proa_kube_claims) == 0 &&
+           !find(world, &proa_kube_secrets, "shop-credentials").ptr;
+}
+
+static int delete_database(struct world *world)
+{
+    proa_ignore(proa_sim_kube_delete(world->api, &database_kind, PROA_STR("default"), PROA_STR("shop")));
+    return until(world, is_gone);
+}
+
 static int story(void *arg)
 {
     struct world *world = arg;
@@ -223,11 +344,18 @@ static int story(void *arg)
     PROA_TRY(until(world, is_ready));
     change(world, "\"replicas\":2", "\"replicas\":3,\"parameters\":{\"work_mem\":\"8MB\"}");
     PROA_TRY(until(world, is_ready));
-    proa_ignore(proa_sim_kube_delete(world->api, &proa_kube_services, PROA_STR("default"),
-                                     PROA_STR("shop-rw"))); /* it may be gone */
-    proa_ignore(
-        proa_sim_kube_delete(world->api, &database_kind, PROA_STR("default"), PROA_STR("shop"))); /* it may be gone */
-    PROA_TRY(until(world, is_gone));
+    expect(world, world->restarts == 2, "the two instances that were there are restarted once each");
+    change(world, "\"storageSize\":\"1Gi\"", "\"storageSize\":\"2Gi\"");
+    PROA_TRY(until(world, has_grown));
+    expect(world, world->restarts == 2, "growing restarts nothing");
+    proa_ignore(proa_sim_kube_delete(world->api, &proa_kube_services, PROA_STR("default"), PROA_STR("shop-rw")));
+    PROA_TRY(delete_database(world));
+    expect(world, proa_sim_kube_count(world->api, &proa_kube_claims) == 3, "claims are kept");
+    expect(world, find(world, &proa_kube_secrets, "shop-credentials").ptr, "the Secret is kept");
+    put(world, DATABASE("3", ",\"deletionPolicy\":\"Delete\""));
+    PROA_TRY(until(world, is_ready));
+    PROA_TRY(delete_database(world));
+    PROA_TRY(until(world, is_swept));
     put(world, DATABASE("1", ",\"parameters\":{\"work_mem\":\"8MB\"}"));
     PROA_TRY(until(world, is_ready));
     world->is_calm = true;

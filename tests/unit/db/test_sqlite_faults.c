@@ -115,11 +115,11 @@ static void locked(struct db_case *c)
     other_does('l');
     /* Reading is not hindered. */
     assert_int_equal(count(c->sql), 1);
-    scope = proa_deadline_enter(c->loop, proa_loop_now_exact(c->loop) + PROA_MS(60));
+    scope = proa_deadline_enter(c->loop, proa_loop_now_exact(c->loop) + PROA_MS(500));
     assert_int_equal(write_one(c->sql), PROA_ETIMEDOUT);
     assert_non_null(strstr(c->err.message, "another process"));
     proa_deadline_leave(&scope);
-    scope = proa_deadline_enter(c->loop, proa_loop_now_exact(c->loop) + PROA_MS(60));
+    scope = proa_deadline_enter(c->loop, proa_loop_now_exact(c->loop) + PROA_MS(500));
     assert_int_equal(proa_db_transaction(c->sql, NULL, write_in_tx, NULL), PROA_ETIMEDOUT);
     proa_deadline_leave(&scope);
     /* statement_ms bounds the wait where the fiber has no deadline. */

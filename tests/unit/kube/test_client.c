@@ -13,31 +13,36 @@ static void verbs_body(struct sim_kube_rig *rig, void *arg)
     struct proa_kube_patch_options apply = {.field_manager = "m"}, merge = {.kind = PROA_KUBE_MERGE};
 
     proa_arena_init(&arena, NULL, 0);
-    assert_int_equal(proa_kube_get(rig->kube, &arena, kind, ns, name, &proa_kube_object_type, &object, &err), PROA_ENOTFOUND);
+    assert_int_equal(proa_kube_get(rig->kube, &arena, kind, ns, name, &proa_kube_object_type, &object, &err),
+                     PROA_ENOTFOUND);
     assert_string_equal(err.message, "get ConfigMap default/a: configmaps \"a\" not found");
     assert_string_equal(err.origin, "NotFound");
-    assert_int_equal(proa_kube_create(rig->kube, &arena, kind, ns, PROA_STR("{\"metadata\":{\"name\":\"a\"},\"data\":{}}"),
+    assert_int_equal(proa_kube_create(rig->kube, &arena, kind, ns,
+                                      PROA_STR("{\"metadata\":{\"name\":\"a\"},\"data\":{}}"),
                                       &proa_kube_object_type.type, &object, &err),
                      0);
     assert_true(object.metadata.uid.len > 0);
-    assert_int_equal(proa_kube_create(rig->kube, &arena, kind, ns, PROA_STR("{\"metadata\":{\"name\":\"a\"}}"), NULL, NULL, NULL),
-                     PROA_EEXISTS);
-    assert_int_equal(proa_kube_patch(rig->kube, &arena, kind, ns, name, PROA_STR("{\"metadata\":{\"labels\":{\"l\":\"1\"}}}"), &apply,
+    assert_int_equal(
+        proa_kube_create(rig->kube, &arena, kind, ns, PROA_STR("{\"metadata\":{\"name\":\"a\"}}"), NULL, NULL, NULL),
+        PROA_EEXISTS);
+    assert_int_equal(proa_kube_patch(rig->kube, &arena, kind, ns, name,
+                                     PROA_STR("{\"metadata\":{\"labels\":{\"l\":\"1\"}}}"), &apply,
                                      &proa_kube_object_type.type, &object, &err),
                      0);
     assert_true(proa_str_eq_c(proa_kube_label(&object.metadata, "l"), "1"));
-    assert_int_equal(proa_kube_patch(rig->kube, &arena, kind, ns, name, PROA_STR("{\"metadata\":{\"labels\":{\"l\":\"2\"}}}"), &merge,
-                                     NULL, NULL, &err),
+    assert_int_equal(proa_kube_patch(rig->kube, &arena, kind, ns, name,
+                                     PROA_STR("{\"metadata\":{\"labels\":{\"l\":\"2\"}}}"), &merge, NULL, NULL, &err),
                      0);
-    assert_int_equal(proa_kube_patch(rig->kube, &arena, kind, ns, name, PROA_STR("{\"metadata\":{\"labels\":{\"l\":\"1\"}}}"), &apply,
-                                     NULL, NULL, &err),
+    assert_int_equal(proa_kube_patch(rig->kube, &arena, kind, ns, name,
+                                     PROA_STR("{\"metadata\":{\"labels\":{\"l\":\"1\"}}}"), &apply, NULL, NULL, &err),
                      PROA_ECONFLICT);
     err = (struct proa_error){.arena = &arena};
     assert_int_equal(proa_kube_replace(rig->kube, &arena, &proa_kube_leases, ns, name, NULL,
-                                       PROA_STR("{\"metadata\":{\"resourceVersion\":\"\"},\"spec\":{}}"), NULL, NULL, &err),
+                                       PROA_STR("{\"metadata\":{\"resourceVersion\":\"\"},\"spec\":{}}"), NULL, NULL,
+                                       &err),
                      0);
-    assert_int_equal(proa_kube_replace(rig->kube, &arena, &proa_kube_leases, ns, name, NULL, PROA_STR("{\"spec\":{\"x\":1}}"), NULL,
-                                       NULL, &err),
+    assert_int_equal(proa_kube_replace(rig->kube, &arena, &proa_kube_leases, ns, name, NULL,
+                                       PROA_STR("{\"spec\":{\"x\":1}}"), NULL, NULL, &err),
                      PROA_EVALIDATION);
     assert_int_equal(err.fields_count, 1);
     assert_true(proa_str_eq_c(err.fields->pointer, "metadata.resourceVersion"));
@@ -156,8 +161,10 @@ static void test_status(void **state)
     expect_status("{\"kind\":\"Other\"}", 404, PROA_ENOTFOUND, "the API server answered 404");
     expect_status("{\"kind\":\"Status\",\"message\":\"m\",\"code\":410}", 200, PROA_EPRECONDITION, "m");
     expect_status("{\"kind\":\"Status\",\"message\":\"m\",\"reason\":\"Unauthorized\"}", 401, PROA_EUNAUTHORIZED, "m");
-    expect_status("{\"kind\":\"Status\",\"message\":\"m\",\"reason\":\"NewOne\",\"code\":413}", 200, PROA_ETOOLARGE, "m");
-    expect_status("{\"kind\":\"Status\",\"reason\":\"TooManyRequests\",\"details\":{\"retryAfterSeconds\":3}}", 429, PROA_EBUSY, "");
+    expect_status("{\"kind\":\"Status\",\"message\":\"m\",\"reason\":\"NewOne\",\"code\":413}", 200, PROA_ETOOLARGE,
+                  "m");
+    expect_status("{\"kind\":\"Status\",\"reason\":\"TooManyRequests\",\"details\":{\"retryAfterSeconds\":3}}", 429,
+                  PROA_EBUSY, "");
 }
 
 int main(void)

@@ -103,13 +103,13 @@ static void merging_body(struct rig *rig)
     const char *first = put(rig, "first",
                             "clusters:\n- name: c1\n  cluster: {server: 'http://first'}\nusers: null\ncontexts:\n"
                             "- name: mine\n  context: {cluster: c1, user: u2}\n");
-    const char *second = put(rig, "second",
-                             "current-context: mine\nclusters:\n- name: c1\n  cluster: {server: 'http://second'}\nusers:\n"
-                             "- name: u2\n  user: {token: secret, tokenFile: tok}\n");
+    const char *second =
+        put(rig, "second",
+            "current-context: mine\nclusters:\n- name: c1\n  cluster: {server: 'http://second'}\nusers:\n"
+            "- name: u2\n  user: {token: secret, tokenFile: tok}\n");
     struct proa_kube_config *config;
 
-    assert_int_equal(load(rig,
-                          proa_arena_printf(&rig->arena, "%s::%s:%s", first, path_of(rig, "absent"), second).ptr,
+    assert_int_equal(load(rig, proa_arena_printf(&rig->arena, "%s::%s:%s", first, path_of(rig, "absent"), second).ptr,
                           NULL, &config),
                      0);
     assert_string_equal(proa_kube_config_server(config), "http://first");
@@ -135,12 +135,13 @@ static void expect_error(struct rig *rig, const char *list, const char *context,
 
 static const char *user(struct rig *rig, const char *fields)
 {
-    return put(rig, "user",
-               proa_arena_printf(&rig->arena,
-                                 "current-context: x\nclusters:\n- name: c\n  cluster: {server: 'https://s'}\ncontexts:\n"
-                                 "- name: x\n  context: {cluster: c, user: u}\nusers:\n- name: u\n  user: {%s}\n",
-                                 fields)
-                   .ptr);
+    return put(
+        rig, "user",
+        proa_arena_printf(&rig->arena,
+                          "current-context: x\nclusters:\n- name: c\n  cluster: {server: 'https://s'}\ncontexts:\n"
+                          "- name: x\n  context: {cluster: c, user: u}\nusers:\n- name: u\n  user: {%s}\n",
+                          fields)
+            .ptr);
 }
 
 static void errors_body(struct rig *rig)
@@ -153,7 +154,8 @@ static void errors_body(struct rig *rig)
     expect_error(rig, path, "lost", PROA_ENOTFOUND, "there is no cluster \"c9\"");
     expect_error(rig, path, "nobody", PROA_ENOTFOUND, "there is no user \"u9\"");
     expect_error(rig, put(rig, "empty", ""), NULL, PROA_EVALIDATION, "");
-    expect_error(rig, put(rig, "bare", "kind: Config\n"), NULL, PROA_EVALIDATION, "no current-context is set; there are: none");
+    expect_error(rig, put(rig, "bare", "kind: Config\n"), NULL, PROA_EVALIDATION,
+                 "no current-context is set; there are: none");
     expect_error(rig, put(rig, "bad", "clusters: [\n"), NULL, PROA_ESYNTAX, "bad");
     expect_error(rig, put(rig, "kind", "clusters: 5\n"), NULL, PROA_EVALIDATION, "kind");
     expect_error(rig, user(rig, "client-certificate: a"), NULL, PROA_EVALIDATION, "belong together");
@@ -161,10 +163,12 @@ static void errors_body(struct rig *rig)
                  "client-certificate-data is not base64");
     expect_error(rig, user(rig, "username: a, password: b"), NULL, PROA_EUNSUPPORTED, "basic authentication is gone");
     expect_error(rig, user(rig, "auth-provider: {name: gcp}"), NULL, PROA_EUNSUPPORTED, "use an exec plugin");
-    expect_error(rig, user(rig, "exec: {apiVersion: client.authentication.k8s.io/v2, command: x}"), NULL, PROA_EVALIDATION,
-                 "unknown apiVersion \"client.authentication.k8s.io/v2\"");
-    expect_error(rig, put(rig, "server", "current-context: x\nclusters:\n- name: c\n  cluster: {}\ncontexts:\n- name: x\n"
-                                         "  context: {cluster: c}\n"),
+    expect_error(rig, user(rig, "exec: {apiVersion: client.authentication.k8s.io/v2, command: x}"), NULL,
+                 PROA_EVALIDATION, "unknown apiVersion \"client.authentication.k8s.io/v2\"");
+    expect_error(rig,
+                 put(rig, "server",
+                     "current-context: x\nclusters:\n- name: c\n  cluster: {}\ncontexts:\n- name: x\n"
+                     "  context: {cluster: c}\n"),
                  NULL, PROA_EVALIDATION, "has no server");
 }
 
@@ -208,7 +212,8 @@ static struct proa_kube *client_of(struct rig *rig, const char *fields, struct p
 
     if (load(rig, user(rig, fields), NULL, ret_config) < 0)
         fail_msg("%s", rig->err.message);
-    assert_int_equal(proa_kube_new(&(struct proa_kube_options){.loop = rig->loop, .config = *ret_config}, &kube, NULL), 0);
+    assert_int_equal(proa_kube_new(&(struct proa_kube_options){.loop = rig->loop, .config = *ret_config}, &kube, NULL),
+                     0);
     return kube;
 }
 
@@ -249,8 +254,11 @@ static void test_token_file(void **state)
     run(token_file_body);
 }
 
-#define EXEC "exec: {apiVersion: client.authentication.k8s.io/v1, command: ./plugin, args: [x], env: [{name: OWN, value: '7'}], installHint: get it}"
-#define CREDENTIAL(status) "{\"apiVersion\":\"client.authentication.k8s.io/v1\",\"kind\":\"ExecCredential\",\"status\":{" status "}}"
+#define EXEC                                                                                                           \
+    "exec: {apiVersion: client.authentication.k8s.io/v1, command: ./plugin, args: [x], env: [{name: OWN, value: "      \
+    "'7'}], installHint: get it}"
+#define CREDENTIAL(status)                                                                                             \
+    "{\"apiVersion\":\"client.authentication.k8s.io/v1\",\"kind\":\"ExecCredential\",\"status\":{" status "}}"
 
 static void exec_body(struct rig *rig)
 {
@@ -319,7 +327,7 @@ static void test_bad_exec(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reading),    cmocka_unit_test(test_merging), cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_reading),    cmocka_unit_test(test_merging),    cmocka_unit_test(test_errors),
         cmocka_unit_test(test_in_cluster), cmocka_unit_test(test_token_file), cmocka_unit_test(test_exec),
         cmocka_unit_test(test_bad_exec),
     };

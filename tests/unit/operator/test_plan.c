@@ -368,7 +368,7 @@ static void deletion_that_retains(void **state)
     assert_true(rig->plan.remove_finalizer);
     assert_int_equal(rig->plan.objects_count, 1);
     assert_false(rig_object(rig, &proa_kube_secrets, "shop-credentials")->is_owned);
-    assert_false(rig->plan.delete_set || rig->plan.delete_claims[0]);
+    assert_false(rig->plan.delete_set || rig->plan.delete_claims);
     /* Another finalizer holds it: ours is done. */
     rig->database.metadata.finalizers.len = 0;
     rig_plan(rig);
@@ -384,7 +384,7 @@ static void deletion_that_deletes(void **state)
     rig->database.spec.deletion_policy = DELETION_DELETE;
     rig_plan(rig);
     assert_true(rig->plan.delete_set);
-    assert_false(rig->plan.delete_claims[0] || rig->plan.remove_finalizer);
+    assert_false(rig->plan.delete_claims || rig->plan.remove_finalizer);
     rig->facts.set_is_terminating = true;
     rig_plan(rig);
     assert_false(rig->plan.delete_set || rig->plan.remove_finalizer);
@@ -393,7 +393,7 @@ static void deletion_that_deletes(void **state)
     assert_false(rig->plan.remove_finalizer); /* pods use the claims */
     memset(rig->facts.pods, 0, sizeof rig->facts.pods);
     rig_plan(rig);
-    assert_true(rig->plan.delete_claims[0] && rig->plan.remove_finalizer);
+    assert_true(rig->plan.delete_claims && rig->plan.remove_finalizer);
 }
 
 int main(void)

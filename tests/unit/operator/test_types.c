@@ -31,7 +31,7 @@ static void definition(void **state)
 {
     static const char *const parts[] = {
         "\"shortNames\":[\"db\"]",
-        "\"specReplicasPath\":\".spec.replicas\",\"statusReplicasPath\":\".status.replicasReady\","
+        "\"specReplicasPath\":\".spec.replicas\",\"statusReplicasPath\":\".status.replicasReady\"",
         "\"labelSelectorPath\":\".status.selector\"",
         "\"enum\":[\"postgres\",\"mysql\",\"mongodb\"]",
         "\"enum\":[\"Retain\",\"Delete\"]",

@@ -57,7 +57,8 @@ test-integration: test-units
 	@if [ -d tests/integration ]; then PROA_BUILD=$(CURDIR)/build/test $(PYTHON) -m pytest -q tests/integration; \
 	else echo "tests/integration: none yet"; fi
 
-# Whole programs with several loops.
+# Some tests fork processes of their own. Whole programs with several loops:
+tsan: export TSAN_OPTIONS ?= die_after_fork=0
 tsan_tests = hello lifecycle users_crud postgres_faults
 
 tsan: setup ## the tests that use threads, under the thread sanitizer

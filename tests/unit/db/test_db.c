@@ -212,11 +212,11 @@ static char sent_text[512];
 static size_t sent_count;
 static void catch (void *arg, const struct proa_sim_db_call *call, struct proa_sim_db_answer *ret_answer)
 {
-    static const char *const values[] = {"1", "n"};
+    static const char *const columns[] = {"id", "name", NULL}, *const values[] = {"1", "n"};
 
     (void)snprintf(sent_text, sizeof sent_text, "%s", call->text);
     sent_count = call->values_count;
-    *ret_answer = (struct proa_sim_db_answer){.columns = COLUMNS("id", "name"), .values = values, .rows = 1};
+    *ret_answer = (struct proa_sim_db_answer){.columns = columns, .values = values, .rows = 1};
 }
 
 static void names(struct db_case *c)

@@ -142,8 +142,9 @@ static int compare_keys(const void *a, const void *b)
 
 static int check_keys(struct conversion *c, size_t first)
 {
-    struct seen_key *keys = (struct seen_key *)c->keys.items + first;
     size_t count = c->keys.len - first;
+    /* Without a key so far there is no array to point into. */
+    struct seen_key *keys = count > 0 ? (struct seen_key *)c->keys.items + first : NULL;
 
     if (count > 1)
         qsort(keys, count, sizeof *keys, compare_keys);

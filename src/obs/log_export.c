@@ -46,26 +46,16 @@ static void *take_room(struct log_record *record, size_t bytes)
     return room;
 }
 
-/* Text that is not UTF-8 would make the whole batch unreadable: such bytes become "?". */
 static bool copy_text(struct log_record *record, proa_str text, proa_str *ret_copy)
 {
-    proa_str cut = proa_utf8_cut(text, LOG_VALUE_MAX), rest;
+    proa_str cut = proa_utf8_cut(text, LOG_VALUE_MAX);
     char *room = take_room(record, cut.len);
 
     if (!room)
         return false;
     if (cut.len > 0)
         memcpy(room, cut.ptr, cut.len);
-    rest = proa_str_n(room, cut.len);
-    while (rest.len > 0 && !proa_utf8_valid(rest)) {
-        uint32_t code;
-        size_t len = proa_utf8_next(rest, &code);
-
-        if (len == 0)
-            room[rest.ptr - room] = '?';
-        len += len == 0;
-        rest = proa_str_n(rest.ptr + len, rest.len - len);
-    }
+    export_mend_text(room, cut.len);
     *ret_copy = proa_str_n(room, cut.len);
     return true;
 }

@@ -8,7 +8,7 @@ PYTHON ?= /usr/bin/python3
 comma := ,
 export LSAN_OPTIONS ?= suppressions=$(CURDIR)/tests/support/lsan.supp:print_suppressions=0
 .DEFAULT_GOAL := help
-.PHONY: help setup build run run-operator observe test test-units test-integration test-cluster lint format figures soak fuzz \
+.PHONY: help setup build run agent-image engine-images run-operator observe test test-units test-integration test-cluster lint format figures soak fuzz \
 	tsan clang valgrind hardening limits install clean
 
 # Configures a build folder once; ninja notices later changes of the build files. $(1): folder, $(2): environment, $(3): options.
@@ -36,9 +36,27 @@ run: build ## runs the users service on http://localhost:8080 over an SQLite fil
 observe: build ## runs users with Prometheus and Jaeger, sends some traffic, prints what to open
 	@tools/observe
 
-# The cluster that the kubeconfig at hand names; AGENT_IMAGE must be there for instances to start.
-run-operator: build ## installs the kind Database and runs the operator against KUBECONFIG's cluster
-	@exec ./build/bin/database-operator run --install-crd --no-leader.elect --threads=1 $(OPERATOR_ARGS)
+# Image archives in build/images, made once. IMAGE_LOAD puts them into the cluster at hand: kubelab:DIR, kind[:NAME],
+# minikube[:PROFILE], or a command that takes archives.
+IMAGE_LOAD ?=
+ENGINE_IMAGES ?= postgres-17 postgres-15 mariadb-10.11
+archives = $(1:%=build/images/%.tar)
+load = $(if $(IMAGE_LOAD),tools/image-load '$(IMAGE_LOAD)' $(call archives,$(1)))
+
+agent-image: build ## image archive of database-operator, from which instances get their agent; IMAGE_LOAD=kind loads it
+	@tools/image deploy/images/database-operator.json
+	@$(call load,database-operator)
+
+engine-images: ## image archives of PostgreSQL and MariaDB from Debian's packages, for tests; IMAGE_LOAD=kind loads them
+	@tools/need mmdebstrap
+	@tools/image $(ENGINE_IMAGES:%=deploy/images/%.json)
+	@$(call load,$(ENGINE_IMAGES))
+
+# With engine images made here, instances run those instead of a registry's.
+local_images = $(if $(wildcard build/images/postgres-*.tar),--images.postgres=localhost/proa/postgres:{version})
+run-operator: build ## installs the kind Database and runs the operator against KUBECONFIG's cluster (first: agent-image engine-images)
+	@echo "run-operator: instances of postgres run $(if $(local_images),what make engine-images made,postgres:VERSION of a registry); docs/database-operator.md, Images"
+	@exec ./build/bin/database-operator run --install-crd --no-leader.elect --threads=1 $(local_images) $(OPERATOR_ARGS)
 
 test-cluster: setup ## tests against a real API server: PROA_KUBERNETES=folder of kubelab, or KUBECONFIG and PROA_CLUSTER_TESTS=1
 	@$(call configure,test,CC=gcc,$(test_options) -Db_sanitize=address$(comma)undefined)

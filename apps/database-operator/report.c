@@ -109,10 +109,15 @@ static void report_progress(struct reporting *r)
     r->is_complete = proa_str_eq_c(r->conditions[CONDITION_PROGRESSING].reason, "Complete");
 }
 
+static bool has_lasted(const struct reporting *r, const struct plan_pod *pod)
+{
+    return pod->problem_since == 0 || r->facts->now - pod->problem_since >= (proa_time_ns)PROA_SECONDS(UNSCHEDULABLE_S);
+}
+
 static const struct plan_pod *failing_pod(const struct reporting *r, uint32_t *ret_index)
 {
     for (uint32_t i = 0; i < r->plan->replicas && i < INSTANCES_MAX; i++)
-        if (r->facts->pods[i].exists && r->facts->pods[i].problem.len > 0) {
+        if (r->facts->pods[i].exists && r->facts->pods[i].problem.len > 0 && has_lasted(r, &r->facts->pods[i])) {
             *ret_index = i;
             return &r->facts->pods[i];
         }

@@ -8,7 +8,7 @@ PYTHON ?= /usr/bin/python3
 comma := ,
 export LSAN_OPTIONS ?= suppressions=$(CURDIR)/tests/support/lsan.supp:print_suppressions=0
 .DEFAULT_GOAL := help
-.PHONY: help setup build run agent-image engine-images run-operator observe test test-units test-integration test-cluster lint format figures soak fuzz \
+.PHONY: help setup build run agent-image engine-images run-operator observe test test-units test-integration test-cluster test-nodes lint format figures soak fuzz \
 	tsan clang valgrind hardening limits install clean
 
 # Configures a build folder once; ninja notices later changes of the build files. $(1): folder, $(2): environment, $(3): options.
@@ -63,6 +63,14 @@ test-cluster: setup ## tests against a real API server: PROA_KUBERNETES=folder o
 	@ninja -C build/test --quiet
 	@tools/run-tests build/test --suite cluster
 	@PROA_BUILD=$(CURDIR)/build/test $(PYTHON) -m pytest -q -rs tests/cluster
+	@$(MAKE) --no-print-directory test-nodes
+
+# The same two clusters; as root with the first, and with IMAGE_LOAD for the second.
+test-nodes: setup ## the part of test-cluster with nodes and pods: PostgreSQL under a writer, its nodes switched off and on
+	@$(call configure,test,CC=gcc,$(test_options) -Db_sanitize=address$(comma)undefined)
+	@ninja -C build/test --quiet apps/database-operator/database-operator
+	@$(if $(PROA_KUBERNETES)$(PROA_CLUSTER_TESTS),$(MAKE) --no-print-directory agent-image engine-images ENGINE_IMAGES=postgres-17)
+	@PROA_BUILD=$(CURDIR)/build/test $(PYTHON) -m pytest -q -rs tests/nodes
 
 test: test-units test-integration ## all tests, under the address and undefined behaviour sanitizers
 

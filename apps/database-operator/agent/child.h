@@ -6,6 +6,7 @@
 #include <proa/error.h>
 #include <proa/fiber.h>
 #include <proa/log.h>
+#include <proa/sync.h>
 #include <sys/types.h>
 
 struct children;
@@ -22,11 +23,12 @@ struct child_options {
     const char *const *arguments; /**< ended by NULL; the first is looked up in PATH unless it has a slash */
     /** "NAME=value" ended by NULL, beside the agent's own environment (without what is the agent's, Kubernetes' or a client library's). */
     const char *const *env;
-    const char *folder;  /**< to run in; NULL: / */
-    proa_str input;      /**< standard input, at most 64 KiB; ptr NULL: /dev/null */
-    size_t output_max;   /**< kept of standard output; more is an error. 0: 64 KiB */
-    bool inherit_output; /**< standard output goes where the agent's errors go, instead of being kept */
-    int death_signal;    /**< sent when the agent dies; 0: SIGKILL */
+    const char *folder;      /**< to run in; NULL: / */
+    proa_str input;          /**< standard input, at most 64 KiB; ptr NULL: /dev/null */
+    size_t output_max;       /**< kept of standard output; more is an error. 0: 64 KiB */
+    bool inherit_output;     /**< standard output goes where the agent's errors go, instead of being kept */
+    struct proa_event *wake; /**< set when it ends; NULL: none. Outlives the child */
+    int death_signal;        /**< sent when the agent dies; 0: SIGKILL */
 };
 struct child_result {
     int exit_code;   /**< 128 + N when ended by signal N */

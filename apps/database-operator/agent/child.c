@@ -235,12 +235,12 @@ static pid_t fork_and_exec(struct launch *launch)
     return os_errno ? -os_errno : pid;
 }
 
-static const char *find_program(const struct children *children, struct proa_arena *arena, const char *name)
+const char *child_find_program(const struct children *children, struct proa_arena *arena, const char *name)
 {
     proa_str rest = proa_str_c(children->path), folder;
 
     if (strchr(name, '/'))
-        return name;
+        return access(name, X_OK) == 0 ? name : "";
     for (int i = 0; i < PATH_ENTRIES_MAX && proa_str_split(&rest, ':', &folder); i++) {
         const char *path = proa_arena_printf(arena, PROA_FMT "/%s", PROA_ARG(folder), name).ptr;
 
@@ -304,17 +304,19 @@ static int launch_child(struct children *children, struct proa_arena *arena, con
     int rc;
 
     assert(options->input.len <= INPUT_MAX_BYTES);
-    launch.program = find_program(children, arena, name);
+    launch.program = child_find_program(children, arena, name);
     if (!launch.program || make_env(children, arena, options->env, &env) < 0)
         return proa_fail(err, PROA_ENOMEM, "memory is out");
     if (!*launch.program)
-        return proa_fail(err, PROA_ENOTFOUND, "%s: no such program in PATH (%s)", name, children->path);
+        return proa_fail(err, PROA_ENOTFOUND, "%s: no such program (PATH is %s)", name, children->path);
     launch.env = env;
-    rc = open_input(options->input, &launch.fds[0]);
+    launch.fds[0] = options->input_fd;
+    rc = options->input_fd > 0 ? 0 : open_input(options->input, &launch.fds[0]);
     if (rc < 0)
         return proa_fail_errno(err, -rc, "%s: its input", name);
     pid = fork_and_exec(&launch);
-    close(launch.fds[0]);
+    if (options->input_fd <= 0)
+        close(launch.fds[0]);
     if (pid < 0)
         return proa_fail_errno(err, -pid, "running %s", launch.program);
     child->children = children;
@@ -424,20 +426,25 @@ static int await(struct run *run)
     return 0;
 }
 
+static int output_of(const struct child_options *options)
+{
+    return options->output_fd > 0 ? options->output_fd : STDERR_FILENO;
+}
+
 static int run_child(struct children *children, struct proa_arena *arena, const struct child_options *options,
                      struct run *run, struct proa_error *err)
 {
     int out_end = -1, errors_end = -1, rc = 0;
 
-    if (!options->inherit_output)
+    if (!options->inherit_output && options->output_fd <= 0)
         rc = open_source(children->loop, &run->out, &run->progress, &out_end);
     if (rc == 0)
         rc = open_source(children->loop, &run->errors, &run->progress, &errors_end);
     if (rc < 0)
         proa_fail(err, rc, "pipes for %s: %s", options->arguments[0], proa_code_name(rc));
     else
-        rc = launch_child(children, arena, options, out_end >= 0 ? out_end : STDERR_FILENO, errors_end, &run->child,
-                          err);
+        rc = launch_child(children, arena, options, out_end >= 0 ? out_end : output_of(options), errors_end,
+                          &run->child, err);
     if (out_end >= 0)
         close(out_end);
     if (errors_end >= 0)
@@ -514,7 +521,7 @@ int child_start(struct children *children, const struct child_options *options, 
     if (!child)
         return proa_fail(err, PROA_ENOMEM, "memory is out");
     proa_arena_init(&arena, NULL, 0);
-    rc = launch_child(children, &arena, options, STDERR_FILENO, STDERR_FILENO, child, err);
+    rc = launch_child(children, &arena, options, output_of(options), STDERR_FILENO, child, err);
     proa_arena_done(&arena);
     if (rc < 0) {
         free(child);

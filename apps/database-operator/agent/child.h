@@ -19,14 +19,19 @@ void children_free(struct children *children);
 /** Processes of strangers that were reaped. */
 uint64_t children_orphans(const struct children *children);
 
+/** Where PATH has a program, in the arena or the name itself; "" when there is none, NULL when memory is out. */
+const char *child_find_program(const struct children *children, struct proa_arena *arena, const char *name);
+
 struct child_options {
     const char *const *arguments; /**< ended by NULL; the first is looked up in PATH unless it has a slash */
     /** "NAME=value" ended by NULL, beside the agent's own environment (without what is the agent's, Kubernetes' or a client library's). */
     const char *const *env;
-    const char *folder;      /**< to run in; NULL: / */
-    proa_str input;          /**< standard input, at most 64 KiB; ptr NULL: /dev/null */
-    size_t output_max;       /**< kept of standard output; more is an error. 0: 64 KiB */
-    bool inherit_output;     /**< standard output goes where the agent's errors go, instead of being kept */
+    const char *folder; /**< to run in; NULL: / */
+    proa_str input;     /**< standard input, at most 64 KiB; ptr NULL: /dev/null */
+    int input_fd,
+        output_fd;       /**< 0: none. Standard input, output is (a duplicate of) this; still the caller's to close */
+    size_t output_max;   /**< kept of standard output; more is an error. 0: 64 KiB */
+    bool inherit_output; /**< standard output goes where the agent's errors go, instead of being kept */
     struct proa_event *wake; /**< set when it ends; NULL: none. Outlives the child */
     int death_signal;        /**< sent when the agent dies; 0: SIGKILL */
 };

@@ -1,0 +1,30 @@
+/** Metrics that an engine gives: gathered by its driver now and then, written at a scrape as they were last. */
+#ifndef DATABASE_OPERATOR_SAMPLES_H
+#define DATABASE_OPERATOR_SAMPLES_H
+
+#include <proa/arena.h>
+#include <proa/buf.h>
+
+enum { SAMPLE_LABELS_MAX = 4, SAMPLES_MAX = 2000 };
+
+struct sample_family {
+    const char *name; /**< as the engine's usual exporter has it */
+    const char *help;
+    bool is_counter;
+    const char *labels[SAMPLE_LABELS_MAX];
+};
+struct sample {
+    const struct sample_family *family;
+    proa_str labels[SAMPLE_LABELS_MAX]; /**< as many as the family has */
+    double value;
+};
+struct samples {
+    struct proa_arena *arena; /**< labels are copied into it */
+    struct sample *ptr;
+    size_t len, cap;
+};
+/** In any order; those of a family are written together. More than SAMPLES_MAX are dropped. `labels` may be NULL for none. */
+PROA_MUST_USE int samples_add(struct samples *samples, const struct sample_family *family, double value,
+                              const proa_str *labels);
+
+#endif

@@ -125,7 +125,7 @@ class Story:
         self.name = "shop"
         self.spec = {"replicas": 3, "storageSize": "1Gi", "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}}}
         self.figures = {}   # what else is printed: seconds by name
-        self.writers_node = None
+        self.writers_node = self.old_password = None
         self.dying_deaths = 0
         self.chapters = []  # (what, from, to), for the times without a writer
         self.operator = self.dying = None

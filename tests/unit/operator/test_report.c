@@ -128,8 +128,14 @@ static void degraded(void **state)
     rig_serve(rig);
     rig_report(rig);
     keep(rig);
-    rig->facts.set.status.ready_replicas = 2;
+    /* The pod says so first, the StatefulSet a moment later. */
     rig->facts.pods[2].is_ready = false;
+    rig_report(rig);
+    assert_true(is(rig, "Degraded", "True", "InstancesNotReady"));
+    assert_int_equal(rig->report.status.replicas_ready, 2);
+    assert_int_equal(rig->report.status.phase, PHASE_RUNNING);
+    keep(rig);
+    rig->facts.set.status.ready_replicas = 2;
     rig_report(rig);
     assert_true(is(rig, "Degraded", "True", "InstancesNotReady"));
     assert_int_equal(rig->report.status.phase, PHASE_RUNNING);

@@ -187,6 +187,10 @@ class Instance:
         answer = self.get("/v1/status", self.cluster.secret["agentToken"])
         return answer.json() if answer and answer.status == 200 else None
 
+    def says(self, path):
+        answer = self.get(path)
+        return answer.status if answer else None
+
     def is_ready(self):
         answer = self.get("/readyz")
         return answer is not None and answer.status == 200
@@ -281,7 +285,7 @@ class Instance:
 class Cluster:
     def __init__(self, replicas=1, settings=(), primary="shop-0", engine_conf=""):
         self.name = "shop"
-        self.settings = ["--poll-ms=200", "--api-wait-ms=1000", *settings]
+        self.settings = ["--poll-ms=200", "--api-wait-ms=1000", "--duties-ms=1000", *settings]
         module = postgres_module()
         self.programs = module.find_programs()
         if self.programs is None:
@@ -328,6 +332,17 @@ class Cluster:
             "logging_collector = off\nlog_destination = 'stderr'\nmax_slot_wal_keep_size = '1GB'\nwal_keep_size = '128MB'\n"
             "cluster_name = 'shop'\nshared_buffers = '16MB'\nmax_connections = '50'\nwal_retrieve_retry_interval = '200ms'\n"
             "dynamic_shared_memory_type = 'mmap'\n" + more)
+
+    def save(self, template):
+        """Keeps the first instance's volume, so that others need not make it again."""
+        shutil.copytree(self[0].volume, template, symlinks=True)
+
+    def use(self, template):
+        shutil.rmtree(self[0].volume)
+        subprocess.run(["cp", "-a", template, self[0].volume], check=True)
+        if self.owner:
+            subprocess.run(["chown", "-R", f"{self.owner.pw_uid}:{self.owner.pw_gid}", self[0].volume], check=True)
+        return self
 
     def add_instance(self):
         self.instances.append(Instance(self, len(self.instances)))

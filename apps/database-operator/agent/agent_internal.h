@@ -49,7 +49,7 @@ struct assignment {
 
 /** The answer of /v1/status, which other instances' agents and people read. */
 struct agent_status {
-    proa_str pod, role, phase, reason, primary;
+    proa_str pod, role, phase, reason, warning, primary;
     bool ready, live, has_data, writable, streaming;
     proa_str engine, version, identity, timeline, position, oldest;
     uint64_t size_bytes;
@@ -99,7 +99,8 @@ struct agent {
     char primary_host[HOST_MAX];
 
     enum life_phase phase;
-    char reason[REASON_MAX]; /* why not ready; "" when ready */
+    char reason[REASON_MAX];  /* why not ready; "" when ready */
+    char warning[REASON_MAX]; /* what could not be done although it serves; "" if nothing */
     bool has_data;
     bool is_ready;
     struct child *server;
@@ -116,6 +117,9 @@ struct agent {
 /* agent.c */
 /** Says why it is not ready, in status, log (when it changes) and /readyz?verbose's log line; NULL: it is ready. */
 void agent_set_reason(struct agent *agent, const char *format, ...) PROA_PRINTF(2, 3);
+
+/** What could not be done, though the instance serves; "": nothing. */
+void agent_set_warning(struct agent *agent, const char *text);
 
 /* assignment.c */
 /** The fiber that watches the Database. `arg` is the agent. */

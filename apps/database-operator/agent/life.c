@@ -34,6 +34,15 @@ void agent_set_reason(struct agent *agent, const char *format, ...)
     memcpy(agent->reason, text, sizeof text);
 }
 
+void agent_set_warning(struct agent *agent, const char *text)
+{
+    if (strcmp(text, agent->warning) == 0)
+        return;
+    if (*text)
+        PROA_WARN(agent->logger, "something could not be done, and is tried again", proa_kv_c("error", text));
+    snprintf(agent->warning, sizeof agent->warning, "%s", text);
+}
+
 const char *life_role_name(const struct agent *agent)
 {
     return agent->instance.role == ROLE_PRIMARY ? "primary" : "standby";
@@ -166,7 +175,9 @@ static int start_server(struct agent *agent, struct proa_error *err)
     agent->tending = (struct tending){.started_at = proa_loop_now_exact(agent->loop)};
     agent->tending.last_answer_at = agent->tending.started_at;
     proa_arena_init(&arena, NULL, 0);
-    rc = agent->driver->configure(&agent->instance, folder, err);
+    rc = volume_wait_unused(agent->volume, PROA_MS(LEFTOVERS_MS), err);
+    if (rc == 0)
+        rc = agent->driver->configure(&agent->instance, folder, err);
     if (rc == 0)
         rc = memorise(agent, err);
     if (rc == 0)
@@ -253,10 +264,7 @@ static int live_once(struct agent *agent, struct proa_error *err)
         return wait_for_other_assignment(agent, why);
     if (!facts.is_complete) {
         rc = make_data(agent, err);
-        if (rc == PROA_ECONFLICT)
-            return 0;
-        PROA_TRY(rc);
-        agent->has_data = true;
+        return rc == PROA_ECONFLICT ? 0 : rc; /* looked at again */
     }
     PROA_TRY(start_server(agent, err));
     rc = tend(agent, err);

@@ -3,7 +3,7 @@
 
 #include <signal.h>
 
-enum { DUTIES_EVERY_MS = 15000, SIZE_EVERY_MS = 10000, DRIVER_MS = 30000 };
+enum { SIZE_EVERY_MS = 10000, DRIVER_MS = 30000 };
 
 static proa_mono_ns now_of(const struct agent *agent)
 {
@@ -84,11 +84,23 @@ static int do_duties(struct agent *agent, struct proa_error *err)
     PROA_TRY(settle(agent, err));
     if (!is_due)
         return 0;
+    tending->duties_due_at = now_of(agent) + PROA_MS(agent->config.duties_ms);
     PROA_TRY(is_primary ? primary_duties(agent, err) : standby_duties(agent, err));
     tending->duties_are_done = true;
     tending->credentials_have_changed = false;
     tending->replicas_done = agent->instance.replicas;
-    tending->duties_due_at = now_of(agent) + PROA_MS(DUTIES_EVERY_MS);
+    agent_set_warning(agent, "");
+    return 0;
+}
+
+/* An instance that serves goes on serving when what is asked of it later cannot be done. */
+static int try_duties(struct agent *agent, struct proa_error *err)
+{
+    int rc = do_duties(agent, err);
+
+    if (rc == 0 || rc == PROA_ECANCELED || !agent->tending.duties_are_done)
+        return rc;
+    agent_set_warning(agent, err->message[0] ? err->message : proa_code_name(rc));
     return 0;
 }
 
@@ -212,7 +224,7 @@ static int tend_once(struct agent *agent)
     look_at_credentials(agent);
     rc = ask(agent, &err);
     if (rc == 0)
-        rc = do_duties(agent, &err);
+        rc = try_duties(agent, &err);
     if (rc == PROA_ECANCELED)
         return rc;
     if (rc < 0) {

@@ -24,6 +24,7 @@ static int ask(struct agent *agent, struct proa_error *err)
     struct engine_status status;
     int rc = agent->driver->ask(&agent->instance, with_size, &status, err);
 
+    tending->last_was_answered = rc == 0;
     if (rc != PROA_ETIMEDOUT && rc != PROA_ECANCELED)
         tending->last_answer_at = now_of(agent);
     if (rc < 0)
@@ -188,11 +189,17 @@ static int judge_if_due(struct agent *agent)
 /* @returns TEND_GO_ON or TEND_RESTART. */
 static int take_assignment(struct agent *agent)
 {
-    struct instance *instance = &agent->instance;
+    bool stays_standby =
+        agent->instance.role == ROLE_STANDBY && !proa_str_eq_c(agent->config.pod, agent->assignment.primary);
 
-    instance->replicas = agent->assignment.replicas;
-    if (!life_is_as_assigned(agent))
+    if (life_is_as_assigned(agent)) {
+        agent->instance.replicas = agent->assignment.replicas;
+        return TEND_GO_ON;
+    }
+    if (!stays_standby)
         return TEND_RESTART; /* why_refused of life.c decides what comes of it */
+    life_adopt(agent);
+    agent->tending.duties_are_done = false;
     return TEND_GO_ON;
 }
 

@@ -221,13 +221,13 @@ static inline void put_hex(char *out, const char *eight)
 void proa_hex_encode(char *out, proa_str bytes)
 {
     static const char digits[] = "0123456789abcdef";
-    size_t i = 0;
+    const char *at = bytes.ptr, *end = at + bytes.len;
 
-    for (; bytes.len - i >= HEX_STEP; i += HEX_STEP)
-        put_hex(out + 2 * i, bytes.ptr + i);
-    for (; i < bytes.len; i++) {
-        out[2 * i] = digits[(unsigned char)bytes.ptr[i] >> 4];
-        out[2 * i + 1] = digits[(unsigned char)bytes.ptr[i] & 15];
+    for (; end - at >= HEX_STEP; at += HEX_STEP, out += 2 * HEX_STEP)
+        put_hex(out, at);
+    for (; at < end; at++, out += 2) {
+        out[0] = digits[(unsigned char)*at >> 4];
+        out[1] = digits[(unsigned char)*at & 15];
     }
 }
 

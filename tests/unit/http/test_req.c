@@ -393,7 +393,9 @@ static void test_log(void **state)
     assert_has(text, "\"slow request\"");
     assert_has_not(text, "/traces");
     read_log(true, text, sizeof text);
-    assert_has(text, "/traces");
+    assert_has(text, "\"http.request.method\":\"GET\",\"url.path\":\"/traces\",\"http.route\":\"/traces\","
+                     "\"http.response.status_code\":200,\"http.response.body.size\":");
+    assert_has(text, ",\"network.peer.address\":\"");
 }
 
 int main(void)

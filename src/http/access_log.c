@@ -44,7 +44,7 @@ static uint32_t describe(const struct proa_req *req, bool aborted, uint64_t dura
 }
 
 /* Most lines tell of a success, and differ in few values from the route's others. */
-static struct log_form *form_new(const struct proa_req *req)
+static __attribute__((noinline)) struct log_form *form_new(const struct proa_req *req)
 {
     const struct log_form_field fields[] = {
         {proa_kv_str("http.request.method", req->method_text), LOG_FORM_CONSTANT},

@@ -44,7 +44,7 @@ static uint32_t describe(const struct proa_req *req, bool aborted, uint64_t dura
 }
 
 /* Most lines tell of a success, and differ in few values from the route's others. */
-static struct log_form *form_new(const struct proa_req *req)
+static __attribute__((noinline)) struct log_form *form_new(const struct proa_req *req)
 {
     const struct log_form_field fields[] = {
         {proa_kv_str("http.request.method", req->method_text), LOG_FORM_CONSTANT},
@@ -70,7 +70,7 @@ static struct log_form *form_new(const struct proa_req *req)
 static bool log_by_form(const struct proa_req *req, struct series *series, uint64_t duration_ns)
 {
     const char *peer = conn_peer(req->conn);
-    const struct log_form_value values[] = {
+    const union log_form_value values[] = {
         {.text = req->path}, {.number = req->reply_bytes}, {.number = duration_ns / 1000}, {.text = proa_str_c(peer)}};
 
     if (!series->form && !series->has_no_form) {

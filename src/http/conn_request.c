@@ -73,6 +73,7 @@ static struct proa_req *req_from_head(struct conn *conn, size_t bytes)
     req->body_complete = !parser->has_body;
     req->body_known_length = parser->has_length;
     req->body_length = parser->content_length;
+    req->trace_fields = parser->trace_fields;
     if (parser->traceparent)
         req->traceparent = req->fields[parser->traceparent - 1].value;
     return req;

@@ -211,7 +211,7 @@ static inline char *put_thousandths(uint64_t value, char *at)
 }
 
 /* @returns NULL when it is not for us. */
-static inline char *put_value(enum log_form_kind kind, const struct log_form_value *value, char *at, const char *end)
+static inline char *put_value(enum log_form_kind kind, const union log_form_value *value, char *at, const char *end)
 {
     if (kind == LOG_FORM_TEXT) {
         if (value->text.len > LOG_VALUE_MAX || (ptrdiff_t)value->text.len > end - at || !copy_ordinary(at, value->text))
@@ -245,7 +245,7 @@ static inline bool is_exported(const struct log_form *form)
 /* Apart from the memory it writes to: were its size known here, each of the many small copies would be checked against what is left of
  * it, which takes longer than the copy. There is room: see `end`. @returns the length; 0: it is not for us. */
 static __attribute__((noinline)) size_t put_line(struct log_form *form, const struct proa_trace_ids *ids,
-                                                 const struct log_form_value *values, char *out)
+                                                 const union log_form_value *values, char *out)
 {
     const char *end = out + FORM_LINE_MAX - form->fixed_bytes; /* of texts: the rest is for what is always there */
     char *at = out;
@@ -263,7 +263,7 @@ static __attribute__((noinline)) size_t put_line(struct log_form *form, const st
     }
 }
 
-bool log_form_put(struct log_form *form, const struct proa_trace_ids *ids, const struct log_form_value *values)
+bool log_form_put(struct log_form *form, const struct proa_trace_ids *ids, const union log_form_value *values)
 {
     char out[FORM_LINE_MAX + COPY_BYTES] __attribute__((uninitialized));
     size_t len;

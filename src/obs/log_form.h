@@ -29,7 +29,7 @@ struct log_form_options {
     uint32_t count;
 };
 /** Of a field that is no constant. */
-struct log_form_value {
+union log_form_value {
     proa_str text;
     uint64_t number; /**< or thousandths */
 };
@@ -41,6 +41,6 @@ PROA_MUST_USE int log_form_new(const struct log_form_options *options, struct lo
 void log_form_free(struct log_form *form);
 /** Writes a line, if anybody wants it. @param values  of the fields that are no constants, in their order. @returns false when this
  *  one is for proa_log_line: it has something to escape, or is exported too. */
-bool log_form_put(struct log_form *form, const struct proa_trace_ids *ids, const struct log_form_value *values);
+bool log_form_put(struct log_form *form, const struct proa_trace_ids *ids, const union log_form_value *values);
 
 #endif

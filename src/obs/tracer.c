@@ -255,44 +255,47 @@ static __attribute__((noinline)) void record(struct proa_tracer *tracer, struct 
     span->record->is_parent_remote = is_remote;
 }
 
+/* Ids and flags of a span that is not just its parent's. */
+static void choose_ids(struct proa_tracer *tracer, struct proa_loop *loop, const struct proa_trace_ids *parent,
+                       struct proa_trace_ids *ids)
+{
+    bool should_sample;
+
+    if (parent && proa_trace_present(parent)) {
+        *ids = *parent;
+    } else {
+        random_id(loop, ids->trace_id, sizeof ids->trace_id);
+        ids->flags = parent ? parent->flags & (PROA_TRACE_SAMPLED | PROA_TRACE_DEBUG) : 0; /* of a B3 header alone */
+    }
+    random_id(loop, ids->span_id, sizeof ids->span_id);
+    if (!tracer)
+        return;
+    should_sample = is_sampled(tracer, parent, ids);
+    ids->flags = (uint8_t)(should_sample ? PROA_TRACE_SAMPLED | (parent ? parent->flags & PROA_TRACE_DEBUG : 0) : 0);
+}
+
 void proa_span_start(struct proa_tracer *tracer, struct proa_loop *loop, const struct proa_span_options *options,
                      struct proa_span *ret_span)
 {
     const struct proa_span *local = options->remote ? NULL : proa_span_current(loop);
     const struct proa_trace_ids *parent = options->remote ? options->remote : local ? &local->ids : NULL;
-    struct proa_span span = {.loop = loop};
 
     if (tracer && !export_is_attached(&tracer->queue))
         tracer = NULL;
-    if (local) {
-        span.tracestate = local->tracestate;
-        span.baggage = local->baggage;
-    } else {
-        span.tracestate = options->tracestate;
-        span.baggage = options->baggage;
+    ret_span->tracestate = local ? local->tracestate : options->tracestate;
+    ret_span->baggage = local ? local->baggage : options->baggage;
+    ret_span->loop = loop;
+    ret_span->previous = NULL;
+    ret_span->record = NULL;
+    ret_span->resolve = NULL;
+    /* Below a span that is not sampled nothing is, and nobody would ever see other ids. Nor without a tracer. */
+    if (parent && proa_trace_present(parent) && (!tracer || (local && !local->record && tracer->follows_parent))) {
+        ret_span->ids = *parent;
+        return;
     }
-    if (parent && proa_trace_present(parent)) {
-        span.ids = *parent;
-        /* Below a span that is not sampled nothing is, and nobody would ever see other ids. Nor without a tracer. */
-        if (!tracer || (local && !local->record && tracer->follows_parent)) {
-            *ret_span = span;
-            return;
-        }
-    } else {
-        random_id(loop, span.ids.trace_id, sizeof span.ids.trace_id);
-        if (parent && !tracer) /* the decision of a B3 header alone */
-            span.ids.flags = parent->flags & (PROA_TRACE_SAMPLED | PROA_TRACE_DEBUG);
-    }
-    random_id(loop, span.ids.span_id, sizeof span.ids.span_id);
-    if (tracer) {
-        bool sampled = is_sampled(tracer, parent, &span.ids);
-
-        span.ids.flags = (uint8_t)(sampled ? PROA_TRACE_SAMPLED : 0) |
-                         (uint8_t)(parent && sampled ? parent->flags & PROA_TRACE_DEBUG : 0);
-        if (sampled)
-            record(tracer, loop, options, parent, options->remote != NULL, &span);
-    }
-    *ret_span = span;
+    choose_ids(tracer, loop, parent, &ret_span->ids);
+    if (tracer && (ret_span->ids.flags & PROA_TRACE_SAMPLED))
+        record(tracer, loop, options, parent, options->remote != NULL, ret_span);
 }
 
 struct proa_span *proa_span_current(const struct proa_loop *loop)

@@ -335,6 +335,10 @@ static void trace_body(struct rig *rig)
     text = rig_content(rig_ask(&client, "GET /traces HTTP/1.1\r\n" HOST "b3: 1\r\n\r\n"));
     assert_memory_not_equal(text + 3, "00000000000000000000000000000000", 32);
     assert_memory_equal(text + 52, "-01", 3);
+    text = rig_content(rig_ask(&client, "GET /traces HTTP/1.1\r\n" HOST "x-b3-sampled: 1\r\n\r\n"));
+    assert_memory_equal(text + 52, "-01", 3);
+    text = rig_content(rig_ask(&client, "GET /traces HTTP/1.1\r\n" HOST "X-B3-Flags: 1\r\n\r\n"));
+    assert_memory_equal(text + 52, "-01", 3);
     rig_close(&client);
 }
 

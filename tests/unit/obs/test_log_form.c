@@ -86,7 +86,7 @@ static struct log_form *form_new(void)
 }
 
 /* The same line in the usual way. */
-static void log_usually(const struct log_form_value *values)
+static void log_usually(const union log_form_value *values)
 {
     struct proa_logger own = logger;
 
@@ -97,7 +97,7 @@ static void log_usually(const struct log_form_value *values)
 }
 
 /* @returns whether the form wrote it. */
-static bool compare(struct log_form *form, const struct log_form_value *values)
+static bool compare(struct log_form *form, const union log_form_value *values)
 {
     char by_form[8192];
     bool is_put = log_form_put(form, &ids, values);
@@ -118,7 +118,7 @@ static bool compare(struct log_form *form, const struct log_form_value *values)
 static void test_a_line(void **state)
 {
     struct log_form *form;
-    const struct log_form_value values[] = {
+    const union log_form_value values[] = {
         {.text = PROA_STR("/users/7")}, {.number = 123}, {.number = 4050}, {.text = PROA_STR("192.0.2.1:80")}};
 
     open_log(PROA_LOG_FORMAT_JSON);
@@ -140,7 +140,7 @@ static void test_values(void **state)
     static char path[2000];
     static const char *const odd[] = {"a\"b", "\\", "\n", "\x7f", "\xc3\xa4", "1234567890123456\x01", "\xff"};
     struct log_form *form;
-    struct log_form_value values[] = {{.text = {path, 0}}, {0}, {0}, {.text = PROA_STR("p")}};
+    union log_form_value values[] = {{.text = {path, 0}}, {0}, {0}, {.text = PROA_STR("p")}};
 
     open_log(PROA_LOG_FORMAT_JSON);
     form = form_new();
@@ -183,7 +183,7 @@ static void test_room(void **state)
     static const struct log_form_field texts[] = {
         {{.key = "a"}, LOG_FORM_TEXT}, {{.key = "b"}, LOG_FORM_TEXT}, {{.key = "c"}, LOG_FORM_TEXT}};
     static char long_text[1024];
-    struct log_form_value values[3];
+    union log_form_value values[3];
     struct log_form *form;
     size_t most = 0;
 
@@ -208,7 +208,7 @@ static void test_times(void **state)
 {
     struct proa_prng prng;
     struct log_form *form;
-    const struct log_form_value values[] = {
+    const union log_form_value values[] = {
         {.text = PROA_STR("/")}, {.number = 1}, {.number = 1}, {.text = PROA_STR("p")}};
 
     open_log(PROA_LOG_FORMAT_JSON);
@@ -235,7 +235,7 @@ static void test_who_wants_it(void **state)
     struct log_form *form;
     struct export_queue *queue;
     const struct proa_trace_ids none = {0};
-    const struct log_form_value values[] = {
+    const union log_form_value values[] = {
         {.text = PROA_STR("/")}, {.number = 1}, {.number = 1}, {.text = PROA_STR("p")}};
 
     open_log(PROA_LOG_FORMAT_JSON);

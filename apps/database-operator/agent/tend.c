@@ -3,7 +3,7 @@
 
 #include <signal.h>
 
-enum { SIZE_EVERY_MS = 10000, DRIVER_MS = 30000 };
+enum { SIZE_EVERY_MS = 10000, DRIVER_MS = 30000, EAGER_MS = 15000, EAGER_POLL_MS = 200 };
 
 static proa_mono_ns now_of(const struct agent *agent)
 {
@@ -246,6 +246,14 @@ static int tend_once(struct agent *agent)
     return judge_if_due(agent);
 }
 
+/* A server that was just started is asked more often, so that it serves a moment after it can; not one that recovers for long. */
+static uint32_t next_poll_ms(const struct agent *agent)
+{
+    bool is_new = !agent->has_status && now_of(agent) < agent->tending.started_at + PROA_MS(EAGER_MS);
+
+    return is_new && agent->config.poll_ms > EAGER_POLL_MS ? EAGER_POLL_MS : agent->config.poll_ms;
+}
+
 int tend(struct agent *agent, struct proa_error *err)
 {
     for (;;) {
@@ -266,6 +274,6 @@ int tend(struct agent *agent, struct proa_error *err)
             rc = tend_once(agent);
         if (rc != TEND_GO_ON)
             return rc;
-        PROA_TRY(agent_wait(agent, PROA_MS(agent->config.poll_ms)));
+        PROA_TRY(agent_wait(agent, PROA_MS(next_poll_ms(agent))));
     }
 }

@@ -73,6 +73,7 @@ static struct proa_req *req_from_head(struct conn *conn, size_t bytes)
     req->body_complete = !parser->has_body;
     req->body_known_length = parser->has_length;
     req->body_length = parser->content_length;
+    req->trace_fields = parser->trace_fields;
     if (parser->traceparent)
         req->traceparent = req->fields[parser->traceparent - 1].value;
     return req;
@@ -112,13 +113,14 @@ static void look_back(struct proa_req *req, bool aborted)
 {
     struct server_loop *part = req->home;
     uint64_t duration_ns = part->now > req->started ? part->now - req->started : 0;
+    struct series *series = req->status ? server_series(part, req) : NULL;
 
     if (req->deadline && part->now >= req->deadline && req->cause == PROA_ETIMEDOUT)
         limit_hit(part, LIMIT_REQUEST_MS);
     if (req->status >= 500 || duration_ns >= part->log_from_ns)
-        server_log_request(part, req, aborted, duration_ns);
-    if (req->status)
-        server_count_request(part, req, duration_ns);
+        server_log_request(part, req, series, aborted, duration_ns);
+    if (series && series->requests)
+        server_count_request(part, req, series, duration_ns);
 }
 
 void conn_finish_request(struct conn *conn)

@@ -162,7 +162,8 @@ class Instance:
              *self.cluster.settings, *arguments],
             stdin=subprocess.DEVNULL, stdout=open(self.log, "ab"), stderr=subprocess.STDOUT, cwd="/",
             env={**kept, "LSAN_OPTIONS": LSAN, "PROA_ENGINE": "postgres", "PROA_DATABASE": self.cluster.name,
-                 "PROA_HEADLESS": f"{self.cluster.name}-headless", "POD_NAME": self.name, "POD_NAMESPACE": "default",
+                 "PROA_HEADLESS": f"{self.cluster.name}-headless", "POD_NAME": self.name,
+                 "POD_NAMESPACE": self.cluster.namespace,
                  **environment}, **self.cluster.run_as)
         return self
 
@@ -283,8 +284,10 @@ class Instance:
 
 
 class Cluster:
-    def __init__(self, replicas=1, settings=(), primary="shop-0", engine_conf=""):
+    def __init__(self, replicas=1, settings=(), primary="shop-0", engine_conf="", kubeconfig=None, namespace="default"):
+        """With a kubeconfig (its text) the agents ask a real API server."""
         self.name = "shop"
+        self.namespace = namespace
         self.settings = ["--poll-ms=200", "--api-wait-ms=1000", "--duties-ms=1000", *settings]
         module = postgres_module()
         self.programs = module.find_programs()
@@ -301,9 +304,9 @@ class Cluster:
                        "agentToken": "agents-only"}
         self.write_credentials()
         self.write_config(engine_conf)
-        self.api = Api(self.name, primary, replicas).up()
+        self.api = None if kubeconfig else Api(self.name, primary, replicas).up()
         self.kubeconfig = self.folder / "kubeconfig"
-        self.kubeconfig.write_text(json.dumps({
+        self.kubeconfig.write_text(kubeconfig or json.dumps({
             "apiVersion": "v1", "kind": "Config", "current-context": "c",
             "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{self.api.port}"}}],
             "users": [{"name": "u", "user": {}}], "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}]}))
@@ -356,7 +359,8 @@ class Cluster:
         return self
 
     def close(self):
-        self.api.down()
+        if self.api:
+            self.api.down()
         for instance in self.instances:
             instance.clean_up()
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -28,6 +28,7 @@ enum {
     PLAN_OBJECTS_MAX = 13,
     PLAN_EVENTS_MAX = 6,
     SPEC_HASH_LEN = 16,
+    UNSCHEDULABLE_S = 15, /* until then volumes are bound and nodes are found, as with every new pod */
 };
 
 /** Of the program, the same for every Database. Text outlives the plan. */
@@ -45,6 +46,7 @@ struct plan_pod {
     proa_str spec_hash; /**< its annotation */
     proa_str problem;   /**< why it cannot run: "ImagePullBackOff", "Unschedulable"; "" */
     proa_str problem_message;
+    proa_time_ns problem_since; /**< 0: it counts at once */
 };
 struct plan_claim {
     bool exists, is_terminating;

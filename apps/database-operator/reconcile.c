@@ -129,6 +129,8 @@ static void gather_pod(struct reconciling *r, uint32_t index)
         if (proa_str_eq_c(condition->type, "PodScheduled") && proa_str_eq_c(condition->reason, "Unschedulable")) {
             out->problem = PROA_STR("Unschedulable");
             out->problem_message = keep(r, condition->message);
+            out->problem_since = condition->last_transition_time.value;
+            r->ctx->requeue_after_ns = PROA_SECONDS(UNSCHEDULABLE_S);
         }
     }
 }

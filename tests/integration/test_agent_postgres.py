@@ -429,7 +429,8 @@ def test_the_primary_does_not_move(cluster):
     shop.api.set(primary="shop-1")
     shop[0].wait_reason("the data here are a primary's")
     shop[1].wait_reason("moving the primary is not built yet")
-    assert shop[0].processes() == [] and shop[0].says("/livez") == 200 and shop[0].says("/readyz") == 503
+    wait_until(lambda: shop[0].says("/readyz") == 503, 5)
+    assert shop[0].processes() == [] and shop[0].says("/livez") == 200
     shop.api.set(primary="shop-0")
     shop[0].wait_ready()
     shop[1].wait_ready()

@@ -135,6 +135,8 @@ struct driver {
      *  is static. */
     int (*judge)(const struct instance *instance, const struct engine_status *own, const struct primary_status *primary,
                  enum verdict *ret_verdict, const char **ret_why, struct proa_error *err);
+    /** Whether it answers, under the usual exporter's name ("pg_up"): the agent gives its value, 0 or 1. */
+    const struct sample_family *up;
     /** Metrics under the names of the engine's usual exporter; real queries, bounded. */
     int (*collect)(const struct instance *instance, const struct engine_status *own, struct samples *samples,
                    struct proa_error *err);

@@ -121,7 +121,7 @@ static uint32_t ordinal_of(proa_str pod)
     return proa_str_to_u64(pod, &value) == 0 && value < 1000 ? (uint32_t)value : 0;
 }
 
-static void adopt(struct agent *agent)
+void life_adopt(struct agent *agent)
 {
     struct instance *instance = &agent->instance;
 
@@ -256,7 +256,7 @@ static int live_once(struct agent *agent, struct proa_error *err)
 
     agent->phase = LIFE_WAITING;
     PROA_TRY(wait_assignment(agent));
-    adopt(agent);
+    life_adopt(agent);
     PROA_TRY(agent->driver->look(&agent->instance, volume_data(agent->volume), &facts, err));
     agent->has_data = facts.is_complete;
     why = why_refused(agent, &facts);

@@ -63,6 +63,7 @@ PROA_MUST_USE int pg_read_status(struct proa_arena *arena, proa_str json, struct
                                  struct proa_error *err);
 
 /* postgres_metrics.c */
+extern const struct sample_family pg_up;
 /** From what the question printed. */
 PROA_MUST_USE int pg_read_metrics(struct proa_arena *arena, proa_str json, bool is_replica, struct samples *samples,
                                   struct proa_error *err);

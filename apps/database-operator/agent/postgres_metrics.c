@@ -245,7 +245,6 @@ static const char writer_question_new[] =
     static const struct sample_family variable = {                                                                     \
         .name = name_, .help = help_, .is_counter = true, .labels = {__VA_ARGS__}}
 
-GAUGE(up, "pg_up", "Whether the last question was answered", NULL);
 GAUGE(info, "pg_static", "Version of the server", "short_version", "version");
 GAUGE(started, "pg_postmaster_start_time_seconds", "When the server was started", NULL);
 GAUGE(in_recovery, "pg_replication_is_replica", "Whether the instance is a standby", NULL);
@@ -315,7 +314,6 @@ static int add_server(struct samples *samples, const struct server_row *server, 
 
     if (space > 0)
         version[0] = proa_str_slice(version[0], 0, (size_t)space);
-    PROA_TRY(add(samples, &up, 1));
     PROA_TRY(samples_add(samples, &info, 1, version));
     PROA_TRY(add(samples, &started, server->started_at));
     PROA_TRY(add(samples, &in_recovery, is_replica));
@@ -433,8 +431,8 @@ int pg_collect(const struct instance *instance, const struct engine_status *own,
 
     proa_arena_init(&arena, NULL, 0);
     rc = ask(instance, &arena, own, samples, err);
-    if (rc < 0 && rc != PROA_ECANCELED)
-        rc = add(samples, &up, 0);
     proa_arena_done(&arena);
     return rc;
 }
+
+const struct sample_family pg_up = {.name = "pg_up", .help = "Whether the server answers"};

@@ -125,8 +125,7 @@ static struct pg_sent *sent_of(struct proa_list *node)
 
 static void note_costs(struct pg_conn *conn, struct pg_sent *last, proa_mono_ns now)
 {
-    proa_mono_ns began = conn->answered_at > last->at ? conn->answered_at : last->at;
-    uint64_t ns = now > began ? now - began : 0, way = 1000 * ((uint64_t)conn->rtt_us + PG_SYNC_US);
+    uint64_t ns = now - conn->busy_since, way = 1000 * ((uint64_t)conn->rtt_us + PG_SYNC_US);
     uint32_t count = 1;
 
     for (struct proa_list *node = conn->sent.next; node != &last->node; node = node->next)
@@ -197,7 +196,7 @@ void pg_group_answered(struct pg_conn *conn)
         last = sent_of(last->node.next);
     if (!conn->is_undone)
         note_costs(conn, last, now);
-    conn->answered_at = now;
+    conn->busy_since = now;
     conn->progress_at = proa_loop_now(pl->loop);
     /* Backwards, since each goes in front of those that wait: they stay in their order. */
     for (struct proa_list *node = &last->node; node != &conn->sent; node = node->prev) {

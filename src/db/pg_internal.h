@@ -109,7 +109,7 @@ struct pg_conn {
     uint32_t groups_ahead;                 /* of reads: so many may be on their way before the next waits */
     struct pg_sent *due;                   /* whose result comes next; NULL: the sync's, or none */
     bool is_undone;                        /* the server has given up the group whose answers come */
-    proa_mono_ns answered_at;              /* when the last group was answered, exactly */
+    proa_mono_ns busy_since;               /* when the server began with what it answers next, exactly */
     uint64_t load_us;                      /* what is on its way may take the server so long */
     bool is_write_blocked;                 /* libpq holds bytes that the socket did not take */
     bool is_cancelling;                    /* nothing may be sent */
@@ -146,7 +146,6 @@ struct pg_sent {
     struct pg_call *call;         /* NULL: nobody waits any more */
     struct pg_prepared *prepared; /* held; NULL: not prepared */
     struct pg_known *known;       /* held; NULL: on a connection of its own */
-    proa_mono_ns at;              /* of the last of a group: when its sync was sent, exactly */
     uint64_t cost_us;             /* in conn->load_us */
     uint8_t commands;             /* whose results are to come: DEALLOCATE, prepare, the statement's own */
     bool is_last;                 /* the sync follows */

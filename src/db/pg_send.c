@@ -109,11 +109,9 @@ static struct pg_sent *last_of(const struct pg_conn *conn)
 
 void pg_sync(struct pg_conn *conn)
 {
-    struct pg_sent *last = last_of(conn);
-
-    last->is_last = true;
-    last->at = proa_loop_now_exact(conn->pl->loop);
-    conn->groups++;
+    last_of(conn)->is_last = true;
+    if (conn->groups++ == 0)
+        conn->busy_since = proa_loop_now_exact(conn->pl->loop);
     if (conn->is_touched && !conn->is_corked)
         cork(conn, true);
     conn->is_touched = true;

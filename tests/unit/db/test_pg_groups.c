@@ -563,6 +563,36 @@ static void slow_body(struct pg_test *test)
     }
 }
 
+/* What nobody could know to be slow does not hold up those that come behind it, as long as there is another connection. */
+static void slow_once_body(struct pg_test *test)
+{
+    static struct reader readers[4];
+    struct reader slow = {.test = test, .text = nap, .number = 1400, .is_marked = true};
+    struct proa_group group;
+
+    warm(test, division, false);
+    warm(test, nap, true);
+    proa_group_init(&group, test->loop);
+    assert_int_equal(proa_group_start(&group, NULL, read_one, &slow), 0);
+    assert_int_equal(proa_sleep(test->loop, PROA_MS(1)), 0); /* it was sent */
+    fill(readers, PROA_COUNT(readers), division);
+    read_together(test, readers, PROA_COUNT(readers));
+    for (size_t i = 0; i < PROA_COUNT(readers); i++) {
+        assert_int_equal(readers[i].rc, 0);
+        assert_in_range(readers[i].took_ms, 0, 300);
+    }
+    assert_int_equal(proa_group_wait(&group), 0);
+    assert_int_equal(slow.rc, 0);
+    assert_in_range(slow.took_ms, 390, 5000);
+}
+
+static void test_what_is_slow_once(void **state)
+{
+    struct proa_db_options options = {.shared_connections = 2};
+
+    pg_test_run(&options, slow_once_body);
+}
+
 static void test_what_is_slow_stays_apart(void **state)
 {
     struct proa_db_options options = {.shared_connections = 2};
@@ -585,6 +615,7 @@ int main(void)
         cmocka_unit_test(test_all_give_up),
         cmocka_unit_test(test_statement_timeout_of_one),
         cmocka_unit_test(test_what_is_slow_stays_apart),
+        cmocka_unit_test(test_what_is_slow_once),
     };
 
     cmocka_set_test_filter(getenv("PROA_TEST_ONLY"));

@@ -123,6 +123,8 @@ static void deliver(struct tls_stream *stream)
     if (stream->closed)
         return;
     shrink(stream->in);
+    /* A session ticket, taken in after the handshake, left a buffer for writing. Refused while something is in one. */
+    (void)SSL_free_buffers(stream->ssl);
     (void)send_out(stream); /* alerts and key updates; a failure is met by the next send */
     if (!stream->base.reading && stream->handshake == 0)
         proa_stream_pause(stream->inner);

@@ -121,7 +121,7 @@ struct proa_collection;
  *  registry of NULL: nothing is done. */
 PROA_MUST_USE int proa_metrics_add_collector(struct proa_metrics *metrics,
                                              void (*collect)(void *arg, struct proa_collection *out), void *arg);
-/** One sample; those of a family (the same pointer) one after the other. `labels` has as many as the family; what is not UTF-8 is left empty.
+/** One sample; those of a family one after the other. `family` is looked at during the call only, but its name lives until `collect` returns. `labels` has as many as the family; what is not UTF-8 is left empty.
  *  In OpenMetrics, where a counter must be called "…_total", a counter with another name is of unknown type. */
 void proa_collect(struct proa_collection *out, const struct proa_collected_family *family, const proa_str *labels,
                   double value);

@@ -209,7 +209,7 @@ static void write_family(const struct writer *w)
 struct proa_collection {
     struct proa_buf *out;
     bool is_openmetrics;
-    const struct proa_collected_family *family; /* the last one's head is written */
+    const char *family; /* name of the last one, whose head is written; NULL: none yet */
 };
 
 static const char *collected_type(const struct proa_collection *collection, const struct proa_collected_family *family,
@@ -244,7 +244,7 @@ static void collected_head(struct proa_collection *collection, const struct proa
     proa_buf_add_c(out, "# TYPE ");
     proa_buf_add(out, name);
     proa_buf_printf(out, " %s\n", type);
-    collection->family = family;
+    collection->family = family->name;
 }
 
 void proa_collect(struct proa_collection *collection, const struct proa_collected_family *family,
@@ -252,7 +252,7 @@ void proa_collect(struct proa_collection *collection, const struct proa_collecte
 {
     struct proa_buf *out = collection->out;
 
-    if (collection->family != family)
+    if (!collection->family || strcmp(collection->family, family->name) != 0)
         collected_head(collection, family);
     proa_buf_add_c(out, family->name);
     for (uint32_t i = 0; i < PROA_METRIC_LABELS_MAX && family->labels[i]; i++) {

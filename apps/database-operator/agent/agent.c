@@ -86,6 +86,8 @@ static int start(struct proa_app *app, void *state, struct proa_error *err)
     PROA_TRY(proa_client_new(
         &(struct proa_client_options){.loop = agent->loop, .user_agent = "database-agent", .connections_per_origin = 2},
         &agent->client, err));
+    if (proa_metrics_add_collector(proa_app_metrics(app), agent_collect, agent) < 0)
+        return proa_fail(err, PROA_ENOMEM, "memory is out");
     PROA_INFO(agent->logger, "agent", proa_kv_c("version", VERSION), proa_kv_str("pod", agent->config.pod),
               proa_kv_c("engine", agent->instance.engine->name));
     PROA_TRY(proa_app_add_check(

@@ -159,6 +159,10 @@ PROA_MUST_USE int peer_ask(struct agent *agent, struct proa_arena *arena, uint32
 /** Asks the primary's. */
 PROA_MUST_USE int peer_ask_primary(struct agent *agent, struct primary_status *ret_status, struct proa_error *err);
 
+/* metrics.c */
+/** Of proa_metrics_add_collector; `arg` is the agent. */
+void agent_collect(void *arg, struct proa_collection *out);
+
 /* http.c */
 extern const struct proa_route agent_routes[];
 extern const size_t agent_routes_count;

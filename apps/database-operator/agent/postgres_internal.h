@@ -61,6 +61,9 @@ PROA_MUST_USE int pg_read_status(struct proa_arena *arena, proa_str json, struct
                                  struct proa_error *err);
 
 /* postgres_metrics.c */
+/** From what the question printed. */
+PROA_MUST_USE int pg_read_metrics(struct proa_arena *arena, proa_str json, bool is_replica, struct samples *samples,
+                                  struct proa_error *err);
 int pg_collect(const struct instance *instance, const struct engine_status *own, struct samples *samples,
                struct proa_error *err);
 

@@ -27,3 +27,28 @@ int samples_add(struct samples *samples, const struct sample_family *family, dou
     samples->ptr[samples->len++] = sample;
     return 0;
 }
+
+static void write_family(const struct samples *samples, const struct sample_family *family, struct proa_collection *out)
+{
+    struct proa_collected_family collected = {
+        .name = family->name, .help = family->help, .is_counter = family->is_counter};
+
+    for (size_t i = 0; i < SAMPLE_LABELS_MAX; i++)
+        collected.labels[i] = family->labels[i];
+    for (size_t i = 0; i < samples->len; i++)
+        if (samples->ptr[i].family == family)
+            proa_collect(out, &collected, samples->ptr[i].labels, samples->ptr[i].value);
+}
+
+/* Samples are few: each family is looked for in all of them. */
+void samples_write(const struct samples *samples, struct proa_collection *out)
+{
+    for (size_t i = 0; i < samples->len; i++) {
+        bool is_first = true;
+
+        for (size_t k = 0; k < i && is_first; k++)
+            is_first = samples->ptr[k].family != samples->ptr[i].family;
+        if (is_first)
+            write_family(samples, samples->ptr[i].family, out);
+    }
+}

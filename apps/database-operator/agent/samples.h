@@ -3,7 +3,7 @@
 #define DATABASE_OPERATOR_SAMPLES_H
 
 #include <proa/arena.h>
-#include <proa/buf.h>
+#include <proa/metrics.h>
 
 enum { SAMPLE_LABELS_MAX = 4, SAMPLES_MAX = 2000 };
 
@@ -13,6 +13,10 @@ struct sample_family {
     bool is_counter;
     const char *labels[SAMPLE_LABELS_MAX];
 };
+/** Writes them, for a collector of the program's metrics. */
+struct samples;
+void samples_write(const struct samples *samples, struct proa_collection *out);
+
 struct sample {
     const struct sample_family *family;
     proa_str labels[SAMPLE_LABELS_MAX]; /**< as many as the family has */

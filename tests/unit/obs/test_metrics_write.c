@@ -79,8 +79,12 @@ static void collect(void *arg, struct proa_collection *collection)
 
     for (int i = 0; i < *databases; i++)
         proa_collect(collection, &size, (proa_str[]){PROA_STR("a\"b"), PROA_STR("\xff")}, 1.5);
-    proa_collect(collection, &commits, NULL, 7);
-    proa_collect(collection, &reads, NULL, 8);
+    for (int i = 0; i < 2; i++) {
+        /* In one place one after the other. */
+        struct proa_collected_family family = i == 0 ? commits : reads;
+
+        proa_collect(collection, &family, NULL, 7 + i);
+    }
 }
 
 /* Series come and go, names are as they are given. */

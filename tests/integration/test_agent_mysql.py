@@ -77,7 +77,7 @@ def test_standby_follows(cluster):
     shop = cluster(replicas=3)
     one = shop[0].start().wait_ready()
     one.sql("CREATE TABLE t (x int PRIMARY KEY); INSERT INTO t VALUES (1), (2);")
-    one.root("CREATE PROCEDURE app.p() SELECT 'here';\n"
+    one.root("SET GLOBAL event_scheduler = OFF;\nCREATE PROCEDURE app.p() SELECT 'here';\n"
              "CREATE EVENT app.e ON SCHEDULE EVERY 1 SECOND DO INSERT INTO app.t SELECT 1000 + COUNT(*) FROM app.t;\n"
              "CREATE VIEW app.v AS SELECT x FROM app.t;\nCREATE TRIGGER app.g BEFORE INSERT ON app.t FOR EACH ROW SET NEW.x = NEW.x + 0;\n"
              "CREATE USER 'clerk'@'%' IDENTIFIED BY 'Clerk-password-1';\nGRANT SELECT ON app.t TO 'clerk'@'%';\n"

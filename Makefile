@@ -8,7 +8,7 @@ PYTHON ?= /usr/bin/python3
 comma := ,
 export LSAN_OPTIONS ?= suppressions=$(CURDIR)/tests/support/lsan.supp:print_suppressions=0
 .DEFAULT_GOAL := help
-.PHONY: help setup build run run-operator observe test test-units test-integration test-cluster lint format figures soak fuzz \
+.PHONY: help setup setup-build build run run-operator observe test test-units test-integration test-cluster lint format figures soak fuzz \
 	tsan clang valgrind hardening limits install clean
 
 # Configures a build folder once; ninja notices later changes of the build files. $(1): folder, $(2): environment, $(3): options.
@@ -20,16 +20,23 @@ test_options = -Dbuildtype=debug -Doptimization=1 --werror
 help: ## lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 20
 
+# The linker warns of what static programs cannot have; what this log holds is shown when a build fails. $(1): targets, none: all.
+release = $(call configure,release,CC=gcc,$(release_options)) && \
+	{ ninja -C build/release --quiet $(1) >build/release-ninja.log 2>&1 || { tail -n 40 build/release-ninja.log; exit 1; }; } && \
+	tools/split-debug build/release build/bin
+
 setup: ## installs from the distribution what build and tests need (as root or with sudo)
 	@tools/setup
 
-build: setup ## release programs in build/bin
-	@$(call configure,release,CC=gcc,$(release_options))
-	@ninja -C build/release --quiet
-	@tools/split-debug build/release build/bin
+setup-build:
+	@tools/setup build
 
-run: build ## runs the users service on http://localhost:8080 over an SQLite file
-	@test -x build/bin/users || { echo "make run: apps/users is not built yet: its layers are not complete"; exit 1; }
+build: setup-build ## release programs in build/bin
+	@$(call release)
+
+run: setup-build ## runs the users service on http://localhost:8080 over an SQLite file
+	@test -x build/bin/users || echo "run: compiling users"
+	@$(call release,apps/users)
 	@echo "users: http://localhost:8080/users"
 	@exec ./build/bin/users
 

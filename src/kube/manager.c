@@ -152,7 +152,7 @@ static int install_definition(struct proa_manager *manager, const struct proa_cr
             return rc;
         proa_log_failure(&manager->logger, PROA_LOG_WARN, "definition not installed", err);
         proa_error_clear(err);
-        PROA_TRY(kube_wait_ready(manager->kube, PROA_MS(INSTALL_AGAIN_MS)));
+        PROA_TRY(kube_wait_ready(manager->kube, PROA_MS(INSTALL_AGAIN_MS), NULL));
     }
 }
 

@@ -162,7 +162,8 @@ class Instance:
              *self.cluster.settings, *arguments],
             stdin=subprocess.DEVNULL, stdout=open(self.log, "ab"), stderr=subprocess.STDOUT, cwd="/",
             env={**kept, "LSAN_OPTIONS": LSAN, "PROA_ENGINE": self.cluster.engine, "PROA_DATABASE": self.cluster.name,
-                 "PROA_HEADLESS": f"{self.cluster.name}-headless", "POD_NAME": self.name, "POD_NAMESPACE": "default",
+                 "PROA_HEADLESS": f"{self.cluster.name}-headless", "POD_NAME": self.name,
+                 "POD_NAMESPACE": self.cluster.namespace,
                  **environment}, **self.cluster.run_as)
         return self
 
@@ -186,6 +187,10 @@ class Instance:
     def status(self):
         answer = self.get("/v1/status", self.cluster.secret["agentToken"])
         return answer.json() if answer and answer.status == 200 else None
+
+    def says(self, path):
+        answer = self.get(path)
+        return answer.status if answer else None
 
     def is_ready(self):
         answer = self.get("/readyz")
@@ -282,9 +287,11 @@ class Cluster:
     engine = "postgres"
     instance_type = Instance
 
-    def __init__(self, replicas=1, settings=(), primary="shop-0", engine_conf=""):
+    def __init__(self, replicas=1, settings=(), primary="shop-0", engine_conf="", kubeconfig=None, namespace="default"):
+        """With a kubeconfig (its text) the agents ask a real API server."""
         self.name = "shop"
-        self.settings = ["--poll-ms=200", "--api-wait-ms=1000", *settings]
+        self.namespace = namespace
+        self.settings = ["--poll-ms=200", "--api-wait-ms=1000", "--duties-ms=1000", *settings]
         self.programs = self.find_programs()
         self.run_as, self.owner = postgres_module().other_user()
         self.network = f"127.{os.getpid() % 200 + 20}.{next(NETWORKS)}"
@@ -297,9 +304,9 @@ class Cluster:
                        "agentToken": "agents-only"}
         self.write_credentials()
         self.write_config(engine_conf)
-        self.api = Api(self.name, primary, replicas).up()
+        self.api = None if kubeconfig else Api(self.name, primary, replicas).up()
         self.kubeconfig = self.folder / "kubeconfig"
-        self.kubeconfig.write_text(json.dumps({
+        self.kubeconfig.write_text(kubeconfig or json.dumps({
             "apiVersion": "v1", "kind": "Config", "current-context": "c",
             "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{self.api.port}"}}],
             "users": [{"name": "u", "user": {}}], "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}]}))
@@ -336,6 +343,17 @@ class Cluster:
             "cluster_name = 'shop'\nshared_buffers = '16MB'\nmax_connections = '50'\nwal_retrieve_retry_interval = '200ms'\n"
             "dynamic_shared_memory_type = 'mmap'\n" + more)
 
+    def save(self, template):
+        """Keeps the first instance's volume, so that others need not make it again."""
+        shutil.copytree(self[0].volume, template, symlinks=True)
+
+    def use(self, template):
+        shutil.rmtree(self[0].volume)
+        subprocess.run(["cp", "-a", template, self[0].volume], check=True)
+        if self.owner:
+            subprocess.run(["chown", "-R", f"{self.owner.pw_uid}:{self.owner.pw_gid}", self[0].volume], check=True)
+        return self
+
     def add_instance(self):
         self.instances.append(self.instance_type(self, len(self.instances)))
         return self.instances[-1]
@@ -348,7 +366,8 @@ class Cluster:
         return self
 
     def close(self):
-        self.api.down()
+        if self.api:
+            self.api.down()
         for instance in self.instances:
             instance.clean_up()
         shutil.rmtree(self.folder, ignore_errors=True)

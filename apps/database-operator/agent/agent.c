@@ -120,20 +120,33 @@ static void stop(struct proa_app *app, void *state)
 /* What the frame does otherwise for services: one loop is enough, and nobody is to wait before the engine is stopped. */
 static const char *const defaults[] = {"--threads=1", "--http.drain-delay-ms=0", "--http.drain-ms=2000"};
 
+/* What an engine's image says in its environment is not meant for the agent. */
+static void forget_environment(void)
+{
+    static const char *const names[] = {"CONFIG", "ENVIRONMENT", "METRICS", "PORT", "THREADS"};
+
+    for (size_t i = 0; i < PROA_COUNT(names); i++)
+        unsetenv(names[i]);
+}
+
 int agent_main(int argc, char **argv)
 {
     struct agent *agent = calloc(1, sizeof *agent);
+    const char *pod_ip = getenv("POD_IP");
     char *arguments[ARGUMENTS_MAX];
-    int count = 0, exit_code = EXIT_FAILURE;
+    int count = 0, exit_code;
 
-    if (!agent || argc + (int)PROA_COUNT(defaults) >= ARGUMENTS_MAX) {
+    if (!agent || argc + (int)PROA_COUNT(defaults) + 2 > ARGUMENTS_MAX) {
         fputs("database-operator: agent: too many arguments\n", stderr);
         free(agent);
         return EXIT_USAGE;
     }
+    forget_environment();
     arguments[count++] = argv[0];
     for (size_t i = 0; i < PROA_COUNT(defaults); i++)
         arguments[count++] = (char *)(uintptr_t)defaults[i];
+    if (pod_ip && strchr(pod_ip, ':'))
+        arguments[count++] = (char *)(uintptr_t) "--http.address=::";
     for (int i = 1; i < argc; i++)
         arguments[count++] = argv[i];
     arguments[count] = NULL;

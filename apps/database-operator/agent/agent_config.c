@@ -31,6 +31,8 @@ PROA_DEFINE_TYPE(
      .doc = "Of the other instances' agents"),
     (poll_ms, u32, PROA_RANGE(50, 60000), .default_json = "2000", .env = "PROA_POLL_MS",
      .doc = "The engine is asked how it is every so often"),
+    (duties_ms, u32, PROA_RANGE(50, 3600000), .default_json = "15000", .env = "PROA_DUTIES_MS",
+     .doc = "A primary looks after users and slots every so often, also when nothing has changed"),
     (metrics_ms, u32, PROA_RANGE(50, 600000), .default_json = "10000", .env = "PROA_METRICS_MS",
      .doc = "The engine is asked for its metrics every so often"),
     (ask_ms, u32, PROA_RANGE(100, 60000), .default_json = "5000", .env = "PROA_ASK_MS",

@@ -49,14 +49,14 @@ struct assignment {
 
 /** The answer of /v1/status, which other instances' agents and people read. */
 struct agent_status {
-    proa_str pod, role, phase, reason, primary;
+    proa_str pod, role, phase, reason, warning, primary;
     bool ready, live, has_data, writable, streaming;
     proa_str engine, version, identity, timeline, position, oldest;
     uint64_t size_bytes;
     PROA_OPTIONAL(uint64_t) lag_bytes;
     PROA_OPTIONAL(uint64_t) lag_ms;
     uint64_t restarts, clones, orphans;
-    bool api_reachable;
+    bool api_seen; /* the API server has answered since the start */
 };
 PROA_DECLARE_TYPE(agent_status);
 
@@ -66,6 +66,7 @@ struct tending {
     proa_mono_ns last_answer_at;    /* also "starting" is one */
     proa_mono_ns last_streaming_at; /* 0: not yet */
     proa_mono_ns size_due_at, metrics_due_at, duties_due_at, judge_due_at;
+    bool last_was_answered;
     bool is_settled;
     bool duties_are_done; /* once */
     bool credentials_have_changed;
@@ -90,7 +91,7 @@ struct agent {
     struct credentials credentials;
 
     struct assignment assignment;
-    bool api_is_reachable;
+    bool api_is_seen;
     struct proa_event wake; /* something has changed for the fiber that looks after the instance */
     bool restart_is_wanted;
 
@@ -99,7 +100,8 @@ struct agent {
     char primary_host[HOST_MAX];
 
     enum life_phase phase;
-    char reason[REASON_MAX]; /* why not ready; "" when ready */
+    char reason[REASON_MAX];  /* why not ready; "" when ready */
+    char warning[REASON_MAX]; /* what could not be done although it serves; "" if nothing */
     bool has_data;
     bool is_ready;
     struct child *server;
@@ -117,6 +119,9 @@ struct agent {
 /** Says why it is not ready, in status, log (when it changes) and /readyz?verbose's log line; NULL: it is ready. */
 void agent_set_reason(struct agent *agent, const char *format, ...) PROA_PRINTF(2, 3);
 
+/** What could not be done, though the instance serves; "": nothing. */
+void agent_set_warning(struct agent *agent, const char *text);
+
 /* assignment.c */
 /** The fiber that watches the Database. `arg` is the agent. */
 int assignment_watch(void *arg);
@@ -132,6 +137,8 @@ int life_run(void *arg);
 bool agent_is_live(const struct agent *agent);
 /** Waits for `ns`, or until something has changed. @returns 0 or the cancellation's cause. */
 PROA_MUST_USE int agent_wait(struct agent *agent, uint64_t ns);
+/** Takes up what the Database says. */
+void life_adopt(struct agent *agent);
 /** Whether the assignment still is the one that the instance has taken up. */
 bool life_is_as_assigned(const struct agent *agent);
 /** Stops the engine if it runs, within config.stop_ms. May suspend. */

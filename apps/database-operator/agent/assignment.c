@@ -53,7 +53,7 @@ static int event(void *arg, const struct proa_kube_event *event)
     struct assigned assigned;
     struct proa_arena arena;
 
-    agent->api_is_reachable = true;
+    agent->api_is_seen = true;
     if (event->kind != PROA_KUBE_ADDED && event->kind != PROA_KUBE_MODIFIED)
         return 0; /* a Database that is deleted leaves its instances as they are, until their pods are */
     proa_arena_init(&arena, NULL, 0);

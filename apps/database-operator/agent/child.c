@@ -97,8 +97,9 @@ static void reap(void *arg, int signum)
 static bool is_inherited(const char *variable)
 {
     /* The agent's own settings, Kubernetes', and what would steer a client or server from outside. */
-    static const char *const others[] = {"PROA_", "POD_",      "KUBERNETES_", "KUBECONFIG", "LOG_",  "OTEL_",
-                                         "PG",    "POSTGRES_", "MYSQL",       "MARIADB",    "MONGO", "NOTIFY_SOCKET"};
+    static const char *const others[] = {"PROA_", "POD_", "KUBERNETES_", "KUBECONFIG",   "LOG_",
+                                         "OTEL_", "PG",   "POSTGRES_",   "MYSQL",        "MARIADB",
+                                         "MONGO", "LANG", "LC_",         "NOTIFY_SOCKET"};
 
     for (size_t i = 0; i < PROA_COUNT(others); i++)
         if (strncmp(variable, others[i], strlen(others[i])) == 0)
@@ -259,12 +260,13 @@ static int make_env(const struct children *children, struct proa_arena *arena, c
 
     while (more && more[count])
         count++;
-    env = proa_arena_calloc(arena, at + count + 1, sizeof *env);
+    env = proa_arena_calloc(arena, at + count + 2, sizeof *env);
     if (!env)
         return PROA_ENOMEM;
     memcpy(env, children->env, at * sizeof *env);
     for (size_t i = 0; i < count; i++)
         env[at + i] = (char *)(uintptr_t)more[i];
+    env[at + count] = (char *)(uintptr_t) "LC_ALL=C"; /* what is read from programs is in one language */
     *ret_env = env;
     return 0;
 }

@@ -110,7 +110,8 @@ struct driver {
     int (*initialise)(const struct instance *instance, const char *folder, struct proa_error *err);
     /** Copies the primary's data into `folder` in the same way. */
     int (*clone)(const struct instance *instance, const char *folder, struct proa_error *err);
-    /** Before every start: writes the engine's own configuration files for role and primary (config->config_dir holds the operator's). */
+    /** Before every start, when no process of the engine runs (the agent has made sure): writes the engine's own configuration files for role and
+     *  primary (config->config_dir holds the operator's), and removes what a server that was killed left in the way, such as a pid file. */
     int (*configure)(const struct instance *instance, const char *folder, struct proa_error *err);
     /** What to run, ended by NULL; text in the arena or static. */
     int (*server_arguments)(const struct instance *instance, struct proa_arena *arena, const char *folder,
@@ -130,10 +131,12 @@ struct driver {
     /** Standby: follows the primary with the present credentials. Called after each start and when either has changed; changes only what
      *  differs. */
     int (*follow)(const struct instance *instance, struct proa_error *err);
-    /** Standby that does not stream: whether it ever can again. `own` is the last answer of its server (or of its files if it does not run:
-     *  then `own->identity` may be ""). Only called when the primary is ready. *ret_why is static. */
+    /** Standby that does not stream: whether it ever can again. `own` is the last answer of its server, `primary` of one that is ready. *ret_why
+     *  is static. */
     int (*judge)(const struct instance *instance, const struct engine_status *own, const struct primary_status *primary,
                  enum verdict *ret_verdict, const char **ret_why, struct proa_error *err);
+    /** Whether it answers, under the usual exporter's name ("pg_up"): the agent gives its value, 0 or 1. */
+    const struct sample_family *up;
     /** Metrics under the names of the engine's usual exporter; real queries, bounded. */
     int (*collect)(const struct instance *instance, const struct engine_status *own, struct samples *samples,
                    struct proa_error *err);

@@ -2,11 +2,11 @@
 #include "agent_internal.h"
 
 PROA_DEFINE_TYPE_WITH(agent_status, (.unknown = PROA_UNKNOWN_IGNORE), (pod, str), (role, str), (phase, str),
-                      (reason, str), (primary, str), (ready, boolean), (live, boolean), (has_data, boolean),
-                      (writable, boolean), (streaming, boolean), (engine, str), (version, str), (identity, str),
-                      (timeline, str), (position, str), (oldest, str), (size_bytes, u64), (lag_bytes, optional(u64)),
-                      (lag_ms, optional(u64)), (restarts, u64), (clones, u64), (orphans, u64),
-                      (api_reachable, boolean));
+                      (reason, str), (warning, str, .default_json = "\"\""), (primary, str), (ready, boolean),
+                      (live, boolean), (has_data, boolean), (writable, boolean), (streaming, boolean), (engine, str),
+                      (version, str), (identity, str), (timeline, str), (position, str), (oldest, str),
+                      (size_bytes, u64), (lag_bytes, optional(u64)), (lag_ms, optional(u64)), (restarts, u64),
+                      (clones, u64), (orphans, u64), (api_seen, boolean));
 
 static proa_str role_text(enum instance_role role)
 {
@@ -23,6 +23,7 @@ void agent_fill_status(const struct agent *agent, struct agent_status *ret_statu
         .role = role_text(agent->instance.role),
         .phase = life_phase_enum.values[agent->phase].name,
         .reason = proa_str_c(agent->reason),
+        .warning = proa_str_c(agent->warning),
         .primary = proa_str_c(agent->assignment.primary),
         .ready = agent->is_ready,
         .live = agent_is_live(agent),
@@ -39,7 +40,7 @@ void agent_fill_status(const struct agent *agent, struct agent_status *ret_statu
         .restarts = agent->restarts,
         .clones = agent->clones,
         .orphans = children_orphans(agent->children),
-        .api_reachable = agent->api_is_reachable,
+        .api_seen = agent->api_is_seen,
     };
     if (runs && engine->has_lag) {
         ret_status->lag_bytes.presence = ret_status->lag_ms.presence = PROA_SET;

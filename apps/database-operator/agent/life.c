@@ -34,6 +34,15 @@ void agent_set_reason(struct agent *agent, const char *format, ...)
     memcpy(agent->reason, text, sizeof text);
 }
 
+void agent_set_warning(struct agent *agent, const char *text)
+{
+    if (strcmp(text, agent->warning) == 0)
+        return;
+    if (*text)
+        PROA_WARN(agent->logger, "something could not be done, and is tried again", proa_kv_c("error", text));
+    snprintf(agent->warning, sizeof agent->warning, "%s", text);
+}
+
 const char *life_role_name(const struct agent *agent)
 {
     return agent->instance.role == ROLE_PRIMARY ? "primary" : "standby";
@@ -112,7 +121,7 @@ static uint32_t ordinal_of(proa_str pod)
     return proa_str_to_u64(pod, &value) == 0 && value < 1000 ? (uint32_t)value : 0;
 }
 
-static void adopt(struct agent *agent)
+void life_adopt(struct agent *agent)
 {
     struct instance *instance = &agent->instance;
 
@@ -166,7 +175,9 @@ static int start_server(struct agent *agent, struct proa_error *err)
     agent->tending = (struct tending){.started_at = proa_loop_now_exact(agent->loop)};
     agent->tending.last_answer_at = agent->tending.started_at;
     proa_arena_init(&arena, NULL, 0);
-    rc = agent->driver->configure(&agent->instance, folder, err);
+    rc = volume_wait_unused(agent->volume, PROA_MS(LEFTOVERS_MS), err);
+    if (rc == 0)
+        rc = agent->driver->configure(&agent->instance, folder, err);
     if (rc == 0)
         rc = memorise(agent, err);
     if (rc == 0)
@@ -245,7 +256,7 @@ static int live_once(struct agent *agent, struct proa_error *err)
 
     agent->phase = LIFE_WAITING;
     PROA_TRY(wait_assignment(agent));
-    adopt(agent);
+    life_adopt(agent);
     PROA_TRY(agent->driver->look(&agent->instance, volume_data(agent->volume), &facts, err));
     agent->has_data = facts.is_complete;
     why = why_refused(agent, &facts);
@@ -253,10 +264,7 @@ static int live_once(struct agent *agent, struct proa_error *err)
         return wait_for_other_assignment(agent, why);
     if (!facts.is_complete) {
         rc = make_data(agent, err);
-        if (rc == PROA_ECONFLICT)
-            return 0;
-        PROA_TRY(rc);
-        agent->has_data = true;
+        return rc == PROA_ECONFLICT ? 0 : rc; /* looked at again */
     }
     PROA_TRY(start_server(agent, err));
     rc = tend(agent, err);

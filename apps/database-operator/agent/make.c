@@ -99,10 +99,21 @@ static int again_and_again(struct agent *agent, int (*try_once)(struct agent *ag
     }
 }
 
+/* Data that somebody brought back meanwhile are not replaced. */
+static int make_missing(struct agent *agent, struct proa_error *err)
+{
+    struct data_facts facts;
+
+    PROA_TRY(agent->driver->look(&agent->instance, volume_data(agent->volume), &facts, err));
+    if (facts.is_complete)
+        return 0;
+    return agent->instance.role == ROLE_PRIMARY ? initialise(agent, err) : clone(agent, err);
+}
+
 int make_data(struct agent *agent, struct proa_error *err)
 {
     agent->phase = LIFE_MAKING;
-    return again_and_again(agent, agent->instance.role == ROLE_PRIMARY ? initialise : clone, err);
+    return again_and_again(agent, make_missing, err);
 }
 
 /* The old data stay until the new are whole, if there is room for both. */

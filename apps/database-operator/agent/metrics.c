@@ -31,7 +31,9 @@ void agent_collect(void *arg, struct proa_collection *out)
     proa_collect(out, &restarts, NULL, (double)agent->restarts);
     proa_collect(out, &clones, NULL, (double)agent->clones);
     proa_collect(out, &orphans, NULL, (double)children_orphans(agent->children));
-    proa_collect(out, &api, NULL, agent->api_is_reachable);
+    proa_collect(out, &api, NULL, agent->api_is_seen);
+    if (agent->driver->up)
+        samples_write_one(agent->driver->up, agent->server && agent->tending.last_was_answered, out);
     /* What an engine said before it stopped is no news. */
     if (agent->server)
         samples_write(&agent->samples, out);

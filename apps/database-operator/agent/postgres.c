@@ -32,5 +32,6 @@ const struct driver driver_postgres = {
     .keep_replicas = pg_keep_replicas,
     .follow = pg_follow,
     .judge = pg_judge,
+    .up = &pg_up,
     .collect = pg_collect,
 };

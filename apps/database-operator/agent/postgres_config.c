@@ -3,14 +3,13 @@
 #include "postgres_internal.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <proa/file.h>
-#include <signal.h>
 #include <stdio.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-enum { PASSWD_MAX_BYTES = 1024 * 1024, FILE_MAX_BYTES = 256 * 1024 };
+#define LEAST_FILE "standby-least.conf"
+
+enum { PASSWD_MAX_BYTES = 1024 * 1024 };
 
 static int write_file(const struct instance *instance, struct proa_arena *arena, const char *folder, const char *name,
                       const struct proa_buf *content, struct proa_error *err)
@@ -152,6 +151,7 @@ static int add_main(struct proa_buf *out, const struct instance *instance, struc
     proa_buf_printf(out, "port = %u\n", pg_port(instance));
     if (instance->config->listen.len > 0)
         add_setting(out, "listen_addresses", instance->config->listen);
+    proa_buf_add_c(out, "include_if_exists = '" LEAST_FILE "'\n");
     if (instance->role != ROLE_STANDBY)
         return 0;
     PROA_TRY(pg_write_passfile(instance, arena, &passfile, err));
@@ -184,6 +184,95 @@ int pg_mark_standby(const struct instance *instance, struct proa_arena *arena, c
     return instance->role == ROLE_STANDBY ? write_file(instance, arena, folder, "standby.signal", &empty, err) : 0;
 }
 
+/* -- What a standby needs at least ----------------------------------------------------------------------------------- */
+
+/* A standby does not start with less of these than its primary had when the WAL was written. When one is made smaller, standbys are
+ * restarted first: they keep the larger value until the primary's restart has come to them through the WAL. */
+static const struct {
+    const char *name, *label; /* as pg_controldata prints it */
+} least[] = {
+    {"max_connections", "max_connections setting:"},
+    {"max_worker_processes", "max_worker_processes setting:"},
+    {"max_wal_senders", "max_wal_senders setting:"},
+    {"max_prepared_transactions", "max_prepared_xacts setting:"},
+    {"max_locks_per_transaction", "max_locks_per_xact setting:"},
+};
+
+int pg_read_control(proa_str text, const char *label, uint64_t *ret_value)
+{
+    proa_str line;
+
+    while (proa_str_split(&text, '\n', &line))
+        if (proa_str_starts_with(line, proa_str_c(label)))
+            return proa_str_to_u64(proa_str_trim(proa_str_slice(line, strlen(label), line.len)), ret_value);
+    return PROA_ENOTFOUND;
+}
+
+static int configured_value(const struct instance *instance, struct proa_arena *arena, const char *folder,
+                            const char *name, uint64_t *ret_value, struct proa_error *err)
+{
+    const char *const arguments[] = {
+        instance_program(arena, instance, instance->engine->server_command), "-D", folder, "-C", name, NULL};
+    struct child_result result;
+    proa_str line;
+
+    if (!arguments[0])
+        return proa_fail(err, PROA_ENOMEM, "memory is out");
+    PROA_TRY(child_run_ok(instance->children, arena, &(struct child_options){.arguments = arguments}, &result, err));
+    proa_str_split(&result.output, '\n', &line);
+    return proa_str_to_u64(line, ret_value);
+}
+
+static int write_least(const struct instance *instance, struct proa_arena *arena, const char *folder,
+                       struct proa_error *err)
+{
+    const char *const arguments[] = {instance_program(arena, instance, "pg_controldata"), "-D", folder, NULL};
+    struct child_result result;
+    struct proa_buf out;
+
+    proa_buf_init(&out, arena, 0);
+    proa_buf_add_c(&out, "# Written by the database agent before every start.\n");
+    PROA_TRY(write_file(instance, arena, folder, LEAST_FILE, &out, err));
+    if (instance->role != ROLE_STANDBY)
+        return 0;
+    if (!arguments[0])
+        return proa_fail(err, PROA_ENOMEM, "memory is out");
+    PROA_TRY(child_run_ok(instance->children, arena, &(struct child_options){.arguments = arguments}, &result, err));
+    for (size_t i = 0; i < PROA_COUNT(least); i++) {
+        uint64_t was, is;
+
+        /* A configuration that the server cannot read, it tells of itself. */
+        if (pg_read_control(result.output, least[i].label, &was) < 0 ||
+            configured_value(instance, arena, folder, least[i].name, &is, NULL) < 0 || is >= was)
+            continue;
+        proa_buf_printf(&out, "%s = %llu\n", least[i].name, (unsigned long long)was);
+        PROA_INFO(instance->logger, "a standby keeps its primary's larger setting for now",
+                  proa_kv_c("setting", least[i].name), proa_kv_u64("value", was));
+    }
+    return write_file(instance, arena, folder, LEAST_FILE, &out, err);
+}
+
+/* Of a server that was killed. In a new container its number may be another process's, for which a server would take it. */
+static int remove_leftovers(const struct instance *instance, struct proa_arena *arena, const char *folder,
+                            struct proa_error *err)
+{
+    proa_str run = instance->config->run_dir;
+    unsigned port = pg_port(instance);
+    const char *const paths[] = {
+        proa_arena_printf(arena, "%s/postmaster.pid", folder).ptr,
+        proa_arena_printf(arena, PROA_FMT "/.s.PGSQL.%u.lock", PROA_ARG(run), port).ptr,
+        proa_arena_printf(arena, PROA_FMT "/.s.PGSQL.%u", PROA_ARG(run), port).ptr,
+    };
+
+    for (size_t i = 0; i < PROA_COUNT(paths); i++) {
+        if (!paths[i])
+            return proa_fail(err, PROA_ENOMEM, "memory is out");
+        if (unlink(paths[i]) < 0 && errno != ENOENT)
+            return proa_fail_errno(err, errno, "removing %s", paths[i]);
+    }
+    return 0;
+}
+
 int pg_configure(const struct instance *instance, const char *folder, struct proa_error *err)
 {
     struct proa_arena arena;
@@ -194,7 +283,11 @@ int pg_configure(const struct instance *instance, const char *folder, struct pro
     if (rc == 0)
         rc = write_access(instance, &arena, folder, err);
     if (rc == 0)
+        rc = remove_leftovers(instance, &arena, folder, err);
+    if (rc == 0)
         rc = write_main(instance, &arena, folder, err);
+    if (rc == 0)
+        rc = write_least(instance, &arena, folder, err);
     proa_arena_done(&arena);
     return rc;
 }

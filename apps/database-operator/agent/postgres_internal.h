@@ -36,6 +36,8 @@ void pg_add_primary_conninfo(struct proa_buf *out, const struct instance *instan
 /** Of a standby: the file that makes it one, so that its server never takes writes. */
 PROA_MUST_USE int pg_mark_standby(const struct instance *instance, struct proa_arena *arena, const char *folder,
                                   struct proa_error *err);
+/** A number that pg_controldata printed behind `label`. */
+PROA_MUST_USE int pg_read_control(proa_str text, const char *label, uint64_t *ret_value);
 int pg_follow(const struct instance *instance, struct proa_error *err);
 
 /* postgres_data.c */
@@ -61,6 +63,7 @@ PROA_MUST_USE int pg_read_status(struct proa_arena *arena, proa_str json, struct
                                  struct proa_error *err);
 
 /* postgres_metrics.c */
+extern const struct sample_family pg_up;
 /** From what the question printed. */
 PROA_MUST_USE int pg_read_metrics(struct proa_arena *arena, proa_str json, bool is_replica, struct samples *samples,
                                   struct proa_error *err);

@@ -100,8 +100,13 @@ int pg_run(const struct instance *instance, struct proa_arena *arena, const char
                                                .output_max = OUTPUT_MAX_BYTES,
                                                .folder = instance->config->run_dir.ptr},
                        &result, err));
-    if (result.exit_code == PSQL_NO_CONNECTION)
-        return proa_fail(err, PROA_EUNAVAILABLE, PROA_FMT, PROA_ARG(result.errors));
+    if (result.exit_code == PSQL_NO_CONNECTION) {
+        proa_str line = {0};
+
+        /* A hint may follow. */
+        proa_str_split(&result.errors, '\n', &line);
+        return proa_fail(err, PROA_EUNAVAILABLE, PROA_FMT, PROA_ARG(line));
+    }
     if (result.exit_code != 0)
         return proa_fail(err, PROA_EIO, "psql ended with %d: " PROA_FMT, result.exit_code, PROA_ARG(result.errors));
     *ret_result = result;

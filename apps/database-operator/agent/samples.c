@@ -52,3 +52,10 @@ void samples_write(const struct samples *samples, struct proa_collection *out)
             write_family(samples, samples->ptr[i].family, out);
     }
 }
+
+void samples_write_one(const struct sample_family *family, double value, struct proa_collection *out)
+{
+    struct sample sample = {.family = family, .value = value};
+
+    write_family(&(struct samples){.ptr = &sample, .len = 1}, family, out);
+}

@@ -16,6 +16,8 @@ struct sample_family {
 /** Writes them, for a collector of the program's metrics. */
 struct samples;
 void samples_write(const struct samples *samples, struct proa_collection *out);
+/** One of a family without labels. */
+void samples_write_one(const struct sample_family *family, double value, struct proa_collection *out);
 
 struct sample {
     const struct sample_family *family;

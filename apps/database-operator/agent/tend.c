@@ -3,7 +3,7 @@
 
 #include <signal.h>
 
-enum { DUTIES_EVERY_MS = 15000, SIZE_EVERY_MS = 10000, DRIVER_MS = 30000 };
+enum { SIZE_EVERY_MS = 10000, DRIVER_MS = 30000, EAGER_MS = 15000, EAGER_POLL_MS = 200 };
 
 static proa_mono_ns now_of(const struct agent *agent)
 {
@@ -24,6 +24,7 @@ static int ask(struct agent *agent, struct proa_error *err)
     struct engine_status status;
     int rc = agent->driver->ask(&agent->instance, with_size, &status, err);
 
+    tending->last_was_answered = rc == 0;
     if (rc != PROA_ETIMEDOUT && rc != PROA_ECANCELED)
         tending->last_answer_at = now_of(agent);
     if (rc < 0)
@@ -84,11 +85,23 @@ static int do_duties(struct agent *agent, struct proa_error *err)
     PROA_TRY(settle(agent, err));
     if (!is_due)
         return 0;
+    tending->duties_due_at = now_of(agent) + PROA_MS(agent->config.duties_ms);
     PROA_TRY(is_primary ? primary_duties(agent, err) : standby_duties(agent, err));
     tending->duties_are_done = true;
     tending->credentials_have_changed = false;
     tending->replicas_done = agent->instance.replicas;
-    tending->duties_due_at = now_of(agent) + PROA_MS(DUTIES_EVERY_MS);
+    agent_set_warning(agent, "");
+    return 0;
+}
+
+/* An instance that serves goes on serving when what is asked of it later cannot be done. */
+static int try_duties(struct agent *agent, struct proa_error *err)
+{
+    int rc = do_duties(agent, err);
+
+    if (rc == 0 || rc == PROA_ECANCELED || !agent->tending.duties_are_done)
+        return rc;
+    agent_set_warning(agent, err->message[0] ? err->message : proa_code_name(rc));
     return 0;
 }
 
@@ -176,11 +189,17 @@ static int judge_if_due(struct agent *agent)
 /* @returns TEND_GO_ON or TEND_RESTART. */
 static int take_assignment(struct agent *agent)
 {
-    struct instance *instance = &agent->instance;
+    bool stays_standby =
+        agent->instance.role == ROLE_STANDBY && !proa_str_eq_c(agent->config.pod, agent->assignment.primary);
 
-    instance->replicas = agent->assignment.replicas;
-    if (!life_is_as_assigned(agent))
+    if (life_is_as_assigned(agent)) {
+        agent->instance.replicas = agent->assignment.replicas;
+        return TEND_GO_ON;
+    }
+    if (!stays_standby)
         return TEND_RESTART; /* why_refused of life.c decides what comes of it */
+    life_adopt(agent);
+    agent->tending.duties_are_done = false;
     return TEND_GO_ON;
 }
 
@@ -212,7 +231,7 @@ static int tend_once(struct agent *agent)
     look_at_credentials(agent);
     rc = ask(agent, &err);
     if (rc == 0)
-        rc = do_duties(agent, &err);
+        rc = try_duties(agent, &err);
     if (rc == PROA_ECANCELED)
         return rc;
     if (rc < 0) {
@@ -225,6 +244,14 @@ static int tend_once(struct agent *agent)
         tell_standby(agent);
     collect_if_due(agent);
     return judge_if_due(agent);
+}
+
+/* A server that was just started is asked more often, so that it serves a moment after it can; not one that recovers for long. */
+static uint32_t next_poll_ms(const struct agent *agent)
+{
+    bool is_new = !agent->has_status && now_of(agent) < agent->tending.started_at + PROA_MS(EAGER_MS);
+
+    return is_new && agent->config.poll_ms > EAGER_POLL_MS ? EAGER_POLL_MS : agent->config.poll_ms;
 }
 
 int tend(struct agent *agent, struct proa_error *err)
@@ -247,6 +274,6 @@ int tend(struct agent *agent, struct proa_error *err)
             rc = tend_once(agent);
         if (rc != TEND_GO_ON)
             return rc;
-        PROA_TRY(agent_wait(agent, PROA_MS(agent->config.poll_ms)));
+        PROA_TRY(agent_wait(agent, PROA_MS(next_poll_ms(agent))));
     }
 }

@@ -8,9 +8,8 @@ PYTHON ?= /usr/bin/python3
 comma := ,
 export LSAN_OPTIONS ?= suppressions=$(CURDIR)/tests/support/lsan.supp:print_suppressions=0
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-build build run agent-image engine-images run-operator observe test test-units test-integration \
-	test-cluster test-nodes lint format figures soak fuzz \
-	tsan clang valgrind hardening limits install clean
+.PHONY: help setup setup-build build run agent-image engine-images run-operator observe test test-units test-integration test-cluster \
+	test-nodes lint format figures soak fuzz tsan clang valgrind hardening limits install clean
 
 # Configures a build folder once; ninja notices later changes of the build files. $(1): folder, $(2): environment, $(3): options.
 configure = test -e build/$(1)/build.ninja || $(2) meson setup build/$(1) $(3) $(MESON_ARGS) >build/$(1).log || \
@@ -44,6 +43,8 @@ run: setup-build ## runs the users service on http://localhost:8080 over an SQLi
 observe: build ## runs users with Prometheus and Jaeger, sends some traffic, prints what to open
 	@tools/observe
 
+operator = apps/database-operator/database-operator
+
 # Image archives in build/images, made once. IMAGE_LOAD puts them into the cluster at hand: kubelab:DIR, kind[:NAME],
 # minikube[:PROFILE], or a command that takes archives.
 IMAGE_LOAD ?=
@@ -51,7 +52,8 @@ ENGINE_IMAGES ?= postgres-17 postgres-15 mariadb-10.11
 archives = $(1:%=build/images/%.tar)
 load = $(if $(IMAGE_LOAD),tools/image-load '$(IMAGE_LOAD)' $(call archives,$(1)))
 
-agent-image: build ## image archive of database-operator, from which instances get their agent; IMAGE_LOAD=kind loads it
+agent-image: setup-build ## image archive of database-operator, from which instances get their agent; IMAGE_LOAD=kind loads it
+	@$(call release,$(operator))
 	@tools/image deploy/images/database-operator.json
 	@$(call load,database-operator)
 
@@ -62,7 +64,8 @@ engine-images: ## image archives of PostgreSQL and MariaDB from Debian's package
 
 # With engine images made here, instances run those instead of a registry's.
 local_images = $(if $(wildcard build/images/postgres-*.tar),--images.postgres=localhost/proa/postgres:{version})
-run-operator: build ## installs the kind Database and runs the operator against KUBECONFIG's cluster (first: agent-image engine-images)
+run-operator: setup-build ## installs the kind Database and runs the operator against KUBECONFIG's cluster (first: agent-image engine-images)
+	@$(call release,$(operator))
 	@echo "run-operator: instances of postgres run $(if $(local_images),what make engine-images made,postgres:VERSION of a registry); docs/database-operator.md, Images"
 	@exec ./build/bin/database-operator run --install-crd --no-leader.elect --threads=1 $(local_images) $(OPERATOR_ARGS)
 

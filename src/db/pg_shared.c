@@ -72,6 +72,7 @@ int pg_shared_run(struct pg_call *call, struct pg_loop *pl)
 {
     uint32_t room = pl->shared_up * PG_OUTSTANDING_MAX;
     struct proa_error *err = call->sql.err;
+    int result;
 
     if (pl->is_closing)
         return proa_fail(err, PROA_EUNAVAILABLE, "PostgreSQL: the database is closed");
@@ -85,12 +86,23 @@ int pg_shared_run(struct pg_call *call, struct pg_loop *pl)
             err->retry_after_s = 1;
         return rc;
     }
+    call->known = pg_known_hold(pl, call->statement->text);
     proa_waiter_init(&call->waiter, pl->loop);
     proa_list_push_back(&pl->waiting, &call->node);
     pl->waiting_count++;
     proa_loop_flush_later(pl->loop, &pl->flush);
     pg_tick_arm(pl);
-    return pg_call_wait(call);
+    result = pg_call_wait(call);
+    pg_known_release(call->known);
+    return result;
+}
+
+/* Whether `a` is the better one for the next statement. */
+static bool is_freer(const struct pg_conn *a, const struct pg_conn *b)
+{
+    if (pg_group_waits(a) != pg_group_waits(b))
+        return !pg_group_waits(a);
+    return a->load_us < b->load_us;
 }
 
 static struct pg_conn *least_busy(struct pg_loop *pl)
@@ -100,15 +112,14 @@ static struct pg_conn *least_busy(struct pg_loop *pl)
     for (uint32_t i = 0; i < pl->shared_count; i++) {
         struct pg_conn *conn = &pl->shared[i];
 
-        if (pg_conn_takes(conn) && conn->sent_count < PG_OUTSTANDING_MAX &&
-            (!best || conn->sent_count < best->sent_count))
+        if (pg_conn_takes(conn) && conn->sent_count < PG_OUTSTANDING_MAX && (!best || is_freer(conn, best)))
             best = conn;
     }
     return best;
 }
 
-/* The connection broke under the statement, which surely did not run: another may take it, once. */
-static void not_sent(struct pg_conn *conn, struct pg_call *call)
+/* Another connection may take it, once. */
+void pg_not_sent(struct pg_conn *conn, struct pg_call *call)
 {
     struct pg_loop *pl = conn->pl;
 
@@ -121,16 +132,14 @@ static void not_sent(struct pg_conn *conn, struct pg_call *call)
     pg_queue_again(pl, call);
 }
 
-static void give(struct pg_conn *conn, struct pg_call *call, bool more_follow)
+static void give(struct pg_conn *conn, struct pg_call *call)
 {
     int rc;
 
     pg_unqueue(call);
-    if (more_follow && !conn->is_corked)
-        pg_conn_cork(conn, true);
     rc = pg_send(conn, call);
     if (rc == PROA_EUNAVAILABLE)
-        not_sent(conn, call);
+        pg_not_sent(conn, call);
     else if (rc < 0)
         pg_call_finish(call, rc);
 }
@@ -147,7 +156,7 @@ static void flush_own(struct pg_loop *pl)
         if (!pg_conn_takes(conn) || (call->script && conn->sent_count))
             continue;
         conn->holders++;
-        give(conn, call, false);
+        give(conn, call);
         pg_conn_flush(conn);
         pg_own_unref(conn);
         /* losing a connection takes its other calls out of the list */
@@ -161,13 +170,19 @@ void pg_flush_run(struct proa_flush *flush)
     struct pg_conn *conn;
 
     flush_own(pl);
-    while (!proa_list_empty(&pl->waiting) && (conn = least_busy(pl)))
-        give(conn, PROA_CONTAINER(pl->waiting.next, struct pg_call, node), pl->waiting_count > 1);
+    while (!proa_list_empty(&pl->waiting) && (conn = least_busy(pl))) {
+        struct pg_call *call = PROA_CONTAINER(pl->waiting.next, struct pg_call, node);
+
+        if (!pg_group_takes(pl, call))
+            give(conn, call);
+        else if (!pg_group_waits(conn))
+            pg_group_send(conn);
+        else
+            break; /* with those that come until there is an answer */
+    }
     for (uint32_t i = 0; i < pl->shared_count; i++) {
-        if (pl->shared[i].is_touched || pl->shared[i].is_corked) {
-            pl->shared[i].is_touched = false;
+        if (pl->shared[i].is_touched || pl->shared[i].is_corked)
             pg_conn_flush(&pl->shared[i]);
-        }
     }
     /* Those that are left do wait; the ones counted already stand in front. */
     for (struct proa_list *node = pl->waiting.prev; node != &pl->waiting; node = node->prev) {
@@ -285,6 +300,10 @@ void pg_tick_fire(struct proa_timer *timer)
     proa_mono_ns now = proa_loop_now(pl->loop);
 
     watch_answers(pl, now);
+    for (uint32_t i = 0; i < pl->shared_count; i++) {
+        if (pl->shared[i].state == PG_UP)
+            pg_group_measure(&pl->shared[i]);
+    }
     if (pl->waiting_count && pg_is_down(pl))
         fail_waiting(pl);
     pg_own_tick(pl, now);

@@ -80,7 +80,7 @@ test-cluster: setup ## tests against a real API server: PROA_KUBERNETES=folder o
 test-nodes: setup ## the part of test-cluster with nodes and pods: PostgreSQL under a writer, its nodes switched off and on
 	@$(call configure,test,CC=gcc,$(test_options) -Db_sanitize=address$(comma)undefined)
 	@ninja -C build/test --quiet apps/database-operator/database-operator
-	@$(if $(PROA_KUBERNETES)$(PROA_CLUSTER_TESTS),$(MAKE) --no-print-directory agent-image engine-images ENGINE_IMAGES=postgres-17)
+	@$(if $(PROA_KUBERNETES)$(PROA_CLUSTER_TESTS),$(MAKE) --no-print-directory agent-image engine-images ENGINE_IMAGES="postgres-17 mariadb-10.11")
 	@PROA_BUILD=$(CURDIR)/build/test $(PYTHON) -m pytest -q -rs tests/nodes
 
 test: test-units test-integration ## all tests, under the address and undefined behaviour sanitizers

@@ -10,14 +10,17 @@ import signal
 import subprocess
 import threading
 import time
+import urllib.error
+import urllib.request
 from datetime import datetime
 from pathlib import Path
 
-from kube import Operator, database
+from kube import Operator, database, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ["containerd", "runc", "iptables", "iproute2", "containernetworking-plugins", "openssl", "curl"]
-ARCHIVES = [ROOT / "build" / "images" / f"{name}.tar" for name in ("database-operator", "postgres-17")]
+ARCHIVES = [ROOT / "build" / "images" / f"{name}.tar" for name in ("database-operator", "postgres-17", "mariadb-10.11")]
+RELEASE = ROOT / "build" / "bin" / "database-operator"
 ENGINE_IMAGE = "localhost/proa/postgres:17"
 ENGINE_SETTING = "--images.postgres=localhost/proa/postgres:{version}"
 SYSTEM = "database-operator"  # the operator's namespace
@@ -93,6 +96,28 @@ def restricted(spec):
                                        "seccompProfile": {"type": "RuntimeDefault"}}, "terminationGracePeriodSeconds": 0}
 
 
+@contextlib.contextmanager
+def forwarded(story, pod, port):
+    local = free_port()
+    process = subprocess.Popen([story.kubectl.program, "--kubeconfig", story.kubectl.kubeconfig, "port-forward", "-n", story.namespace,
+                                f"pod/{pod}", f"{local}:{port}"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    try:
+        assert b"Forwarding" in process.stdout.readline()
+        yield f"http://127.0.0.1:{local}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def fetch(url, token=None):
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"} if token else {})
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
 class Dying:
     """An operator outside, under the sanitizers, that is killed again and again at a moment that chance picks."""
 
@@ -159,8 +184,11 @@ class Story:
     def uid(self, index):
         return (self.pod(index) or {}).get("metadata", {}).get("uid")
 
-    def password(self):
-        return base64.b64decode(self.get("secret", f"{self.name}-credentials")["data"]["password"]).decode()
+    def restarts(self, pod):
+        return sum(c["restartCount"] for c in self.get("pod", pod)["status"]["containerStatuses"])
+
+    def password(self, name=None):
+        return base64.b64decode(self.get("secret", f"{name or self.name}-credentials")["data"]["password"]).decode()
 
     def token(self):
         return base64.b64decode(self.get("secret", f"{self.name}-credentials")["data"]["agentToken"]).decode()
@@ -229,6 +257,13 @@ class Story:
 
     # -- The operator ---------------------------------------------------------------------------------------------------
 
+    def install_operator(self):
+        """In the cluster, from its manifests, in place of one outside."""
+        self.stop_outside()
+        done = subprocess.run([RELEASE, "manifests", "--", ENGINE_SETTING], check=True, capture_output=True, text=True)
+        self.kubectl.apply(done.stdout)
+        self.kubectl("rollout", "status", f"deployment/{SYSTEM}", "-n", SYSTEM, "--timeout=50s")
+
     def start_outside(self):
         """From now on the operator runs here, under the sanitizers, and dies at random."""
         self.kubectl("scale", "deployment", SYSTEM, "-n", SYSTEM, "--replicas=0")
@@ -241,11 +276,15 @@ class Story:
             self.dying_deaths = self.dying.deaths
             self.dying = None
 
-    def end(self):
+    def stop_outside(self):
         self.stop_dying()
+        operator, self.operator = self.operator, None
+        if operator:
+            operator.stop()
+
+    def end(self):
         try:
-            if self.operator:
-                self.operator.stop()
+            self.stop_outside()
         finally:
             if not self.cluster.kubelab:
                 self.kubectl.run("delete", "db", "--all", "-n", self.namespace, "--timeout=50s")
@@ -258,7 +297,7 @@ class Story:
         looks = [("get", "db,pods,pvc", "-o", "wide"), ("describe", "db"), ("get", "events", "--sort-by=.lastTimestamp")]
         looks += [("logs", f"{self.name}-{i}", "-c", "database", "--tail=40") for i in range(3)]
         looks += [("logs", f"{self.name}-{i}", "-c", "database", "--tail=15", "--previous") for i in range(3)]
-        looks += [("logs", "writer", "--tail=15")]
+        looks += [("logs", "writer", "--tail=15"), ("logs", "-l", "app.kubernetes.io/name=mysql", "-c", "database", "--tail=40")]
         told = [f"seed {self.seed} (PROA_NODES_SEED)"]
         for look in looks:
             done = self.kubectl.run(*look, "-n", self.namespace)

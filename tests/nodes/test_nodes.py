@@ -1,19 +1,13 @@
 """Real PostgreSQL on real nodes. The tests are one story and run in this order: each begins with what the one before left. While the
 writer writes, the operator runs outside under the sanitizers and is killed every few seconds."""
-import contextlib
 import json
 import re
-import subprocess
 import time
-import urllib.error
-import urllib.request
 
 import pytest
-from kube import free_port
-from lab import ENGINE_SETTING, ROOT, SYSTEM, until
+from lab import SYSTEM, fetch, forwarded, until
 
 NEW_PASSWORD = "another-password-1"
-RELEASE = ROOT / "build" / "bin" / "database-operator"
 pytestmark = pytest.mark.usefixtures("in_order")
 SEEN = {"failed": False}
 
@@ -32,8 +26,7 @@ def in_order(request):
 def test_apply_to_ready(story):
     """The operator in the cluster, from its manifests; killed while the instances start."""
     kubectl = story.kubectl
-    kubectl.apply(subprocess.run([RELEASE, "manifests", "--", ENGINE_SETTING], check=True, capture_output=True, text=True).stdout)
-    kubectl("rollout", "status", f"deployment/{SYSTEM}", "-n", SYSTEM, "--timeout=50s")
+    story.install_operator()
     start = time.monotonic()
     story.apply()
     until(lambda: story.pod(0), 20, "an instance's pod")
@@ -63,28 +56,6 @@ def test_written_by_rw_is_read_by_ro(story):
     assert story.try_sql("select 1", password="wrong").returncode != 0
     assert "password authentication failed" in story.try_sql("select 1", password="wrong").stderr
     assert story.local_sql(0, "select count(*) from pg_stat_replication where state = 'streaming'") == "2"
-
-
-@contextlib.contextmanager
-def forwarded(story, pod, port):
-    local = free_port()
-    process = subprocess.Popen([story.kubectl.program, "--kubeconfig", story.kubectl.kubeconfig, "port-forward", "-n", story.namespace,
-                                f"pod/{pod}", f"{local}:{port}"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    try:
-        assert b"Forwarding" in process.stdout.readline()
-        yield f"http://127.0.0.1:{local}"
-    finally:
-        process.kill()
-        process.wait()
-
-
-def fetch(url, token=None):
-    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"} if token else {})
-    try:
-        with urllib.request.urlopen(request, timeout=5) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
 
 
 def test_the_agents_port(story):
@@ -140,10 +111,6 @@ def test_the_primary_is_deleted(story):
     assert story.status()["currentPrimary"] == "shop-0"
 
 
-def restarts(story, index):
-    return sum(c["restartCount"] for c in story.pod(index)["status"]["containerStatuses"])
-
-
 def test_the_primarys_processes_are_killed(story):
     """Without a warning: first the engine below its agent, then the agent and all with it."""
     with story.chapter("the primary's engine killed"):
@@ -151,10 +118,10 @@ def test_the_primarys_processes_are_killed(story):
     story.wait_ready(60, "after the engine's death")
     if not story.cluster.kubelab:
         return
-    before = restarts(story, 0)
+    before = story.restarts("shop-0")
     with story.chapter("the primary's process 1 killed"):
         story.cluster.kill("/proa/database-operator agent", POD_NAMESPACE=story.namespace, POD_NAME="shop-0")
-        until(lambda: restarts(story, 0) > before, 40, "the container again")
+        until(lambda: story.restarts("shop-0") > before, 40, "the container again")
         story.wait_ready(60, "after the agent's death")
 
 

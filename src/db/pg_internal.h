@@ -73,6 +73,7 @@ struct pg {
     struct pg_loop *loops;
     uint32_t loops_count;
     _Atomic uint32_t cancels; /* under way; shared by all threads */
+    _Atomic uint32_t ups;     /* counts how often a loop has reached the server again */
     /* of pg_close, on loop 0 */
     uint32_t open_loops;
     struct proa_waiter *closer;
@@ -195,6 +196,9 @@ struct pg_loop {
     struct proa_flush flush;
     struct proa_timer tick;
     bool was_up;
+    uint32_t ups_seen; /* of pg->ups */
+    struct proa_task wake;
+    _Atomic bool is_wake_posted;
     proa_mono_ns down_since;    /* PROA_NEVER while a shared connection is up */
     char reason[PG_REASON_MAX]; /* why it is down */
     struct proa_list free_sent;
@@ -311,7 +315,10 @@ void pg_flush_run(struct proa_flush *flush);
 void pg_tick_fire(struct proa_timer *timer);
 /** Something is under way that has a time limit. */
 void pg_tick_arm(struct pg_loop *pl);
-bool pg_is_down(const struct pg_loop *pl);
+/** Whether the server is away, so that nothing should wait for it. When another loop has reached it, it is tried anew first. */
+bool pg_is_down(struct pg_loop *pl);
+/** The task of a loop: another one has reached the server. */
+void pg_wake_run(struct proa_task *task);
 PROA_MUST_USE int pg_fail_down(const struct pg_loop *pl, struct proa_error *err);
 
 /* pg_renew.c */

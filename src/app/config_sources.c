@@ -153,7 +153,7 @@ static const char *env_value(const struct proa_config_source *source, const char
     size_t len = strlen(name);
 
     for (char *const *env = source->env; env && *env; env++)
-        if (strncmp(*env, name, len) == 0 && (*env)[len] == '=')
+        if (**env == *name && strncmp(*env, name, len) == 0 && (*env)[len] == '=')
             return (*env)[len + 1] ? *env + len + 1 : NULL;
     return NULL;
 }

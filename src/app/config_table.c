@@ -5,7 +5,7 @@
 
 struct builder {
     struct proa_arena *arena;
-    struct config_leaf *leaves; /* NULL while they are only counted */
+    struct config_leaf *leaves;
     size_t count;
     struct proa_error *err;
 };
@@ -25,13 +25,8 @@ static char *renamed(struct proa_arena *arena, const char *path, bool is_env)
 
 static int add_leaf(struct builder *builder, const struct proa_field *field, void *struct_ptr, proa_str path)
 {
-    struct config_leaf *leaf;
+    struct config_leaf *leaf = &builder->leaves[builder->count++];
 
-    if (!builder->leaves) {
-        builder->count++;
-        return 0;
-    }
-    leaf = &builder->leaves[builder->count++];
     leaf->field = field;
     leaf->struct_ptr = struct_ptr;
     leaf->path = path.ptr;
@@ -40,43 +35,92 @@ static int add_leaf(struct builder *builder, const struct proa_field *field, voi
     return leaf->flag && leaf->env ? 0 : proa_fail(builder->err, PROA_ENOMEM, "memory is out");
 }
 
-static int add_type(struct builder *builder, const struct proa_type *type, void *value, const char *prefix, int depth)
+static bool is_leaf(const struct proa_field *field)
+{
+    return field->kind != PROA_OBJECT || field->container != PROA_SINGLE || field->optional;
+}
+
+static size_t count_leaves(const struct proa_type *type, int depth)
+{
+    size_t count = 0;
+
+    for (uint32_t i = 0; i < type->fields_count && depth <= CONFIG_DEPTH_MAX; i++)
+        count += is_leaf(&type->fields[i]) ? 1 : count_leaves(type->fields[i].type, depth + 1);
+    return count;
+}
+
+/* prefix.name */
+static proa_str path_of(struct proa_arena *arena, proa_str prefix, proa_str name)
+{
+    size_t dot = prefix.len > 0;
+    char *path = proa_arena_alloc(arena, prefix.len + dot + name.len + 1);
+
+    if (!path)
+        return proa_str_n(NULL, 0);
+    if (dot) {
+        memcpy(path, prefix.ptr, prefix.len);
+        path[prefix.len] = '.';
+    }
+    memcpy(path + prefix.len + dot, name.ptr, name.len);
+    path[prefix.len + dot + name.len] = '\0';
+    return proa_str_n(path, prefix.len + dot + name.len);
+}
+
+static int add_type(struct builder *builder, const struct proa_type *type, void *value, proa_str prefix, int depth)
 {
     for (uint32_t i = 0; i < type->fields_count; i++) {
         const struct proa_field *field = &type->fields[i];
-        proa_str path = proa_arena_printf(builder->arena, "%s%s" PROA_FMT, prefix, *prefix ? "." : "",
-                                          PROA_ARG(proa_field_name(field)));
+        proa_str path = path_of(builder->arena, prefix, proa_field_name(field));
 
         if (!path.ptr)
             return proa_fail(builder->err, PROA_ENOMEM, "memory is out");
-        if (field->kind != PROA_OBJECT || field->container != PROA_SINGLE || field->optional) {
+        if (is_leaf(field)) {
             PROA_TRY(add_leaf(builder, field, value, path));
             continue;
         }
         if (depth == CONFIG_DEPTH_MAX)
             return proa_fail(builder->err, PROA_EINVAL, "configuration %s is nested too deeply", path.ptr);
-        PROA_TRY(add_type(builder, field->type, (char *)value + field->offset, path.ptr, depth + 1));
+        PROA_TRY(add_type(builder, field->type, (char *)value + field->offset, path, depth + 1));
     }
     return 0;
 }
 
-static int add_parts(struct builder *builder, const struct proa_config_part *parts, size_t count)
+/* Names are compared by their ends first: a program starts with this. */
+struct leaf_ends {
+    uint64_t path, flag, env;
+};
+
+static uint64_t end_of(const char *name)
 {
-    builder->count = 0;
-    for (size_t i = 0; i < count; i++)
-        PROA_TRY(add_type(builder, parts[i].type, parts[i].value, "", 0));
-    return 0;
+    uint64_t end = 0;
+    size_t len = strlen(name), bytes = len < sizeof end ? len : sizeof end;
+
+    memcpy(&end, name + len - bytes, bytes);
+    return end ^ len;
 }
 
-static int check_names(const struct config_table *table, struct proa_error *err)
+static bool have_common_name(const struct config_leaf *a, const struct config_leaf *b)
 {
-    for (size_t i = 0; i < table->count; i++)
-        for (size_t j = 0; j < i; j++) {
-            const struct config_leaf *a = &table->leaves[i], *b = &table->leaves[j];
+    return strcmp(a->path, b->path) == 0 || strcmp(a->flag, b->flag) == 0 || strcmp(a->env, b->env) == 0;
+}
 
-            if (strcmp(a->path, b->path) == 0 || strcmp(a->flag, b->flag) == 0 || strcmp(a->env, b->env) == 0)
-                return proa_fail(err, PROA_EINVAL, "configuration %s and %s have a name in common", b->path, a->path);
-        }
+static int check_names(struct proa_arena *arena, const struct config_table *table, struct proa_error *err)
+{
+    struct leaf_ends *ends = proa_arena_calloc(arena, table->count + 1, sizeof *ends);
+
+    if (!ends)
+        return proa_fail(err, PROA_ENOMEM, "memory is out");
+    for (size_t i = 0; i < table->count; i++) {
+        const struct config_leaf *leaf = &table->leaves[i];
+        const struct leaf_ends own = {end_of(leaf->path), end_of(leaf->flag), end_of(leaf->env)};
+
+        ends[i] = own;
+        for (size_t j = 0; j < i; j++)
+            if ((ends[j].path == own.path || ends[j].flag == own.flag || ends[j].env == own.env) &&
+                have_common_name(leaf, &table->leaves[j]))
+                return proa_fail(err, PROA_EINVAL, "configuration %s and %s have a name in common",
+                                 table->leaves[j].path, leaf->path);
+    }
     return 0;
 }
 
@@ -84,16 +128,17 @@ int config_table_make(struct proa_arena *arena, const struct proa_config_part *p
                       struct config_table *ret_table, struct proa_error *err)
 {
     struct builder builder = {.arena = arena, .err = err};
-    struct config_table table;
+    struct config_table table = {0};
 
-    PROA_TRY(add_parts(&builder, parts, count));
-    table.leaves = proa_arena_calloc(arena, builder.count + 1, sizeof *table.leaves);
+    for (size_t i = 0; i < count; i++)
+        table.count += count_leaves(parts[i].type, 0);
+    table.leaves = proa_arena_calloc(arena, table.count + 1, sizeof *table.leaves);
     if (!table.leaves)
         return proa_fail(err, PROA_ENOMEM, "memory is out");
     builder.leaves = table.leaves;
-    PROA_TRY(add_parts(&builder, parts, count));
-    table.count = builder.count;
-    PROA_TRY(check_names(&table, err));
+    for (size_t i = 0; i < count; i++)
+        PROA_TRY(add_type(&builder, parts[i].type, parts[i].value, proa_str_n(NULL, 0), 0));
+    PROA_TRY(check_names(arena, &table, err));
     *ret_table = table;
     return 0;
 }

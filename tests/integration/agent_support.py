@@ -161,7 +161,7 @@ class Instance:
              f"--listen={self.address}", f"--host={self.cluster.network}.1{{ordinal}}", "--log.format=json",
              *self.cluster.settings, *arguments],
             stdin=subprocess.DEVNULL, stdout=open(self.log, "ab"), stderr=subprocess.STDOUT, cwd="/",
-            env={**kept, "LSAN_OPTIONS": LSAN, "PROA_ENGINE": "postgres", "PROA_DATABASE": self.cluster.name,
+            env={**kept, "LSAN_OPTIONS": LSAN, "PROA_ENGINE": self.cluster.engine, "PROA_DATABASE": self.cluster.name,
                  "PROA_HEADLESS": f"{self.cluster.name}-headless", "POD_NAME": self.name,
                  "POD_NAMESPACE": self.cluster.namespace,
                  **environment}, **self.cluster.run_as)
@@ -284,16 +284,16 @@ class Instance:
 
 
 class Cluster:
+    engine = "postgres"
+    instance_type = Instance
+
     def __init__(self, replicas=1, settings=(), primary="shop-0", engine_conf="", kubeconfig=None, namespace="default"):
         """With a kubeconfig (its text) the agents ask a real API server."""
         self.name = "shop"
         self.namespace = namespace
         self.settings = ["--poll-ms=200", "--api-wait-ms=1000", "--duties-ms=1000", *settings]
-        module = postgres_module()
-        self.programs = module.find_programs()
-        if self.programs is None:
-            raise FileNotFoundError("no PostgreSQL below /usr/lib/postgresql or on PATH")
-        self.run_as, self.owner = module.other_user()
+        self.programs = self.find_programs()
+        self.run_as, self.owner = postgres_module().other_user()
         self.network = f"127.{os.getpid() % 200 + 20}.{next(NETWORKS)}"
         self.folder = Path(tempfile.mkdtemp(prefix="proa-agent-"))
         self.folder.chmod(0o755)
@@ -310,7 +310,14 @@ class Cluster:
             "apiVersion": "v1", "kind": "Config", "current-context": "c",
             "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{self.api.port}"}}],
             "users": [{"name": "u", "user": {}}], "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}]}))
-        self.instances = [Instance(self, ordinal) for ordinal in range(replicas)]
+        self.instances = [self.instance_type(self, ordinal) for ordinal in range(replicas)]
+
+    @staticmethod
+    def find_programs():
+        programs = postgres_module().find_programs()
+        if programs is None:
+            raise FileNotFoundError("no PostgreSQL below /usr/lib/postgresql or on PATH")
+        return programs
 
     def __getitem__(self, ordinal):
         return self.instances[ordinal]
@@ -348,7 +355,7 @@ class Cluster:
         return self
 
     def add_instance(self):
-        self.instances.append(Instance(self, len(self.instances)))
+        self.instances.append(self.instance_type(self, len(self.instances)))
         return self.instances[-1]
 
     def start(self, *arguments):

@@ -14,7 +14,8 @@ extern char **environ;
 
 const struct driver *driver_of(enum database_engine engine)
 {
-    static const struct driver *const drivers[ENGINES] = {[ENGINE_POSTGRES] = &driver_postgres};
+    static const struct driver *const drivers[ENGINES] = {
+        [ENGINE_POSTGRES] = &driver_postgres, [ENGINE_MYSQL] = &driver_mysql, [ENGINE_MONGODB] = &driver_mongodb};
 
     return (unsigned)engine < ENGINES ? drivers[engine] : NULL;
 }

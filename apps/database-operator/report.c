@@ -222,9 +222,9 @@ static void report_events(struct reporting *r)
     if (r->plan->replace_set && !r->problem.reason)
         event(r, false, "ExpandingStorage", "ExpandStorage", "volumes grow from " PROA_FMT " to " PROA_FMT,
               PROA_ARG(r->facts->set_size), PROA_ARG(r->plan->size));
+    /* Without a count: events of one reason become a series, which shows the first one's text. */
     if (status->phase == PHASE_READY && r->database->status.phase != PHASE_READY)
-        event(r, false, "Ready", "Reconcile", PROA_FMT "; connect to " PROA_FMT,
-              PROA_ARG(r->conditions[CONDITION_READY].message), PROA_ARG(status->endpoint));
+        event(r, false, "Ready", "Reconcile", "all instances serve; connect to " PROA_FMT, PROA_ARG(status->endpoint));
 }
 
 /* A StatefulSet that its controller has not looked at yet, or that is about to be made again, knows nothing of pods that are there; and

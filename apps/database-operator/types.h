@@ -142,7 +142,7 @@ struct stateful_set {
 PROA_DECLARE_TYPE(stateful_set);
 
 struct pod_annotations {
-    proa_str spec_hash;
+    proa_str spec_hash, credentials;
 };
 PROA_DECLARE_TYPE(pod_annotations);
 struct pod_meta {

@@ -58,6 +58,7 @@ static int loop_init(struct pg *pg, uint32_t index)
     pl->flush.run = pg_flush_run;
     pl->start.run = loop_start;
     pl->renew.run = pg_renew_run;
+    pl->wake.run = pg_wake_run;
     pl->stop.run = loop_stop;
     pl->stopped.run = loop_stopped;
     proa_timer_init(&pl->tick, pl->loop, pg_tick_fire);

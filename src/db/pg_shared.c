@@ -15,12 +15,71 @@ void pg_set_reason(struct pg_loop *pl, const char *text)
     pg_config_release(config);
 }
 
-bool pg_is_down(const struct pg_loop *pl)
+void pg_tell(struct pg_loop *pl, const char *what)
+{
+    const struct proa_logger *logger = pl->pg->db->options.logger;
+    proa_mono_ns now = proa_loop_now(pl->loop);
+
+    if (!logger || pl != pl->pg->loops ||
+        (strcmp(pl->told, pl->reason) == 0 && now < pl->told_at + PROA_SECONDS(PG_TELL_S)))
+        return;
+    memcpy(pl->told, pl->reason, sizeof pl->told);
+    pl->told_at = now;
+    PROA_WARN(logger, what, proa_kv_c("error", pl->reason));
+}
+
+/* The server was reached from elsewhere: connections try it now and not when their back-off ends, and statements wait for that. */
+static void try_anew(struct pg_loop *pl)
+{
+    pl->ups_seen = atomic_load_explicit(&pl->pg->ups, memory_order_acquire);
+    if (pl->is_closing)
+        return;
+    if (pl->shared_up == 0)
+        pl->down_since = proa_loop_now(pl->loop);
+    for (uint32_t i = 0; i < pl->shared_count; i++) {
+        struct pg_conn *conn = &pl->shared[i];
+
+        if (conn->state != PG_DOWN || !proa_timer_armed(&conn->retry))
+            continue;
+        conn->failures = 0;
+        proa_timer_stop(&conn->retry);
+        pg_retry_fire(&conn->retry);
+    }
+}
+
+void pg_wake_run(struct proa_task *task)
+{
+    struct pg_loop *pl = PROA_CONTAINER(task, struct pg_loop, wake);
+
+    atomic_store(&pl->is_wake_posted, false);
+    if (pl->ups_seen != atomic_load_explicit(&pl->pg->ups, memory_order_acquire))
+        try_anew(pl);
+}
+
+/* A readiness check on one loop speaks for all of them. */
+static void tell_others(struct pg_loop *pl)
+{
+    struct pg *pg = pl->pg;
+
+    atomic_fetch_add_explicit(&pg->ups, 1, memory_order_release);
+    try_anew(pl);
+    for (uint32_t i = 0; i < pg->loops_count; i++) {
+        if (&pg->loops[i] != pl && !atomic_exchange(&pg->loops[i].is_wake_posted, true))
+            proa_loop_post(pg->loops[i].loop, &pg->loops[i].wake);
+    }
+}
+
+bool pg_is_down(struct pg_loop *pl)
 {
     /* The first connection of all gets the time it may take, unless it was refused. */
     uint64_t wait_ms = pl->was_up || *pl->reason ? PG_DOWN_WAIT_MS : pl->pg->db->options.connect_ms;
 
-    return pl->shared_up == 0 && proa_loop_now(pl->loop) >= proa_add_u64_sat(pl->down_since, PROA_MS(wait_ms));
+    if (pl->shared_up || proa_loop_now(pl->loop) < proa_add_u64_sat(pl->down_since, PROA_MS(wait_ms)))
+        return false;
+    if (pl->ups_seen == atomic_load_explicit(&pl->pg->ups, memory_order_acquire))
+        return true;
+    try_anew(pl); /* the task is still on its way */
+    return false;
 }
 
 int pg_fail_down(const struct pg_loop *pl, struct proa_error *err)
@@ -223,10 +282,12 @@ void pg_shared_up(struct pg_conn *conn)
 {
     struct pg_loop *pl = conn->pl;
 
-    pl->shared_up++;
     pl->was_up = true;
+    pl->told[0] = '\0';
     pl->down_since = PROA_NEVER;
     db_metrics_connections(pl->pg->db, DB_SHARED, 1, 0);
+    if (pl->shared_up++ == 0)
+        tell_others(pl);
     proa_loop_flush_later(pl->loop, &pl->flush);
 }
 
@@ -236,6 +297,7 @@ void pg_shared_failed(struct pg_conn *conn)
     if (conn->pl->is_closing)
         return;
     db_metrics_connect_failed(conn->pl->pg->db);
+    pg_tell(conn->pl, "PostgreSQL cannot be reached");
     retry_later(conn);
 }
 

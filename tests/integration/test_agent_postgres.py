@@ -162,7 +162,24 @@ def test_the_server_is_killed(cluster):
     assert one.processes() == []
     one.start().wait_ready()
     assert rows(one) == [1]
+    # And the other way round: where the agent is not process 1, its server ends with it, and is waited for.
+    one.process.kill()
+    one.process.wait(10)
+    one.start().wait_ready()
+    assert rows(one) == [1]
     one.stop()
+
+
+@pytest.mark.parametrize("ordinal", [0, 1])
+def test_stopped_while_data_are_made(cluster, ordinal):
+    """At once, with exit code 0."""
+    shop = cluster(replicas=2, fresh=ordinal == 0)
+    if ordinal == 1:
+        shop[0].start().wait_ready()
+    one = shop[ordinal].start()
+    wait_until(lambda: (one.volume / "data.new" / "base").exists(), 60, every=0.002)
+    one.stop(seconds=15)
+    one.start().wait_ready()
 
 
 class Writer(threading.Thread):
@@ -218,13 +235,13 @@ def test_a_server_that_does_not_stop_in_time_is_killed(cluster):
 
 
 def test_a_server_that_hangs_makes_the_agent_not_alive(cluster):
-    one = cluster(settings=["--hang-ms=1500", "--ask-ms=300"])[0].start().wait_ready()
+    one = cluster(settings=["--hang-ms=6000", "--ask-ms=500"])[0].start().wait_ready()
     stopped = one.processes()
     for pid in stopped:
         os.kill(pid, signal.SIGSTOP)
     wait_until(lambda: one.says("/readyz") == 503, 10)
     assert one.says("/livez") == 200
-    wait_until(lambda: one.says("/livez") == 503, 10)
+    wait_until(lambda: one.says("/livez") == 503, 20)
     for pid in stopped:
         os.kill(pid, signal.SIGCONT)
     wait_until(lambda: one.says("/livez") == 200 and one.is_ready(), 10)

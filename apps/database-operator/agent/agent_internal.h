@@ -79,6 +79,7 @@ struct agent {
     struct proa_app *app;
     struct proa_app_options options;
     struct proa_loop *loop;
+    struct proa_logger own_logger;
     const struct proa_logger *logger;
     const struct driver *driver;
     struct children *children;
@@ -89,6 +90,7 @@ struct agent {
 
     struct proa_arena credentials_arena;
     struct credentials credentials;
+    char credentials_error[PROA_ERROR_MESSAGE_MAX]; /* why the mounted ones cannot be used; "" */
 
     struct assignment assignment;
     bool api_is_seen;

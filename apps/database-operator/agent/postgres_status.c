@@ -60,7 +60,7 @@ static void take_lag(const struct answer *answer, struct engine_status *status)
 int pg_read_status(struct proa_arena *arena, proa_str json, struct engine_status *ret_status, struct proa_error *err)
 {
     struct engine_status status = {0};
-    struct answer answer;
+    struct answer answer = {0};
     uint64_t reached;
 
     PROA_TRY(proa_json_read(arena, json, PROA_JSON_LENIENT, &answer_type, &answer, err));
@@ -81,7 +81,7 @@ int pg_read_status(struct proa_arena *arena, proa_str json, struct engine_status
 
 int pg_ask(const struct instance *instance, bool with_size, struct engine_status *ret_status, struct proa_error *err)
 {
-    struct child_result result;
+    struct child_result result = {0};
     struct proa_arena arena;
     struct proa_buf script;
     int rc;
@@ -138,7 +138,7 @@ static void add_slots(struct proa_buf *out, const struct instance *instance)
 
 int pg_keep_replicas(const struct instance *instance, struct proa_error *err)
 {
-    struct child_result result;
+    struct child_result result = {0};
     struct proa_arena arena;
     struct proa_buf script;
     int rc;

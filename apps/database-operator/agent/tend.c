@@ -55,13 +55,18 @@ static int settle(struct agent *agent, struct proa_error *err)
     return 0;
 }
 
+/* Without its users a primary does not serve; that a standby lacks something is no reason for it not to. */
 static int primary_duties(struct agent *agent, struct proa_error *err)
 {
     struct proa_deadline_scope scope PROA_CLEANUP(proa_deadline_leave) = within(agent, DRIVER_MS);
+    struct proa_error why = {0};
 
     PROA_TRY(agent->driver->apply_credentials(&agent->instance, err));
-    if (agent->driver->keep_replicas)
-        PROA_TRY(agent->driver->keep_replicas(&agent->instance, err));
+    agent->tending.credentials_have_changed = false;
+    if (!agent->driver->keep_replicas || agent->driver->keep_replicas(&agent->instance, &why) == 0)
+        agent_set_warning(agent, "");
+    else
+        agent_set_warning(agent, why.message);
     return 0;
 }
 
@@ -69,7 +74,10 @@ static int standby_duties(struct agent *agent, struct proa_error *err)
 {
     struct proa_deadline_scope scope PROA_CLEANUP(proa_deadline_leave) = within(agent, DRIVER_MS);
 
-    return agent->driver->follow(&agent->instance, err);
+    PROA_TRY(agent->driver->follow(&agent->instance, err));
+    agent->tending.credentials_have_changed = false;
+    agent_set_warning(agent, "");
+    return 0;
 }
 
 /* A primary looks again now and then, since somebody may have dropped a slot or changed a password by hand; a standby does only when
@@ -78,9 +86,9 @@ static int do_duties(struct agent *agent, struct proa_error *err)
 {
     struct tending *tending = &agent->tending;
     bool is_primary = agent->instance.role == ROLE_PRIMARY;
-    bool is_due = !tending->duties_are_done || tending->credentials_have_changed ||
-                  tending->replicas_done != agent->instance.replicas ||
-                  (is_primary && now_of(agent) >= tending->duties_due_at);
+    bool is_due =
+        !tending->duties_are_done || tending->credentials_have_changed ||
+        (is_primary && (tending->replicas_done != agent->instance.replicas || now_of(agent) >= tending->duties_due_at));
 
     PROA_TRY(settle(agent, err));
     if (!is_due)
@@ -88,9 +96,7 @@ static int do_duties(struct agent *agent, struct proa_error *err)
     tending->duties_due_at = now_of(agent) + PROA_MS(agent->config.duties_ms);
     PROA_TRY(is_primary ? primary_duties(agent, err) : standby_duties(agent, err));
     tending->duties_are_done = true;
-    tending->credentials_have_changed = false;
     tending->replicas_done = agent->instance.replicas;
-    agent_set_warning(agent, "");
     return 0;
 }
 
@@ -110,10 +116,14 @@ static void look_at_credentials(struct agent *agent)
     struct proa_error err = {0};
     bool changed;
 
-    if (credentials_load(agent, &changed, &err) < 0)
+    if (credentials_load(agent, &changed, &err) == 0) {
+        agent->tending.credentials_have_changed |= changed;
+        agent->credentials_error[0] = '\0';
+        return;
+    }
+    if (strcmp(agent->credentials_error, err.message) != 0)
         proa_log_failure(agent->logger, PROA_LOG_WARN, "the credentials cannot be used, the last ones hold", &err);
-    else if (changed)
-        agent->tending.credentials_have_changed = true;
+    memcpy(agent->credentials_error, err.message, sizeof agent->credentials_error);
 }
 
 /* -- Readiness ------------------------------------------------------------------------------------------------------- */

@@ -19,8 +19,7 @@ enum { LOCK_WAIT_MS = 10000, LOCK_RETRY_MS = 100, WALK_DESCRIPTORS = 16, MEMORY_
 
 PROA_DEFINE_TYPE_WITH(memory, (.unknown = PROA_UNKNOWN_IGNORE),
                       (role, enumeration(instance_role), .default_json = "\"\""),
-                      (primary, str, .default_json = "\"\""), (replicas, i32, .default_json = "1"),
-                      (identity, str, .default_json = "\"\""));
+                      (primary, str, .default_json = "\"\""), (replicas, i32, .default_json = "1"));
 
 struct volume {
     struct proa_loop *loop;

@@ -24,7 +24,6 @@ struct memory {
     enum instance_role role;
     proa_str primary; /* the pod that was the primary */
     int32_t replicas;
-    proa_str identity; /* of the data */
 };
 PROA_DECLARE_TYPE(memory);
 

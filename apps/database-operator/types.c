@@ -27,9 +27,11 @@ const struct proa_kube_kind service_monitor_kind = {"monitoring.coreos.com", "v1
     "'report_host','secure_file_priv','server_id','skip_grant_tables','skip_name_resolve','skip_networking',"          \
     "'skip_replica_start','skip_slave_start','slave_skip_errors','socket','super_read_only','sync_binlog','user']"
 #define OWNED_MONGODB                                                                                                  \
-    "['net.port','net.bindIp','net.bindIpAll','net.unixDomainSocket.pathPrefix','storage.dbPath',"                     \
-    "'replication.replSetName','security.keyFile','security.authorization','security.clusterAuthMode',"                \
-    "'systemLog.destination','systemLog.path','processManagement.fork','processManagement.pidFilePath']"
+    "['net.bindIp','net.bindIpAll','net.port','net.unixDomainSocket.enabled','net.unixDomainSocket.pathPrefix',"       \
+    "'processManagement.fork','processManagement.pidFilePath','replication.replSetName','security.authorization',"     \
+    "'security.clusterAuthMode','security.keyFile','setParameter.authenticationMechanisms',"                           \
+    "'setParameter.enableLocalhostAuthBypass','sharding.clusterRole','storage.dbPath','storage.engine',"               \
+    "'systemLog.destination','systemLog.path']"
 
 #define PARAMETERS_OF(engine) "self.engine != '" engine "' || !has(self.parameters) || self.parameters.all(k, "
 

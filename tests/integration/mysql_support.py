@@ -1,6 +1,6 @@
 """Instances of MariaDB, or of MySQL, on this machine: what differs from PostgreSQL's in agent_support.
 
-MariaDB is looked for on PATH and in the folders for servers. MySQL's programs are taken instead when PROA_MYSQL_BIN names their folder.
+MariaDB is looked for on PATH and in the folders for servers. PROA_MYSQL_BIN names the folder of another MariaDB's, or MySQL's, programs.
 """
 import os
 import subprocess
@@ -9,13 +9,15 @@ from pathlib import Path
 from agent_support import AGENT, Cluster, Instance
 from support import BUILD
 
-MYSQL = os.environ.get("PROA_MYSQL_BIN", "")
+FOLDER = os.environ.get("PROA_MYSQL_BIN", "")
+IS_MARIADB = not FOLDER or (Path(FOLDER) / "mariadbd").exists()
+SERVER, CLIENT = ("mariadbd", "mariadb") if IS_MARIADB else ("mysqld", "mysql")
 PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/usr/local/bin", "/usr/bin", "/bin"])
 ENGINE_CONF = BUILD / "tests" / "engine_conf"
 
 
 def find(name):
-    folders = [MYSQL] if MYSQL else PATH.split(os.pathsep)
+    folders = [FOLDER] if FOLDER else PATH.split(os.pathsep)
     return next((Path(folder) / name for folder in folders if folder and (Path(folder) / name).exists()), None)
 
 
@@ -53,7 +55,7 @@ class MysqlInstance(Instance):
     def client(self, login=None, database="app"):
         secret = self.cluster.secret
         login = login or self.write_login(secret["username"], secret["password"], self.address)
-        return [find("mysql" if MYSQL else "mariadb"), f"--defaults-file={login}", "--batch", "--skip-column-names",
+        return [find(CLIENT), f"--defaults-file={login}", "--batch", "--skip-column-names",
                 "--unbuffered", "--connect-timeout=10", "--default-character-set=utf8mb4", database]
 
     def run_client(self, command, statement):
@@ -106,16 +108,16 @@ class MysqlCluster(Cluster):
 
     @staticmethod
     def find_programs():
-        if find("mysqld" if MYSQL else "mariadbd") is None or find("mysql" if MYSQL else "mariadb") is None:
-            raise FileNotFoundError("no mariadbd or mariadb")
-        return MYSQL
+        if find(SERVER) is None or find(CLIENT) is None:
+            raise FileNotFoundError(f"no {SERVER} or {CLIENT}")
+        return FOLDER
 
     def write_config(self, more=""):
         """What the operator writes, with parameters that make the server small and that do not wait for the disk (what is tested is
         killed, not powered off)."""
         parameters = ["innodb_buffer_pool_size=32M", "innodb_log_file_size=8M", "max_connections=50", "innodb_flush_method=nosync",
                       "performance_schema=OFF", "innodb_use_native_aio=OFF"]
-        if MYSQL:
+        if not IS_MARIADB:
             parameters = ["innodb_buffer_pool_size=32M", "innodb_redo_log_capacity=16M", "max_connections=50",
                           "innodb_flush_method=nosync", "innodb_use_native_aio=OFF"]
         text = subprocess.run([ENGINE_CONF, "mysql", self.name, *parameters, *(more or ())], capture_output=True, text=True,
@@ -124,7 +126,7 @@ class MysqlCluster(Cluster):
 
     @property
     def is_mariadb(self):
-        return not MYSQL
+        return IS_MARIADB
 
 
 def is_built():

@@ -55,7 +55,7 @@ void mo_read_set_status(proa_str answer, struct engine_status *status)
     }
     status->is_streaming = state == STATE_SECONDARY && has_source;
     status->has_lag = status->is_streaming && primary_ms > 0;
-    status->lag_ms = status->has_lag && primary_ms > own_ms ? (uint64_t)(primary_ms - own_ms) : 0;
+    status->lag_ms = status->has_lag && primary_ms > own_ms ? (uint64_t)primary_ms - (uint64_t)own_ms : 0;
 }
 
 /* A server that is no member yet answers too: it has no set. */

@@ -3,19 +3,24 @@
 
 #include <proa/json.h>
 
-static const char *const owned[] = {"net.port",
-                                    "net.bindIp",
+static const char *const owned[] = {"net.bindIp",
                                     "net.bindIpAll",
+                                    "net.port",
+                                    "net.unixDomainSocket.enabled",
                                     "net.unixDomainSocket.pathPrefix",
-                                    "storage.dbPath",
-                                    "replication.replSetName",
-                                    "security.keyFile",
-                                    "security.authorization",
-                                    "security.clusterAuthMode",
-                                    "systemLog.destination",
-                                    "systemLog.path",
                                     "processManagement.fork",
                                     "processManagement.pidFilePath",
+                                    "replication.replSetName",
+                                    "security.authorization",
+                                    "security.clusterAuthMode",
+                                    "security.keyFile",
+                                    "setParameter.authenticationMechanisms",
+                                    "setParameter.enableLocalhostAuthBypass",
+                                    "sharding.clusterRole",
+                                    "storage.dbPath",
+                                    "storage.engine",
+                                    "systemLog.destination",
+                                    "systemLog.path",
                                     NULL};
 
 /* A path of at least two names. */

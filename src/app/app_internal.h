@@ -37,7 +37,9 @@ struct app_check {
     struct proa_gauge_series *gauge; /* NULL without metrics */
     _Atomic bool passes;             /* written by loop 0, read by the probes */
     bool was_run;
-    struct app_check *next; /* in the order of adding */
+    proa_mono_ns told_at;              /* of the last line about it */
+    char told[PROA_ERROR_MESSAGE_MAX]; /* why it fails, as was told */
+    struct app_check *next;            /* in the order of adding */
 };
 
 struct proa_app {

@@ -1,8 +1,6 @@
 /* The table of settings, and finding settings by name. */
 #include "config_table.h"
 
-#include <ctype.h>
-
 struct builder {
     struct proa_arena *arena;
     struct config_leaf *leaves;
@@ -10,16 +8,22 @@ struct builder {
     struct proa_error *err;
 };
 
-static char *renamed(struct proa_arena *arena, const char *path, bool is_env)
+static char env_char(char c)
 {
-    char *out = proa_arena_cstr(arena, proa_str_c(path));
+    if (c == '.' || c == '-')
+        return '_';
+    return c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c;
+}
 
-    for (char *c = out; c && *c; c++) {
-        if (is_env)
-            *c = *c == '.' || *c == '-' ? '_' : (char)toupper((unsigned char)*c);
-        else if (*c == '_')
-            *c = '-';
-    }
+static char *renamed(struct proa_arena *arena, proa_str path, bool is_env)
+{
+    char *out = proa_arena_alloc(arena, path.len + 1);
+
+    if (!out)
+        return NULL;
+    for (size_t i = 0; i < path.len; i++)
+        out[i] = is_env ? env_char(path.ptr[i]) : path.ptr[i] == '_' ? '-' : path.ptr[i];
+    out[path.len] = '\0';
     return out;
 }
 
@@ -30,8 +34,8 @@ static int add_leaf(struct builder *builder, const struct proa_field *field, voi
     leaf->field = field;
     leaf->struct_ptr = struct_ptr;
     leaf->path = path.ptr;
-    leaf->flag = field->flag ? field->flag : renamed(builder->arena, path.ptr, false);
-    leaf->env = field->env ? field->env : renamed(builder->arena, path.ptr, true);
+    leaf->flag = field->flag ? field->flag : renamed(builder->arena, path, false);
+    leaf->env = field->env ? field->env : renamed(builder->arena, path, true);
     return leaf->flag && leaf->env ? 0 : proa_fail(builder->err, PROA_ENOMEM, "memory is out");
 }
 
@@ -85,41 +89,56 @@ static int add_type(struct builder *builder, const struct proa_type *type, void 
     return 0;
 }
 
-/* Names are compared by their ends first: a program starts with this. */
-struct leaf_ends {
-    uint64_t path, flag, env;
+/* Bits of names that were seen. Few names share a bit: only those are compared, since a program starts with this. */
+enum { SEEN_BITS = 2048, SEEN_WORDS = SEEN_BITS / 64 };
+struct seen {
+    uint64_t words[SEEN_WORDS];
 };
 
-static uint64_t end_of(const char *name)
+/* Names differ in how they end, or are of different length; what is before it is mostly a group's. */
+static uint32_t seen_bit(const char *name)
 {
     uint64_t end = 0;
     size_t len = strlen(name), bytes = len < sizeof end ? len : sizeof end;
 
     memcpy(&end, name + len - bytes, bytes);
-    return end ^ len;
+    return (uint32_t)(((end ^ len) * UINT64_C(0x9e3779b97f4a7c15)) >> 32) % SEEN_BITS;
 }
 
-static bool have_common_name(const struct config_leaf *a, const struct config_leaf *b)
+/* @returns whether a name with this one's bit was there. */
+static bool see(struct seen *seen, const char *name)
 {
-    return strcmp(a->path, b->path) == 0 || strcmp(a->flag, b->flag) == 0 || strcmp(a->env, b->env) == 0;
+    uint32_t index = seen_bit(name);
+    uint64_t *word = &seen->words[index / 64], bit = UINT64_C(1) << index % 64;
+    bool was_there = *word & bit;
+
+    *word |= bit;
+    return was_there;
 }
 
-static int check_names(struct proa_arena *arena, const struct config_table *table, struct proa_error *err)
+static int check_name(const struct config_table *table, size_t index, struct proa_error *err)
 {
-    struct leaf_ends *ends = proa_arena_calloc(arena, table->count + 1, sizeof *ends);
+    const struct config_leaf *a = &table->leaves[index];
 
-    if (!ends)
-        return proa_fail(err, PROA_ENOMEM, "memory is out");
+    for (size_t i = 0; i < index; i++) {
+        const struct config_leaf *b = &table->leaves[i];
+
+        if (strcmp(a->path, b->path) == 0 || strcmp(a->flag, b->flag) == 0 || strcmp(a->env, b->env) == 0)
+            return proa_fail(err, PROA_EINVAL, "configuration %s and %s have a name in common", b->path, a->path);
+    }
+    return 0;
+}
+
+static int check_names(const struct config_table *table, struct proa_error *err)
+{
+    struct seen paths = {0}, flags = {0}, envs = {0};
+
     for (size_t i = 0; i < table->count; i++) {
         const struct config_leaf *leaf = &table->leaves[i];
-        const struct leaf_ends own = {end_of(leaf->path), end_of(leaf->flag), end_of(leaf->env)};
+        bool is_path_seen = see(&paths, leaf->path), is_flag_seen = see(&flags, leaf->flag);
 
-        ends[i] = own;
-        for (size_t j = 0; j < i; j++)
-            if ((ends[j].path == own.path || ends[j].flag == own.flag || ends[j].env == own.env) &&
-                have_common_name(leaf, &table->leaves[j]))
-                return proa_fail(err, PROA_EINVAL, "configuration %s and %s have a name in common",
-                                 table->leaves[j].path, leaf->path);
+        if (see(&envs, leaf->env) || is_path_seen || is_flag_seen)
+            PROA_TRY(check_name(table, i, err));
     }
     return 0;
 }
@@ -138,7 +157,7 @@ int config_table_make(struct proa_arena *arena, const struct proa_config_part *p
     builder.leaves = table.leaves;
     for (size_t i = 0; i < count; i++)
         PROA_TRY(add_type(&builder, parts[i].type, parts[i].value, proa_str_n(NULL, 0), 0));
-    PROA_TRY(check_names(arena, &table, err));
+    PROA_TRY(check_names(&table, err));
     *ret_table = table;
     return 0;
 }

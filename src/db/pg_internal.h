@@ -51,6 +51,7 @@ enum {
     PG_CANCELS_MAX = 2,   /* cancel requests at a time in the process: each may hold a thread of the pool */
     PG_RENEW_LOOK_MS = 2, /* how often a connection that is to be replaced is looked at */
     PG_REASON_MAX = 256,  /* text kept of why the server cannot be reached */
+    PG_TELL_S = 30,       /* how often the log says it again */
 };
 
 /** How to connect. Read-only, so from any thread; freed with its last holder. */
@@ -201,6 +202,8 @@ struct pg_loop {
     _Atomic bool is_wake_posted;
     proa_mono_ns down_since;    /* PROA_NEVER while a shared connection is up */
     char reason[PG_REASON_MAX]; /* why it is down */
+    char told[PG_REASON_MAX];   /* what of that was logged */
+    proa_mono_ns told_at;
     struct proa_list free_sent;
     struct proa_list own_all;
     struct proa_list own_idle;
@@ -306,6 +309,8 @@ void pg_conn_lost(struct pg_conn *conn, const char *reason);
 void pg_set_reason(struct pg_loop *pl, const char *text);
 /** The connection broke under a statement, which surely did not run. */
 void pg_not_sent(struct pg_conn *conn, struct pg_call *call);
+/** Logs why there is no connection, now and then. One loop speaks for all. */
+void pg_tell(struct pg_loop *pl, const char *what);
 /** Puts a call that did not run before those that wait. */
 void pg_queue_again(struct pg_loop *pl, struct pg_call *call);
 /** Takes a call out of the list it waits in, if any. */

@@ -15,6 +15,19 @@ void pg_set_reason(struct pg_loop *pl, const char *text)
     pg_config_release(config);
 }
 
+void pg_tell(struct pg_loop *pl, const char *what)
+{
+    const struct proa_logger *logger = pl->pg->db->options.logger;
+    proa_mono_ns now = proa_loop_now(pl->loop);
+
+    if (!logger || pl != pl->pg->loops ||
+        (strcmp(pl->told, pl->reason) == 0 && now < pl->told_at + PROA_SECONDS(PG_TELL_S)))
+        return;
+    memcpy(pl->told, pl->reason, sizeof pl->told);
+    pl->told_at = now;
+    PROA_WARN(logger, what, proa_kv_c("error", pl->reason));
+}
+
 /* The server was reached from elsewhere: connections try it now and not when their back-off ends, and statements wait for that. */
 static void try_anew(struct pg_loop *pl)
 {
@@ -270,6 +283,7 @@ void pg_shared_up(struct pg_conn *conn)
     struct pg_loop *pl = conn->pl;
 
     pl->was_up = true;
+    pl->told[0] = '\0';
     pl->down_since = PROA_NEVER;
     db_metrics_connections(pl->pg->db, DB_SHARED, 1, 0);
     if (pl->shared_up++ == 0)
@@ -283,6 +297,7 @@ void pg_shared_failed(struct pg_conn *conn)
     if (conn->pl->is_closing)
         return;
     db_metrics_connect_failed(conn->pl->pg->db);
+    pg_tell(conn->pl, "PostgreSQL cannot be reached");
     retry_later(conn);
 }
 

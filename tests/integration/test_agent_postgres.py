@@ -103,8 +103,8 @@ def test_who_may_connect(cluster):
     assert oct((one.run / ".s.PGSQL.5432").stat().st_mode)[-3:] == "700"
 
 
-MAKING = [("data.new", 0), ("data.new/PG_VERSION", 0), ("data.new/global/pg_control", 0), ("data.new/global/pg_control", 0.5),
-          ("data.new/pg_hba.conf", 0.7), ("data", 0), ("data", 0.2)]
+MAKING = [("data.new", 0), ("data.new/PG_VERSION", 0), ("data.new/global/pg_control", 0.5), ("data.new/pg_hba.conf", 0.7),
+          ("data", 0), ("data", 0.2)]
 
 
 def kill_at(instance, path, delay):
@@ -355,11 +355,14 @@ def leave_behind(shop, standby):
 def test_a_standby_left_behind_is_copied_anew(cluster):
     shop = cluster(replicas=2, settings=["--lost-ms=1000"], engine_conf=SMALL).start()
     leave_behind(shop, shop[1])
-    old = (shop[1].data / "PG_VERSION").stat().st_ino
+    mark = shop[1].data / "old"
+    mark.touch()
     shop[1].start()
-    wait_until(lambda: shop[1].has_logged("can never follow its primary again"), 40)
+    wait_until(lambda: shop[1].has_logged("the data are copied", since="can never follow its primary again"), 40)
+    # Before it is copied it never serves, though its connections look like streams for a moment.
+    assert not shop[1].has_logged('"serves"', since="the engine has stopped", until="can never follow its primary again")
     shop[1].wait_ready()
-    assert (shop[1].data / "PG_VERSION").stat().st_ino != old
+    assert not mark.exists()
     assert shop[1].has_logged("the primary has removed the WAL that it needs")
     insert(shop[0], 7)
     wait_until(lambda: 7 in rows(shop[1]))
@@ -373,11 +376,12 @@ def test_nothing_is_thrown_away_while_the_primary_is_not_well(cluster):
     shop = cluster(replicas=2, settings=["--lost-ms=1000"], engine_conf=SMALL).start()
     leave_behind(shop, shop[1])
     shop[0].stop()
-    old = (shop[1].data / "PG_VERSION").stat().st_ino
+    mark = shop[1].data / "old"
+    mark.touch()
     shop[1].start()
     wait_until(lambda: (shop[1].status() or {}).get("phase") == "Running", 40)
     time.sleep(4)
-    assert shop[1].status()["phase"] == "Running" and (shop[1].data / "PG_VERSION").stat().st_ino == old
+    assert shop[1].status()["phase"] == "Running" and mark.exists()
     shop[0].start().wait_ready()
     wait_until(lambda: shop[1].has_logged("the data are copied"), 40)
     shop[1].wait_ready()

@@ -67,6 +67,8 @@ struct tending {
     proa_mono_ns last_streaming_at; /* 0: not yet */
     proa_mono_ns size_due_at, metrics_due_at, duties_due_at, judge_due_at;
     bool last_was_answered;
+    uint64_t last_stream; /* of the last answer; 0: none */
+    bool stream_is_new;   /* to be looked at again soon */
     bool is_settled;
     bool duties_are_done; /* once */
     bool credentials_have_changed;

@@ -302,7 +302,8 @@ static int wait_credentials(struct agent *agent)
 static int live(struct agent *agent, struct proa_error *err)
 {
     PROA_TRY(wait_credentials(agent));
-    PROA_TRY(volume_open(agent->loop, agent->config.volume_dir.ptr, &agent->volume, err));
+    PROA_TRY(
+        volume_open(agent->loop, agent->config.volume_dir.ptr, PROA_MS(agent->config.lock_ms), &agent->volume, err));
     for (;;)
         PROA_TRY(live_once(agent, err));
 }

@@ -15,6 +15,17 @@ static struct proa_deadline_scope within(struct agent *agent, uint32_t ms)
     return proa_deadline_enter(agent->loop, now_of(agent) + PROA_MS(ms));
 }
 
+/* A stream that was not there at the last answer does not count yet. */
+static void confirm_stream(struct tending *tending, struct engine_status *status)
+{
+    uint64_t before = tending->last_stream;
+
+    tending->last_stream = status->is_streaming ? status->stream : 0;
+    tending->stream_is_new = tending->last_stream != 0 && tending->last_stream != before;
+    if (tending->stream_is_new)
+        status->is_streaming = status->has_lag = false;
+}
+
 /* @returns what `ask` did. */
 static int ask(struct agent *agent, struct proa_error *err)
 {
@@ -35,6 +46,7 @@ static int ask(struct agent *agent, struct proa_error *err)
         status.size_bytes = agent->status.size_bytes;
         memcpy(status.oldest, agent->status.oldest, sizeof status.oldest);
     }
+    confirm_stream(tending, &status);
     if (status.is_streaming)
         tending->last_streaming_at = now_of(agent);
     agent->status = status;
@@ -147,7 +159,8 @@ static void tell_standby(struct agent *agent)
         agent_set_reason(agent, "does not stream from " PROA_FMT " yet", PROA_ARG(agent->instance.primary));
     else if (now_of(agent) - streaming_at > PROA_MS(agent->config.ready_lag_ms))
         agent_set_reason(agent, "has not streamed from " PROA_FMT " for too long", PROA_ARG(agent->instance.primary));
-    else if (status->has_lag && status->lag_bytes > agent->config.ready_lag_bytes)
+    else if (status->has_lag &&
+             (status->lag_bytes > agent->config.ready_lag_bytes || status->lag_ms > agent->config.ready_lag_ms))
         agent_set_reason(agent, "is too far behind " PROA_FMT, PROA_ARG(agent->instance.primary));
     else
         agent_set_reason(agent, NULL);
@@ -259,7 +272,8 @@ static int tend_once(struct agent *agent)
 /* A server that was just started is asked more often, so that it serves a moment after it can; not one that recovers for long. */
 static uint32_t next_poll_ms(const struct agent *agent)
 {
-    bool is_new = !agent->has_status && now_of(agent) < agent->tending.started_at + PROA_MS(EAGER_MS);
+    bool is_new = agent->tending.stream_is_new ||
+                  (!agent->has_status && now_of(agent) < agent->tending.started_at + PROA_MS(EAGER_MS));
 
     return is_new && agent->config.poll_ms > EAGER_POLL_MS ? EAGER_POLL_MS : agent->config.poll_ms;
 }

@@ -120,7 +120,7 @@ valgrind: setup ## the fibers' unit tests under valgrind, which is told of their
 
 hardening: build ## reads from the release programs that they are hardened
 	@tools/check-binary --self-test
-	@tools/check-binary --static build/bin/hello
+	@tools/check-binary --static build/bin/hello build/bin/database-operator
 	@tools/check-binary build/bin/users
 
 # An address sanitizer reserves terabytes, so `make test` leaves out what limits the address space.

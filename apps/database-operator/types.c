@@ -189,12 +189,13 @@ PROA_DEFINE_TYPE_WITH(stateful_set_meta, (IGNORE), (generation, i64, .default_js
 PROA_DEFINE_TYPE_WITH(stateful_set, (IGNORE), (metadata, object(stateful_set_meta)),
                       (spec, object(stateful_set_spec), EMPTY), (status, object(stateful_set_status), EMPTY));
 
-PROA_DEFINE_TYPE_WITH(pod_annotations, (IGNORE), (spec_hash, str, .json = "database.example.com/spec-hash", NONE));
+PROA_DEFINE_TYPE_WITH(pod_annotations, (IGNORE), (spec_hash, str, .json = "database.example.com/spec-hash", NONE),
+                      (credentials, str, .json = "database.example.com/credentials", NONE));
 PROA_DEFINE_TYPE_WITH(pod_meta, (IGNORE), (namespace_, str, .json = "namespace", NONE),
                       (labels, object(instance_labels), EMPTY), (annotations, object(pod_annotations), EMPTY),
                       (deletion_timestamp, str, .json = "deletionTimestamp", NONE));
 PROA_DEFINE_TYPE_WITH(pod_condition, (IGNORE), (type, str, NONE), (status, str, NONE), (reason, str, NONE),
-                      (message, str, NONE));
+                      (message, str, NONE), (last_transition_time, optional(timestamp), .json = "lastTransitionTime"));
 PROA_DEFINE_TYPE_WITH(waiting_state, (IGNORE), (reason, str, NONE), (message, str, NONE));
 PROA_DEFINE_TYPE_WITH(container_state, (IGNORE), (waiting, object(waiting_state), EMPTY));
 PROA_DEFINE_TYPE_WITH(container_status, (IGNORE), (state, object(container_state), EMPTY));

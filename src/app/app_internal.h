@@ -37,7 +37,9 @@ struct app_check {
     struct proa_gauge_series *gauge; /* NULL without metrics */
     _Atomic bool passes;             /* written by loop 0, read by the probes */
     bool was_run;
-    struct app_check *next; /* in the order of adding */
+    proa_mono_ns told_at;              /* of the last line about it */
+    char told[PROA_ERROR_MESSAGE_MAX]; /* why it fails, as was told */
+    struct app_check *next;            /* in the order of adding */
 };
 
 struct proa_app {
@@ -59,8 +61,13 @@ struct proa_app {
     struct telemetry *telemetry;
     struct proa_watchdog *watchdog;
     struct proa_counter *stalls;
-    struct proa_router *starting_router; /* the probes, while the program starts */
-    struct proa_router *router;          /* the probes and the program's routes */
+    struct proa_counter_series *reloads_done, *reloads_failed;
+    struct proa_timer late; /* for what can wait until the program answers */
+    bool is_late;           /* it has fired */
+    bool has_reload;        /* its fiber was started */
+    struct proa_router
+        *starting_router;       /* the probes, while the program starts; NULL: there is nothing to be started */
+    struct proa_router *router; /* the probes and the program's routes */
     struct proa_router *admin_router;
     struct proa_server *server;
     struct proa_server *admin;
@@ -110,6 +117,9 @@ PROA_MUST_USE int command_line_file(struct proa_app *app, struct proa_arena *are
                                     const char **ret_name, struct proa_error *err);
 
 /* reload.c */
+PROA_MUST_USE int reload_metrics(struct proa_app *app, struct proa_error *err);
+/** Whether files may be watched: then what they are like is to be looked at soon after they were read. */
+bool reload_may_have_files(const struct proa_app *app);
 /** The fiber that reads the configuration again when it is asked to, or when a file of it has changed. `arg` is the app. */
 int reload_run(void *arg);
 

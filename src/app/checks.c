@@ -1,21 +1,31 @@
 /* Checks for readiness and liveness: each in a fiber of loop 0, again and again; the probes look at the last results. */
 #include "app_internal.h"
 
-enum { TIMEOUT_MS_DEFAULT = 2000, INTERVAL_MS_DEFAULT = 5000, INTERVAL_MS_FAILING = 1000 };
+#include <stdio.h>
 
+enum {
+    TIMEOUT_MS_DEFAULT = 2000,
+    INTERVAL_MS_DEFAULT = 5000,
+    INTERVAL_MS_FAILING = 1000,
+    TELL_AGAIN_S = 10, /* at most so often another reason */
+};
+
+/* When it begins or ends to fail, and when the reason has become another: a server that was away may now refuse the password. */
 static void tell(struct app_check *check, bool passes, const struct proa_error *err)
 {
     const struct proa_logger *logger = &check->app->logger;
+    const char *reason = err->message[0] ? err->message : proa_code_name(err->code);
+    proa_mono_ns now = proa_loop_now(check->app->loop);
+    bool is_change = !check->was_run || passes != check->passes;
 
-    if (check->was_run && passes == check->passes)
+    if (passes && is_change && check->was_run)
+        PROA_INFO(logger, "a readiness check passes again", proa_kv_c("check", check->def.name));
+    if (passes || (!is_change && (strncmp(check->told, reason, sizeof check->told - 1) == 0 ||
+                                  now < check->told_at + PROA_SECONDS(TELL_AGAIN_S))))
         return;
-    if (!passes)
-        PROA_WARN(logger, check->def.for_liveness ? "a liveness check fails" : "a readiness check fails",
-                  proa_kv_c("check", check->def.name),
-                  proa_kv_c("error", err->message[0] ? err->message : proa_code_name(err->code)));
-    else if (check->was_run)
-        PROA_INFO(logger, check->def.for_liveness ? "a liveness check passes again" : "a readiness check passes again",
-                  proa_kv_c("check", check->def.name));
+    PROA_WARN(logger, "a readiness check fails", proa_kv_c("check", check->def.name), proa_kv_c("error", reason));
+    check->told_at = now;
+    (void)snprintf(check->told, sizeof check->told, "%s", reason);
 }
 
 static void run_once(struct app_check *check)

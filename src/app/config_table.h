@@ -46,8 +46,10 @@ struct config_reading {
     const struct proa_config_source *source;
     const struct config_table *table;
     struct proa_error *err; /* collects the mistakes */
-    bool only_origins;      /* sets no values and finds no mistakes: for printing */
-    bool failed;            /* a mistake was found */
+    size_t env_count;       /* of variables */
+    const uint64_t *env_looks;
+    bool only_origins; /* sets no values and finds no mistakes: for printing */
+    bool failed;       /* a mistake was found */
 };
 /** @returns 0 (look at `failed`) or PROA_ENOMEM. */
 PROA_MUST_USE int config_read_sources(struct config_reading *reading);

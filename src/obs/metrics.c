@@ -487,7 +487,7 @@ static struct metric_family *find_family(struct proa_metrics *metrics, const cha
 {
     struct metric_family *family = atomic_load_explicit(&metrics->families, memory_order_acquire);
 
-    while (family && strcmp(family->options.name, name) != 0)
+    while (family && (*family->options.name != *name || strcmp(family->options.name, name) != 0))
         family = atomic_load_explicit(&family->next, memory_order_acquire);
     return family;
 }

@@ -173,8 +173,10 @@ class Instance:
     def log_lines(self):
         return [json.loads(line) for line in self.text().splitlines() if line.startswith("{")]
 
-    def has_logged(self, text):
-        return text in self.text()
+    def has_logged(self, text, since="", until=None):
+        """After the first `since`, and before the next `until`."""
+        log = self.text().split(since, 1)[-1] if since else self.text()
+        return text in (log.split(until, 1)[0] if until else log) and since in self.text()
 
     def get(self, path, token=None, method="GET"):
         """The answer, None when the agent does not listen."""
@@ -291,7 +293,7 @@ class Cluster:
         """With a kubeconfig (its text) the agents ask a real API server."""
         self.name = "shop"
         self.namespace = namespace
-        self.settings = ["--poll-ms=200", "--api-wait-ms=1000", "--duties-ms=1000", *settings]
+        self.settings = ["--poll-ms=200", "--api-wait-ms=1000", "--duties-ms=1000", "--lock-ms=1500", *settings]
         self.programs = self.find_programs()
         self.run_as, self.owner = postgres_module().other_user()
         self.network = f"127.{os.getpid() % 200 + 20}.{next(NETWORKS)}"

@@ -78,7 +78,9 @@ static int start(struct proa_app *app, void *state, struct proa_error *err)
 
     agent->app = app;
     agent->loop = proa_loops_at(proa_app_loops(app), 0);
-    agent->logger = proa_app_logger(app);
+    agent->own_logger = *proa_app_logger(app);
+    agent->own_logger.target = "agent";
+    agent->logger = &agent->own_logger;
     agent->options.stop_ms = agent->config.stop_ms + STOP_MARGIN_MS;
     proa_event_init(&agent->wake, agent->loop);
     PROA_TRY(children_new(agent->loop, agent->logger, environ, &agent->children, err));

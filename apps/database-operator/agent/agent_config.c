@@ -39,6 +39,8 @@ PROA_DEFINE_TYPE(
      .doc = "Deadline of a question to the engine"),
     (api_wait_ms, u32, PROA_RANGE(0, 3600000), .default_json = "30000", .env = "PROA_API_WAIT_MS",
      .doc = "At the start, how long the API server is waited for before the last role is taken up"),
+    (lock_ms, u32, PROA_RANGE(0, 3600000), .default_json = "10000", .env = "PROA_LOCK_MS",
+     .doc = "How long a predecessor that still uses the volume is waited for"),
     (stop_ms, u32, PROA_RANGE(1000, 3600000), .default_json = "165000", .env = "PROA_STOP_MS",
      .doc = "An orderly end of the engine may take so long; less than the pod's grace period"),
     (init_ms, u32, PROA_RANGE(1000, 3600000), .default_json = "600000", .env = "PROA_INIT_MS",

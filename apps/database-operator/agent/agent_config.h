@@ -22,7 +22,7 @@ struct agent_config {
     proa_str listen;    /* address of the engine; "": as the operator's configuration says */
     proa_str host;      /* of an instance: {pod}, {ordinal}, {headless}, {namespace} are put in */
     uint16_t peer_port; /* of the other instances' agents */
-    uint32_t poll_ms, duties_ms, metrics_ms, ask_ms, api_wait_ms, stop_ms, init_ms, hang_ms;
+    uint32_t poll_ms, duties_ms, metrics_ms, ask_ms, api_wait_ms, lock_ms, stop_ms, init_ms, hang_ms;
     uint32_t lost_ms; /* a standby that does not stream so long is looked into */
     uint32_t ready_lag_ms;
     uint64_t ready_lag_bytes;

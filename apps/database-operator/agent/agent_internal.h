@@ -67,6 +67,8 @@ struct tending {
     proa_mono_ns last_streaming_at; /* 0: not yet */
     proa_mono_ns size_due_at, metrics_due_at, duties_due_at, judge_due_at;
     bool last_was_answered;
+    uint64_t last_stream; /* of the last answer; 0: none */
+    bool stream_is_new;   /* to be looked at again soon */
     bool is_settled;
     bool duties_are_done; /* once */
     bool credentials_have_changed;
@@ -79,6 +81,7 @@ struct agent {
     struct proa_app *app;
     struct proa_app_options options;
     struct proa_loop *loop;
+    struct proa_logger own_logger;
     const struct proa_logger *logger;
     const struct driver *driver;
     struct children *children;
@@ -89,6 +92,7 @@ struct agent {
 
     struct proa_arena credentials_arena;
     struct credentials credentials;
+    char credentials_error[PROA_ERROR_MESSAGE_MAX]; /* why the mounted ones cannot be used; "" */
 
     struct assignment assignment;
     bool api_is_seen;

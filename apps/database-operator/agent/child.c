@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/close_range.h>
 #include <proa/buf.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -202,6 +203,8 @@ static void become(const struct launch *launch)
     for (int i = 0; i < 3; i++)
         if (dup2(launch->fds[i], i) < 0)
             report_and_leave(launch);
+    /* What a library left open is not passed on. Kernels before 5.11 cannot say so. */
+    close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
     if (chdir(launch->folder) < 0)
         report_and_leave(launch);
     execve(launch->program, launch->arguments, launch->env);
@@ -474,7 +477,7 @@ int child_run(struct children *children, struct proa_arena *arena, const struct 
               struct child_result *ret_result, struct proa_error *err)
 {
     struct run run = {.out.fd = -1, .errors.fd = -1};
-    struct child_result result;
+    struct child_result result = {0};
     int rc;
 
     proa_buf_init(&run.out.buf, NULL, options->output_max ? options->output_max : OUTPUT_DEFAULT_BYTES);
@@ -501,7 +504,7 @@ int child_run_ok(struct children *children, struct proa_arena *arena, const stru
                  struct child_result *ret_result, struct proa_error *err)
 {
     const char *name = strrchr(options->arguments[0], '/');
-    struct child_result result;
+    struct child_result result = {0};
 
     PROA_TRY(child_run(children, arena, options, &result, err));
     if (result.exit_code != 0)

@@ -72,7 +72,10 @@ struct data_facts {
 struct engine_status {
     bool is_writable;  /**< takes writes: a primary */
     bool is_streaming; /**< standby: connected to its primary and receiving */
-    bool has_lag;      /**< lag_bytes and lag_ms are known */
+    /** Of the connection by which it streams; 0: not told. A stream counts when two answers in a row tell of the same one: a connection that
+     *  the primary refuses looks like a stream for a moment. */
+    uint64_t stream;
+    bool has_lag; /**< lag_bytes and lag_ms are known */
     uint64_t
         lag_bytes; /**< received by or known to be at the primary, and not replayed; 0 where an engine counts only time */
     uint64_t lag_ms;           /**< age of what is replayed; 0 when nothing is outstanding */

@@ -151,14 +151,22 @@ static const char *why_refused(const struct agent *agent, const struct data_fact
     return NULL;
 }
 
-static int memorise(struct agent *agent, struct proa_error *err)
+/* A role that is written down already is not written again, and one that cannot be is no reason not to start. */
+static void memorise(struct agent *agent)
 {
-    return volume_memorise(agent->volume,
-                           &(struct memory){.role = agent->instance.role,
-                                            .primary = agent->instance.primary,
-                                            .replicas = (int32_t)agent->instance.replicas,
-                                            .identity = proa_str_c(agent->status.identity)},
-                           err);
+    const struct memory next = {.role = agent->instance.role,
+                                .primary = agent->instance.primary,
+                                .replicas = (int32_t)agent->instance.replicas};
+    struct proa_error err = {0};
+    struct memory is;
+    struct proa_arena arena;
+
+    proa_arena_init(&arena, NULL, 0);
+    if ((volume_remember(agent->volume, &arena, &is, NULL) < 0 || is.role != next.role ||
+         is.replicas != next.replicas || !proa_str_eq(is.primary, next.primary)) &&
+        volume_memorise(agent->volume, &next, &err) < 0)
+        proa_log_failure(agent->logger, PROA_LOG_WARN, "the role cannot be written down", &err);
+    proa_arena_done(&arena);
 }
 
 /* -- The server ------------------------------------------------------------------------------------------------------ */
@@ -179,7 +187,7 @@ static int start_server(struct agent *agent, struct proa_error *err)
     if (rc == 0)
         rc = agent->driver->configure(&agent->instance, folder, err);
     if (rc == 0)
-        rc = memorise(agent, err);
+        memorise(agent);
     if (rc == 0)
         rc = agent->driver->server_arguments(&agent->instance, &arena, folder, arguments, err);
     if (rc == 0)
@@ -294,7 +302,8 @@ static int wait_credentials(struct agent *agent)
 static int live(struct agent *agent, struct proa_error *err)
 {
     PROA_TRY(wait_credentials(agent));
-    PROA_TRY(volume_open(agent->loop, agent->config.volume_dir.ptr, &agent->volume, err));
+    PROA_TRY(
+        volume_open(agent->loop, agent->config.volume_dir.ptr, PROA_MS(agent->config.lock_ms), &agent->volume, err));
     for (;;)
         PROA_TRY(live_once(agent, err));
 }

@@ -65,7 +65,7 @@ static void copy(char *out, size_t max, proa_str text)
 int peer_ask_primary(struct agent *agent, struct primary_status *ret_status, struct proa_error *err)
 {
     struct primary_status status = {0};
-    struct agent_status answer;
+    struct agent_status answer = {0};
     struct proa_arena arena;
     int rc;
 

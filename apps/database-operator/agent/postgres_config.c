@@ -5,19 +5,26 @@
 #include <errno.h>
 #include <proa/file.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define LEAST_FILE "standby-least.conf"
 
-enum { PASSWD_MAX_BYTES = 1024 * 1024 };
+enum { PASSWD_MAX_BYTES = 1024 * 1024, FILE_MAX_BYTES = 256 * 1024 };
 
 static int write_file(const struct instance *instance, struct proa_arena *arena, const char *folder, const char *name,
                       const struct proa_buf *content, struct proa_error *err)
 {
     const char *path = proa_arena_printf(arena, "%s/%s", folder, name).ptr;
 
+    proa_str is;
+
     if (content->error < 0 || !path)
         return proa_fail(err, PROA_ENOMEM, "memory is out");
+    /* What is there already is not written again: a full volume is no reason not to start. */
+    if (proa_file_read(instance->loop, arena, path, FILE_MAX_BYTES, &is, NULL) == 0 &&
+        proa_str_eq(is, proa_buf_str(content)))
+        return 0;
     return proa_file_write(instance->loop, path, proa_buf_str(content), 0600, err);
 }
 
@@ -60,7 +67,7 @@ static int write_access(const struct instance *instance, struct proa_arena *aren
                         struct proa_error *err)
 {
     struct proa_buf out;
-    proa_str name;
+    proa_str name = {0};
 
     proa_buf_init(&out, arena, 0);
     proa_buf_add_c(&out, hba);
@@ -136,7 +143,7 @@ static int add_main(struct proa_buf *out, const struct instance *instance, struc
 {
     char slot[PG_SLOT_MAX];
     struct proa_buf conninfo;
-    const char *passfile;
+    const char *passfile = NULL;
 
     /* What comes later wins. */
     proa_buf_add_c(
@@ -213,7 +220,7 @@ static int configured_value(const struct instance *instance, struct proa_arena *
 {
     const char *const arguments[] = {
         instance_program(arena, instance, instance->engine->server_command), "-D", folder, "-C", name, NULL};
-    struct child_result result;
+    struct child_result result = {0};
     proa_str line;
 
     if (!arguments[0])
@@ -227,12 +234,12 @@ static int write_least(const struct instance *instance, struct proa_arena *arena
                        struct proa_error *err)
 {
     const char *const arguments[] = {instance_program(arena, instance, "pg_controldata"), "-D", folder, NULL};
-    struct child_result result;
+    struct child_result result = {0};
     struct proa_buf out;
 
     proa_buf_init(&out, arena, 0);
     proa_buf_add_c(&out, "# Written by the database agent before every start.\n");
-    PROA_TRY(write_file(instance, arena, folder, LEAST_FILE, &out, err));
+    PROA_TRY(write_file(instance, arena, folder, LEAST_FILE, &out, err)); /* its last settings do not count */
     if (instance->role != ROLE_STANDBY)
         return 0;
     if (!arguments[0])
@@ -279,7 +286,10 @@ int pg_configure(const struct instance *instance, const char *folder, struct pro
     int rc;
 
     proa_arena_init(&arena, NULL, 0);
-    rc = pg_mark_standby(instance, &arena, folder, err);
+    /* The server wants it so, and a mount that sets groups may have widened it. */
+    rc = chmod(folder, 0700) < 0 ? proa_fail_errno(err, errno, "mode of %s", folder) : 0;
+    if (rc == 0)
+        rc = pg_mark_standby(instance, &arena, folder, err);
     if (rc == 0)
         rc = write_access(instance, &arena, folder, err);
     if (rc == 0)
@@ -296,7 +306,7 @@ int pg_configure(const struct instance *instance, const char *folder, struct pro
 int pg_follow(const struct instance *instance, struct proa_error *err)
 {
     struct proa_arena arena;
-    struct child_result result;
+    struct child_result result = {0};
     const char *folder;
     int rc;
 

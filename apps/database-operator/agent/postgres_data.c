@@ -30,14 +30,15 @@ static int run_initdb(const struct instance *instance, struct proa_arena *arena,
     const char *const arguments[] = {instance_program(arena, instance, instance->engine->init_command),
                                      "--pgdata",
                                      folder,
-                                     "--username=" PG_SUPERUSER,
+                                     "--username",
+                                     PG_SUPERUSER,
                                      "--encoding=UTF8",
                                      "--locale=C.UTF-8",
                                      "--data-checksums",
                                      "--auth-local=peer",
                                      "--auth-host=scram-sha-256",
                                      NULL};
-    struct child_result result;
+    struct child_result result = {0};
 
     if (!arguments[0])
         return proa_fail(err, PROA_ENOMEM, "memory is out");
@@ -60,7 +61,7 @@ static int run_single(const struct instance *instance, struct proa_arena *arena,
                                      "log_checkpoints=off",
                                      PG_SUPERUSER,
                                      NULL};
-    struct child_result result;
+    struct child_result result = {0};
 
     if (!arguments[0])
         return proa_fail(err, PROA_ENOMEM, "memory is out");
@@ -89,9 +90,9 @@ int pg_clone(const struct instance *instance, const char *folder, struct proa_er
 {
     struct proa_arena arena;
     struct proa_buf conninfo;
-    struct child_result result;
+    struct child_result result = {0};
     char slot[PG_SLOT_MAX];
-    const char *passfile;
+    const char *passfile = NULL;
     int rc;
 
     proa_arena_init(&arena, NULL, 0);

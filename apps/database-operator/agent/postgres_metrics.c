@@ -387,7 +387,7 @@ static int add_replication(struct samples *samples, const struct metrics_answer 
 int pg_read_metrics(struct proa_arena *arena, proa_str json, bool is_replica, struct samples *samples,
                     struct proa_error *err)
 {
-    struct metrics_answer answer;
+    struct metrics_answer answer = {0};
 
     PROA_TRY(proa_json_read(arena, json, PROA_JSON_LENIENT, &metrics_answer_type, &answer, err));
     PROA_TRY(add_server(samples, &answer.server, is_replica));
@@ -407,7 +407,7 @@ static bool has_checkpointer_view(const struct engine_status *own)
 static int ask(const struct instance *instance, struct proa_arena *arena, const struct engine_status *own,
                struct samples *samples, struct proa_error *err)
 {
-    struct child_result result;
+    struct child_result result = {0};
     struct proa_buf script;
 
     proa_buf_init(&script, arena, 0);

@@ -86,7 +86,7 @@ int pg_add_first_roles(struct proa_buf *out, const struct instance *instance, st
 static int ask_roles(const struct instance *instance, struct proa_arena *arena, struct role_facts *ret_facts,
                      struct proa_error *err)
 {
-    struct child_result result;
+    struct child_result result = {0};
     struct proa_buf script;
 
     proa_buf_init(&script, arena, 0);
@@ -144,8 +144,8 @@ static void add_owner(struct proa_buf *out, proa_str owner, proa_str username)
 static int apply(const struct instance *instance, struct proa_arena *arena, struct proa_error *err)
 {
     const struct credentials *credentials = instance->credentials;
-    struct role_facts facts;
-    struct child_result result;
+    struct role_facts facts = {0};
+    struct child_result result = {0};
     struct proa_buf script;
 
     PROA_TRY(check(instance, err));

@@ -90,7 +90,7 @@ int pg_run(const struct instance *instance, struct proa_arena *arena, const char
                                "-d",
                                conninfo.ptr,
                                NULL};
-    struct child_result result;
+    struct child_result result = {0};
 
     if (!arguments[0] || !conninfo.ptr)
         return proa_fail(err, PROA_ENOMEM, "memory is out");

@@ -13,13 +13,14 @@ struct answer {
     uint64_t received; /* standby: from its primary */
     uint64_t source;   /* standby: what its primary last said it has */
     bool streaming;
+    uint64_t receiver;    /* the process that receives; another one for each connection */
     double replay_age_ms; /* of the last replayed commit; negative: unknown */
     uint64_t size_bytes;
     uint64_t oldest;
 };
 PROA_DESCRIBE(answer, (in_recovery, boolean), (timeline, u64), (system, str), (version, str), (position, u64),
-              (received, u64), (source, u64), (streaming, boolean), (replay_age_ms, f64), (size_bytes, u64),
-              (oldest, u64));
+              (received, u64), (source, u64), (streaming, boolean), (receiver, u64, .default_json = "0"),
+              (replay_age_ms, f64), (size_bytes, u64), (oldest, u64));
 
 /* One row of JSON. What follows is added when sizes are asked for too. */
 static const char question[] =
@@ -27,7 +28,8 @@ static const char question[] =
     "'version', split_part(current_setting('server_version'), ' ', 1), 'position', "
     "(CASE WHEN r THEN coalesce(pg_last_wal_replay_lsn(), '0/0') ELSE pg_current_wal_lsn() END) - '0/0'::pg_lsn, "
     "'received', (CASE WHEN r THEN coalesce(pg_last_wal_receive_lsn(), '0/0') ELSE '0/0' END) - '0/0'::pg_lsn, "
-    "'source', coalesce(w.latest_end_lsn, '0/0') - '0/0'::pg_lsn, 'streaming', coalesce(w.status = 'streaming', "
+    "'source', coalesce(w.latest_end_lsn, '0/0') - '0/0'::pg_lsn, 'receiver', coalesce(w.pid, 0), 'streaming', "
+    "coalesce(w.status = 'streaming', "
     "false), "
     "'replay_age_ms', coalesce(extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()) * 1000, -1), "
     "'size_bytes', %s, 'oldest', %s) "
@@ -60,12 +62,13 @@ static void take_lag(const struct answer *answer, struct engine_status *status)
 int pg_read_status(struct proa_arena *arena, proa_str json, struct engine_status *ret_status, struct proa_error *err)
 {
     struct engine_status status = {0};
-    struct answer answer;
+    struct answer answer = {0};
     uint64_t reached;
 
     PROA_TRY(proa_json_read(arena, json, PROA_JSON_LENIENT, &answer_type, &answer, err));
     status.is_writable = !answer.in_recovery;
     status.is_streaming = answer.in_recovery && answer.streaming;
+    status.stream = answer.receiver;
     status.size_bytes = answer.size_bytes;
     take_lag(&answer, &status);
     copy_text(status.version, sizeof status.version, answer.version);
@@ -81,7 +84,7 @@ int pg_read_status(struct proa_arena *arena, proa_str json, struct engine_status
 
 int pg_ask(const struct instance *instance, bool with_size, struct engine_status *ret_status, struct proa_error *err)
 {
-    struct child_result result;
+    struct child_result result = {0};
     struct proa_arena arena;
     struct proa_buf script;
     int rc;
@@ -138,7 +141,7 @@ static void add_slots(struct proa_buf *out, const struct instance *instance)
 
 int pg_keep_replicas(const struct instance *instance, struct proa_error *err)
 {
-    struct child_result result;
+    struct child_result result = {0};
     struct proa_arena arena;
     struct proa_buf script;
     int rc;

@@ -15,6 +15,17 @@ static struct proa_deadline_scope within(struct agent *agent, uint32_t ms)
     return proa_deadline_enter(agent->loop, now_of(agent) + PROA_MS(ms));
 }
 
+/* A stream that was not there at the last answer does not count yet. */
+static void confirm_stream(struct tending *tending, struct engine_status *status)
+{
+    uint64_t before = tending->last_stream;
+
+    tending->last_stream = status->is_streaming ? status->stream : 0;
+    tending->stream_is_new = tending->last_stream != 0 && tending->last_stream != before;
+    if (tending->stream_is_new)
+        status->is_streaming = status->has_lag = false;
+}
+
 /* @returns what `ask` did. */
 static int ask(struct agent *agent, struct proa_error *err)
 {
@@ -35,6 +46,7 @@ static int ask(struct agent *agent, struct proa_error *err)
         status.size_bytes = agent->status.size_bytes;
         memcpy(status.oldest, agent->status.oldest, sizeof status.oldest);
     }
+    confirm_stream(tending, &status);
     if (status.is_streaming)
         tending->last_streaming_at = now_of(agent);
     agent->status = status;
@@ -55,13 +67,18 @@ static int settle(struct agent *agent, struct proa_error *err)
     return 0;
 }
 
+/* Without its users a primary does not serve; that a standby lacks something is no reason for it not to. */
 static int primary_duties(struct agent *agent, struct proa_error *err)
 {
     struct proa_deadline_scope scope PROA_CLEANUP(proa_deadline_leave) = within(agent, DRIVER_MS);
+    struct proa_error why = {0};
 
     PROA_TRY(agent->driver->apply_credentials(&agent->instance, err));
-    if (agent->driver->keep_replicas)
-        PROA_TRY(agent->driver->keep_replicas(&agent->instance, err));
+    agent->tending.credentials_have_changed = false;
+    if (!agent->driver->keep_replicas || agent->driver->keep_replicas(&agent->instance, &why) == 0)
+        agent_set_warning(agent, "");
+    else
+        agent_set_warning(agent, why.message);
     return 0;
 }
 
@@ -69,7 +86,10 @@ static int standby_duties(struct agent *agent, struct proa_error *err)
 {
     struct proa_deadline_scope scope PROA_CLEANUP(proa_deadline_leave) = within(agent, DRIVER_MS);
 
-    return agent->driver->follow(&agent->instance, err);
+    PROA_TRY(agent->driver->follow(&agent->instance, err));
+    agent->tending.credentials_have_changed = false;
+    agent_set_warning(agent, "");
+    return 0;
 }
 
 /* A primary looks again now and then, since somebody may have dropped a slot or changed a password by hand; a standby does only when
@@ -78,9 +98,9 @@ static int do_duties(struct agent *agent, struct proa_error *err)
 {
     struct tending *tending = &agent->tending;
     bool is_primary = agent->instance.role == ROLE_PRIMARY;
-    bool is_due = !tending->duties_are_done || tending->credentials_have_changed ||
-                  tending->replicas_done != agent->instance.replicas ||
-                  (is_primary && now_of(agent) >= tending->duties_due_at);
+    bool is_due =
+        !tending->duties_are_done || tending->credentials_have_changed ||
+        (is_primary && (tending->replicas_done != agent->instance.replicas || now_of(agent) >= tending->duties_due_at));
 
     PROA_TRY(settle(agent, err));
     if (!is_due)
@@ -88,9 +108,7 @@ static int do_duties(struct agent *agent, struct proa_error *err)
     tending->duties_due_at = now_of(agent) + PROA_MS(agent->config.duties_ms);
     PROA_TRY(is_primary ? primary_duties(agent, err) : standby_duties(agent, err));
     tending->duties_are_done = true;
-    tending->credentials_have_changed = false;
     tending->replicas_done = agent->instance.replicas;
-    agent_set_warning(agent, "");
     return 0;
 }
 
@@ -110,10 +128,14 @@ static void look_at_credentials(struct agent *agent)
     struct proa_error err = {0};
     bool changed;
 
-    if (credentials_load(agent, &changed, &err) < 0)
+    if (credentials_load(agent, &changed, &err) == 0) {
+        agent->tending.credentials_have_changed |= changed;
+        agent->credentials_error[0] = '\0';
+        return;
+    }
+    if (strcmp(agent->credentials_error, err.message) != 0)
         proa_log_failure(agent->logger, PROA_LOG_WARN, "the credentials cannot be used, the last ones hold", &err);
-    else if (changed)
-        agent->tending.credentials_have_changed = true;
+    memcpy(agent->credentials_error, err.message, sizeof agent->credentials_error);
 }
 
 /* -- Readiness ------------------------------------------------------------------------------------------------------- */
@@ -137,7 +159,8 @@ static void tell_standby(struct agent *agent)
         agent_set_reason(agent, "does not stream from " PROA_FMT " yet", PROA_ARG(agent->instance.primary));
     else if (now_of(agent) - streaming_at > PROA_MS(agent->config.ready_lag_ms))
         agent_set_reason(agent, "has not streamed from " PROA_FMT " for too long", PROA_ARG(agent->instance.primary));
-    else if (status->has_lag && status->lag_bytes > agent->config.ready_lag_bytes)
+    else if (status->has_lag &&
+             (status->lag_bytes > agent->config.ready_lag_bytes || status->lag_ms > agent->config.ready_lag_ms))
         agent_set_reason(agent, "is too far behind " PROA_FMT, PROA_ARG(agent->instance.primary));
     else
         agent_set_reason(agent, NULL);
@@ -249,7 +272,8 @@ static int tend_once(struct agent *agent)
 /* A server that was just started is asked more often, so that it serves a moment after it can; not one that recovers for long. */
 static uint32_t next_poll_ms(const struct agent *agent)
 {
-    bool is_new = !agent->has_status && now_of(agent) < agent->tending.started_at + PROA_MS(EAGER_MS);
+    bool is_new = agent->tending.stream_is_new ||
+                  (!agent->has_status && now_of(agent) < agent->tending.started_at + PROA_MS(EAGER_MS));
 
     return is_new && agent->config.poll_ms > EAGER_POLL_MS ? EAGER_POLL_MS : agent->config.poll_ms;
 }

@@ -15,12 +15,11 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-enum { LOCK_WAIT_MS = 10000, LOCK_RETRY_MS = 100, WALK_DESCRIPTORS = 16, MEMORY_MAX_BYTES = 16 * 1024 };
+enum { LOCK_RETRY_MS = 100, WALK_DESCRIPTORS = 16, MEMORY_MAX_BYTES = 16 * 1024 };
 
 PROA_DEFINE_TYPE_WITH(memory, (.unknown = PROA_UNKNOWN_IGNORE),
                       (role, enumeration(instance_role), .default_json = "\"\""),
-                      (primary, str, .default_json = "\"\""), (replicas, i32, .default_json = "1"),
-                      (identity, str, .default_json = "\"\""));
+                      (primary, str, .default_json = "\"\""), (replicas, i32, .default_json = "1"));
 
 struct volume {
     struct proa_loop *loop;
@@ -240,9 +239,9 @@ static int find_user(struct volume *volume, struct job *job)
 
 /* -- The calls ------------------------------------------------------------------------------------------------------- */
 
-static int take_lock(struct volume *volume, struct proa_error *err)
+static int take_lock(struct volume *volume, uint64_t wait_ns, struct proa_error *err)
 {
-    proa_mono_ns end = proa_loop_now_exact(volume->loop) + PROA_MS(LOCK_WAIT_MS);
+    proa_mono_ns end = proa_loop_now_exact(volume->loop) + wait_ns;
 
     volume->lock = open(volume->lock_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (volume->lock < 0)
@@ -276,7 +275,8 @@ static int name_paths(struct volume *volume, const char *folder)
     return 0;
 }
 
-int volume_open(struct proa_loop *loop, const char *folder, struct volume **ret_volume, struct proa_error *err)
+int volume_open(struct proa_loop *loop, const char *folder, uint64_t wait_ns, struct volume **ret_volume,
+                struct proa_error *err)
 {
     struct volume *volume = calloc(1, sizeof *volume);
     struct job job = {.run = recover, .what = "putting in order"};
@@ -291,9 +291,9 @@ int volume_open(struct proa_loop *loop, const char *folder, struct volume **ret_
     if (rc < 0)
         proa_fail(err, rc, "memory is out");
     if (rc == 0)
-        rc = take_lock(volume, err);
+        rc = take_lock(volume, wait_ns, err);
     if (rc == 0)
-        rc = volume_wait_unused(volume, PROA_MS(LOCK_WAIT_MS), err);
+        rc = volume_wait_unused(volume, wait_ns, err);
     if (rc == 0)
         rc = do_job(volume, &job, err);
     if (rc < 0) {

@@ -24,13 +24,12 @@ struct memory {
     enum instance_role role;
     proa_str primary; /* the pod that was the primary */
     int32_t replicas;
-    proa_str identity; /* of the data */
 };
 PROA_DECLARE_TYPE(memory);
 
-/** Takes the lock (waiting up to 10 s for a predecessor that is ending), and finishes or throws away what was left half-done. May suspend.
+/** Takes the lock (waiting up to `wait_ns` for a predecessor that is ending), and finishes or throws away what was left half-done. May suspend.
  *  @returns 0, PROA_EBUSY (another agent, or a process of the engine, uses it), … */
-PROA_MUST_USE int volume_open(struct proa_loop *loop, const char *folder, struct volume **ret_volume,
+PROA_MUST_USE int volume_open(struct proa_loop *loop, const char *folder, uint64_t wait_ns, struct volume **ret_volume,
                               struct proa_error *err);
 /** NULL is fine. */
 void volume_close(struct volume *volume);

@@ -73,7 +73,7 @@ static bool is_key(proa_str key)
             return false;
     for (const char *const *name = owned; *name; name++)
         if (proa_str_eq_c(skipped, *name) || (key.len < strlen(*name) && proa_str_starts_with(proa_str_c(*name), key)))
-            return false;
+            return engine_owns(&engine_mysql, key); /* "initialize" begins another one: told to be the operator's */
     return is_name(key);
 }
 

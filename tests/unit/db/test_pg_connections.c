@@ -94,6 +94,90 @@ static void test_two_loops(void **state)
     proa_loops_free(all.loops);
 }
 
+/* When one loop has reached the server again, so have the others: what a readiness check on one of them says is true for all. */
+struct outage {
+    struct proa_loops *loops;
+    struct proa_db *db;
+    struct proa_task task;
+    _Atomic int rc; /* of the other loop's statement; 1: not yet */
+};
+
+static int ping_on(struct outage *self, uint32_t loop)
+{
+    struct proa_error err = {0};
+    struct proa_arena arena;
+    int rc;
+
+    proa_arena_init(&arena, NULL, 0);
+    rc = proa_db_ping(proa_sql(self->db, proa_loops_at(self->loops, loop), &arena, &err));
+    proa_arena_done(&arena);
+    return rc;
+}
+
+static int ping_on_other(void *arg)
+{
+    struct outage *self = arg;
+
+    self->rc = ping_on(self, 1);
+    return 0;
+}
+
+static void start_on_other(struct proa_task *task)
+{
+    struct outage *self = PROA_CONTAINER(task, struct outage, task);
+
+    assert_int_equal(proa_loop_start_fiber(proa_loops_at(self->loops, 1), NULL, ping_on_other, self), 0);
+}
+
+static void ask_other(struct outage *self)
+{
+    self->rc = 1;
+    proa_loop_post(proa_loops_at(self->loops, 1), &self->task);
+    while (self->rc == 1)
+        assert_int_equal(proa_sleep(proa_loops_at(self->loops, 0), PROA_MS(1)), 0);
+}
+
+static int outages(void *arg)
+{
+    struct outage *self = arg;
+    struct proa_loop *loop = proa_loops_at(self->loops, 0);
+
+    for (int round = 0; round < 3; round++) {
+        ask_other(self);
+        assert_int_equal(self->rc, 0);
+        pg_hold(true);
+        assert_int_equal(kill(pg_postmaster(), SIGINT), 0);
+        assert_int_equal(proa_sleep(loop, PROA_MS(4000)), 0); /* back-offs have grown to seconds */
+        ask_other(self);
+        assert_int_equal(self->rc, PROA_EUNAVAILABLE);
+        pg_hold(false);
+        while (ping_on(self, 0) < 0)
+            assert_int_equal(proa_sleep(loop, PROA_MS(1)), 0);
+        ask_other(self);
+        assert_int_equal(self->rc, 0);
+    }
+    proa_db_close(self->db);
+    proa_loops_stop(self->loops);
+    return 0;
+}
+
+static void test_loops_come_back_together(void **state)
+{
+    struct proa_loop_options loop_options = {.fiber_stack_bytes = 256 * 1024};
+    struct outage outage = {.task = {.run = start_on_other}};
+    struct proa_db_options options = {.url = pg_url(), .drivers = pg_drivers};
+    struct proa_error err = {0};
+
+    assert_int_equal(proa_loops_new(2, &loop_options, &outage.loops, &err), 0);
+    options.loops = outage.loops;
+    assert_int_equal(proa_db_open(&options, &outage.db, &err), 0);
+    assert_int_equal(proa_loop_start_fiber(proa_loops_at(outage.loops, 0), NULL, outages, &outage), 0);
+    alarm(60);
+    assert_int_equal(proa_loops_run(outage.loops, &err), 0);
+    alarm(0);
+    proa_loops_free(outage.loops);
+}
+
 /* -- Opening ------------------------------------------------------------------------------------------------------ */
 
 static void test_bad_urls(void **state)
@@ -230,7 +314,8 @@ static void test_closed_at_once(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_two_loops), cmocka_unit_test(test_bad_urls),       cmocka_unit_test(test_wrong_password),
+        cmocka_unit_test(test_two_loops), cmocka_unit_test(test_loops_come_back_together),
+        cmocka_unit_test(test_bad_urls),  cmocka_unit_test(test_wrong_password),
         cmocka_unit_test(test_new_url),   cmocka_unit_test(test_closed_at_once),
     };
 

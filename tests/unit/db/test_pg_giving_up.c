@@ -1,30 +1,58 @@
 /* Deadlines, cancellation and time-outs of statements on PostgreSQL. */
 #include "postgres.h"
 
+#define SLEEPING "FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(20)%' AND state = 'active'"
+
+/* Lines of the server's log that tell of a statement that was cancelled. */
+static int cancelled_lines(void)
+{
+    char path[512], line[1024];
+    int count = 0;
+    FILE *file;
+
+    (void)snprintf(path, sizeof path, "%s/log", getenv("PROA_TEST_PG_DIR"));
+    file = fopen(path, "r");
+    assert_non_null(file);
+    while (fgets(line, sizeof line, file))
+        count += strstr(line, "canceling statement due to user request") != NULL;
+    (void)fclose(file);
+    return count;
+}
+
+/* It is seen at work by another session, and then no more, long before its time. */
+static void cancel_one(struct pg_test *test, bool is_long)
+{
+    struct pg_timed slow = {.test = test, .text = "SELECT pg_sleep(20)", .ms = 400, .is_long = is_long};
+    int before = cancelled_lines();
+    struct proa_group group;
+    proa_mono_ns began;
+
+    proa_group_init(&group, test->loop);
+    assert_int_equal(proa_group_start(&group, NULL, pg_timed, &slow), 0);
+    assert_int_equal(proa_sleep(test->loop, PROA_MS(200)), 0);
+    assert_int_equal(pg_beside("SELECT count(*) " SLEEPING), 1);
+    assert_int_equal(proa_group_wait(&group), 0);
+    assert_int_equal(slow.rc, PROA_ETIMEDOUT);
+    assert_in_range(slow.took_ms, 390, 2500);
+    began = proa_loop_now_exact(test->loop);
+    while (pg_beside("SELECT count(*) " SLEEPING) > 0) {
+        assert_in_range(pg_ms_since(test, began), 0, 5000);
+        assert_int_equal(proa_sleep(test->loop, PROA_MS(10)), 0);
+    }
+    assert_int_equal(cancelled_lines(), before + 1);
+}
+
 static void alone_body(struct pg_test *test)
 {
-    struct pg_timed slow = {.test = test, .text = "SELECT pg_sleep(20)", .ms = 200};
-    proa_mono_ns began = proa_loop_now_exact(test->loop);
+    int64_t pid = pg_number(test, "SELECT pg_backend_pid()::bigint AS n");
 
-    assert_ok(test, proa_db_ping(pg_sql(test)));
-    (void)pg_timed(&slow);
-    assert_int_equal(slow.rc, PROA_ETIMEDOUT);
-    assert_in_range(slow.took_ms, 190, 2000);
-    /* it was cancelled, so the only connection serves the next */
-    assert_ok(test, proa_db_ping(pg_sql(test)));
-    assert_in_range(pg_ms_since(test, began), 190, 5000);
-    assert_int_equal(
-        pg_number(test, "SELECT count(*) AS n FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND state = "
-                        "'active' AND pid <> pg_backend_pid()"),
-        0);
-    /* the same on a connection of its own */
-    slow.is_long = true;
-    (void)pg_timed(&slow);
-    assert_int_equal(slow.rc, PROA_ETIMEDOUT);
-    slow.text = "SELECT 1";
-    slow.ms = 5000;
-    (void)pg_timed(&slow);
-    assert_int_equal(slow.rc, 0);
+    cancel_one(test, false);
+    /* the only connection is the same, and serves the next */
+    assert_int_equal(pg_number(test, "SELECT pg_backend_pid()::bigint AS n"), pid);
+    cancel_one(test, true);
+    cancel_one(test, true);
+    assert_in_range(pg_beside("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'proa'"), 2,
+                    test->options.shared_connections + test->options.own_connections);
 }
 
 static void test_cancelled_alone(void **state)

@@ -308,7 +308,7 @@ static int reopen(void)
     struct volume *volume;
     struct proa_error err = {0};
 
-    if (volume_open(loop, folder, &volume, &err) < 0)
+    if (volume_open(loop, folder, 0, &volume, &err) < 0)
         fail_msg("%s", err.message);
     volume_close(volume);
     return 0;
@@ -358,7 +358,7 @@ static int use_volume(void)
     struct volume_room room;
     const char *fresh;
 
-    PROA_TRY(volume_open(loop, folder, &volume, &err));
+    PROA_TRY(volume_open(loop, folder, 0, &volume, &err));
     assert_int_equal(volume_remember(volume, &arena, &memory, &err), PROA_ENOTFOUND);
     PROA_TRY(volume_memorise(
         volume, &(struct memory){.role = ROLE_STANDBY, .primary = PROA_STR("shop-0"), .replicas = 3}, &err));

@@ -60,7 +60,7 @@ struct proa_app_options {
 
 /** Runs the program. @returns the exit code: 0 after a clean end, 1 when it could not start or not drain, 2 for a wrong command line or
  *  configuration, 130 after a second Ctrl+C. */
-int proa_app_run(const struct proa_app_options *options, int argc, char **argv);
+PROA_COLD int proa_app_run(const struct proa_app_options *options, int argc, char **argv);
 
 struct proa_loops *proa_app_loops(struct proa_app *app);
 /** NULL when metrics are switched off, which all who take them know how to take. */

@@ -23,6 +23,8 @@ struct proa_block_pool {
 /** @param block_bytes  0: 8 KiB.  @param free_max blocks kept for reuse. */
 void proa_block_pool_init(struct proa_block_pool *pool, size_t block_bytes, uint32_t free_max);
 void proa_block_pool_done(struct proa_block_pool *pool);
+/** Frees the blocks that are kept, all but `kept`. */
+void proa_block_pool_trim(struct proa_block_pool *pool, uint32_t kept);
 
 /** A bump allocator. Embedded in its owner; belongs to one thread at a time. */
 struct proa_arena {

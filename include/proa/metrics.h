@@ -108,6 +108,24 @@ PROA_COLD PROA_MUST_USE int proa_metrics_add_loops(struct proa_metrics *metrics,
 /** Called at each scrape before writing, to set gauges from facts (process_*, pools). Not under the lock. */
 PROA_COLD PROA_MUST_USE int proa_metrics_on_scrape(struct proa_metrics *metrics, void (*fn)(void *arg), void *arg);
 
+/** Samples that somebody else keeps, a database server for one: written at each scrape as they are then, so families and series may
+ *  come and go, and have any name. */
+struct proa_collected_family {
+    const char *name;                           /**< as it is written; none of the registry's */
+    const char *help;                           /**< may be NULL */
+    bool is_counter;                            /**< else a gauge */
+    const char *labels[PROA_METRIC_LABELS_MAX]; /**< label names */
+};
+struct proa_collection;
+/** `collect` is called at each scrape, after the registry's own families, in the thread that writes; it gives samples by proa_collect. A
+ *  registry of NULL: nothing is done. */
+PROA_MUST_USE int proa_metrics_add_collector(struct proa_metrics *metrics,
+                                             void (*collect)(void *arg, struct proa_collection *out), void *arg);
+/** One sample; those of a family one after the other. `family` is looked at during the call only, but its name lives until `collect` returns. `labels` has as many as the family; what is not UTF-8 is left empty.
+ *  In OpenMetrics, where a counter must be called "…_total", a counter with another name is of unknown type. */
+void proa_collect(struct proa_collection *out, const struct proa_collected_family *family, const proa_str *labels,
+                  double value);
+
 enum proa_metrics_format {
     PROA_METRICS_TEXT = 0,    /**< Prometheus text 0.0.4 */
     PROA_METRICS_OPENMETRICS, /**< OpenMetrics 1.0, with exemplars */

@@ -18,8 +18,8 @@ struct proa_sim_kube;
 /** How it can be met. */
 enum proa_sim_kube_state {
     PROA_SIM_KUBE_UP = 0,
-    PROA_SIM_KUBE_STARTING, /**< listens, and refuses everything: /readyz 500, the rest 403 or 429 as chance has it */
-    PROA_SIM_KUBE_DOWN,     /**< cuts every connection without an answer */
+    PROA_SIM_KUBE_STARTING, /**< listens, and refuses everything: /readyz 500 or 403, the rest 403 or 429 as chance has it */
+    PROA_SIM_KUBE_DOWN, /**< cuts every connection without an answer */
 };
 
 /** Per request, decided by the simulation's chance; all 0: none. */

@@ -11,7 +11,7 @@
  *  | SERVING  | 200     | 200    | 200 if checks pass | 200       | the program's         |
  *  | DRAINING | 503     | 200    | 503                | as before | as before, then close |
  *
- *  /livez is 503 in every phase once a loop has been held up for LIVEZ_HELD_MS.
+ *  /livez is 503 in every phase once a loop has been held up for LIVEZ_HELD_MS, or while a check for liveness fails.
  */
 #ifndef PROA_APP_APP_INTERNAL_H
 #define PROA_APP_APP_INTERNAL_H
@@ -37,7 +37,9 @@ struct app_check {
     struct proa_gauge_series *gauge; /* NULL without metrics */
     _Atomic bool passes;             /* written by loop 0, read by the probes */
     bool was_run;
-    struct app_check *next; /* in the order of adding */
+    proa_mono_ns told_at;              /* of the last line about it */
+    char told[PROA_ERROR_MESSAGE_MAX]; /* why it fails, as was told */
+    struct app_check *next;            /* in the order of adding */
 };
 
 struct proa_app {
@@ -84,6 +86,7 @@ struct proa_app {
     int signal_fd;
     int stop_signal; /* the first, 0 while there was none */
     int exit_code;
+    int asked_exit_code; /* of proa_app_stop */
 };
 
 static inline enum app_phase app_phase(const struct proa_app *app)
@@ -140,8 +143,8 @@ int probes_refuse_others(struct proa_req *req, void *arg);
 /* checks.c */
 /** From loop 0: starts the fibers that run the checks. */
 PROA_MUST_USE int checks_start(struct proa_app *app);
-/** Whether all checks pass. From any loop. */
-bool checks_pass(const struct proa_app *app);
+/** Whether all checks for readiness, or for liveness, pass. From any loop. */
+bool checks_pass(const struct proa_app *app, bool for_liveness);
 
 /* telemetry.c */
 /** Makes what the otel settings ask for; nothing when no endpoint is set. Before the loops run. */

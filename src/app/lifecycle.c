@@ -139,7 +139,7 @@ static bool drain(struct proa_app *app)
     uint32_t drain_ms = has_served ? http->drain_ms : BRIEF_DRAIN_MS;
     int rc = 0;
 
-    signals_limit_exit((uint64_t)delay_ms + drain_ms + CUT_GRACE_MS);
+    signals_limit_exit((uint64_t)delay_ms + drain_ms + app->options->stop_ms + CUT_GRACE_MS);
     if (app->server)
         rc = proa_server_drain(app->server, delay_ms, drain_ms);
     if (rc < 0 && has_served)
@@ -198,22 +198,36 @@ int lifecycle_run(void *arg)
     struct proa_app *app = arg;
 
     app->exit_code = live(app);
+    if (app->exit_code == 0)
+        app->exit_code = app->asked_exit_code;
     proa_loops_stop(app->loops);
     return 0;
 }
 
-void lifecycle_stop(struct proa_app *app, int signum)
+static void begin_stop(struct proa_app *app, int signum)
 {
-    const char *name = signum == SIGINT ? "SIGINT" : "SIGTERM";
-
-    if (app->stop_signal)
-        return;
     app->stop_signal = signum;
     atomic_store(&app->phase, APP_DRAINING);
-    PROA_INFO(&app->logger, "stopping", proa_kv_c("signal", name));
     if (app->is_in_start)
         proa_group_cancel(&app->start_group, PROA_ECANCELED);
     proa_event_set(&app->stop_asked);
+}
+
+void lifecycle_stop(struct proa_app *app, int signum)
+{
+    if (app->stop_signal)
+        return;
+    PROA_INFO(&app->logger, "stopping", proa_kv_c("signal", signum == SIGINT ? "SIGINT" : "SIGTERM"));
+    begin_stop(app, signum);
+}
+
+void proa_app_stop(struct proa_app *app, int exit_code)
+{
+    if (app->stop_signal)
+        return;
+    app->asked_exit_code = exit_code;
+    PROA_INFO(&app->logger, "stopping", proa_kv_i64("exit_code", exit_code));
+    begin_stop(app, SIGINT);
 }
 
 /* Background fibers of the program. */

@@ -53,16 +53,21 @@ void proa_block_pool_init(struct proa_block_pool *pool, size_t block_bytes, uint
     assert(pool->block_bytes > sizeof(struct proa_arena_block));
 }
 
-void proa_block_pool_done(struct proa_block_pool *pool)
+void proa_block_pool_trim(struct proa_block_pool *pool, uint32_t kept)
 {
-    while (pool->free) {
+    while (pool->free_count > kept) {
         struct proa_arena_block *block = pool->free;
 
         pool->free = block->next;
+        pool->free_count--;
         ASAN_UNPOISON_MEMORY_REGION(block->payload, block->bytes);
         free(block);
     }
-    pool->free_count = 0;
+}
+
+void proa_block_pool_done(struct proa_block_pool *pool)
+{
+    proa_block_pool_trim(pool, 0);
 }
 
 static size_t standard_payload(const struct proa_arena *arena)

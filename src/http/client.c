@@ -326,6 +326,8 @@ static int read_plain(struct proa_exchange *exchange, proa_str *ret_piece, struc
             *ret_piece = (proa_str){NULL, 0};
             return 0;
         }
+        if (client_conn_input(exchange->conn).len == 0)
+            proa_buf_done(&exchange->response.body);
         PROA_TRY(read_more(exchange, err));
     }
     exchange->body_given = true;

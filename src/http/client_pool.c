@@ -118,6 +118,9 @@ int client_conn_wait(struct client_conn *conn)
     struct proa_waiter waiter;
     int rc;
 
+    /* One that waits, for hours as watches do, keeps no buffer. */
+    if (conn->in.len == 0)
+        proa_buf_done(&conn->in);
     proa_waiter_init(&waiter, conn->client->options.loop);
     conn->waiter = &waiter;
     rc = proa_park(&waiter);

@@ -128,7 +128,10 @@ void conn_finish_request(struct conn *conn)
     struct proa_req *req = conn->req;
     struct server_loop *part = conn->part;
     bool aborted = req->reply != REPLY_COMPLETE;
-    bool close = req->close_after;
+    /* A client can tell that chunks or a known length were broken off. Then the connection is ended in order, or answers before this
+     * one, not read yet, would be lost with it. Content that ends with the connection is only told to be broken by a reset. */
+    bool reset = aborted && !req->chunked && req->reply_left < 0;
+    bool close = aborted || req->close_after;
 
     part->now = proa_loop_now_exact(part->loop);
     uncount(req);
@@ -138,7 +141,7 @@ void conn_finish_request(struct conn *conn)
     req_span_end(req, aborted);
     if (req->sse)
         sse_done(req);
-    if (conn->state != CONN_CLOSED && !aborted && !close && !req->body_complete) {
+    if (conn->state != CONN_CLOSED && !close && !req->body_complete) {
         conn_set_state(conn, CONN_DISCARDING);
         conn->discarded = 0;
     }
@@ -152,7 +155,7 @@ void conn_finish_request(struct conn *conn)
     }
     if (conn->state == CONN_CLOSED || conn->state == CONN_DISCARDING)
         return;
-    if (aborted) {
+    if (reset) {
         conn_close(conn, true, 0);
     } else if (!close) {
         conn_set_state(conn, CONN_IDLE);

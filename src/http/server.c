@@ -269,7 +269,7 @@ void proa_server_tune(struct proa_server *server, const struct proa_server_tunin
 static bool all_ended(const struct proa_server *server)
 {
     return atomic_load_explicit(&server->shared.controls, memory_order_acquire) == 0 &&
-           atomic_load_explicit(&server->shared.connections, memory_order_relaxed) == 0;
+           atomic_load_explicit(&server->shared.conns, memory_order_acquire) == 0;
 }
 
 /* @returns 0 once all has ended, or why waiting was given up. */

@@ -110,8 +110,9 @@ struct server_loop {
 };
 
 struct server_shared {
-    _Atomic uint64_t connections;
-    _Atomic uint64_t in_flight; /* requests whose fibers are suspended */
+    _Atomic uint64_t connections; /* open ones */
+    _Atomic uint64_t conns;       /* they, and those whose request has not ended yet though its client is gone */
+    _Atomic uint64_t in_flight;   /* requests whose fibers are suspended */
     _Atomic uint64_t streams;
     _Atomic int phase;         /* enum server_phase */
     _Atomic uint32_t controls; /* tasks under way to the loops */

@@ -614,7 +614,10 @@ int cache_event(void *arg, const struct proa_kube_event *event)
     case PROA_KUBE_BOOKMARK: break;
     case PROA_KUBE_ADDED:
     case PROA_KUBE_MODIFIED:
-    case PROA_KUBE_DELETED: PROA_TRY(object_event(cache, event)); break;
+    case PROA_KUBE_DELETED:
+        cache->shared->changes++;
+        PROA_TRY(object_event(cache, event));
+        break;
     }
     /* The objects of a list come in no order of versions. */
     if (!cache->is_listing)

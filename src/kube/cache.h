@@ -27,6 +27,7 @@ struct cache_namespace {
 /** What the caches of a manager share. Zero-initialised is empty; when all caches are freed, cache_shared_done. */
 struct cache_shared {
     struct table owners, namespaces;
+    uint64_t changes; /* of objects, ever */
 };
 void cache_shared_done(struct cache_shared *shared);
 

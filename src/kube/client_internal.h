@@ -25,6 +25,13 @@ struct kube_credentials {
     struct proa_event loaded;
 };
 
+/** What an API server says of itself, the worse the higher. */
+enum kube_readiness {
+    KUBE_SEEN_READY = 0, /* or never asked, since nothing ever failed */
+    KUBE_SEEN_CLOSED,    /* it does not say: who asks may not know, or its roles are not read yet */
+    KUBE_SEEN_DOWN,
+};
+
 struct proa_kube {
     struct proa_kube_options options;
     struct proa_kube_config *config;
@@ -35,7 +42,8 @@ struct proa_kube {
     struct proa_histogram *durations;
     /* ready.c */
     struct proa_event probed; /* pulsed after each question to an API server that failed */
-    bool is_probing, was_down;
+    bool is_probing;
+    uint8_t seen_as;      /* enum kube_readiness, at the last question */
     uint64_t ready_count; /* how often it came back */
 };
 

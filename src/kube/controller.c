@@ -114,12 +114,14 @@ static struct queue_outcome judge(const struct reconcile_run *run, int rc)
 static void wait_for_api(struct proa_controller *controller)
 {
     uint64_t ms = controller->away_ms ? controller->away_ms : AWAY_FIRST_MS;
+    bool is_back;
 
     if (controller->away_ms == 0)
         PROA_WARN(&controller->manager->logger, "the API server is away",
                   proa_kv_c("controller", controller->options.name));
     controller->away_ms = ms * 2 > AWAY_MAX_MS ? AWAY_MAX_MS : (uint32_t)(ms * 2);
-    proa_ignore(kube_wait_ready(controller->manager->kube, PROA_MS(ms))); /* the caller looks whether to go on */
+    if (kube_wait_ready(controller->manager->kube, PROA_MS(ms), &is_back) == 0 && is_back)
+        controller->away_ms = 0;
 }
 
 /* @returns whether the API server was there. */

@@ -1,6 +1,8 @@
 /* Leader election. */
 #include "leader.h"
 
+#include "ready.h"
+
 #include <stdio.h>
 #include <unistd.h>
 
@@ -215,12 +217,14 @@ static void log_failure(const struct leader *leader, const char *what, const str
         proa_log_failure(leader->options.logger, PROA_LOG_WARN, what, err);
 }
 
-static int pause_for(struct leader *leader)
+/* An API server that was away and has come back is asked at once. */
+static int pause_for(struct leader *leader, bool has_failed)
 {
     uint64_t ns = PROA_MS(leader->options.retry_ms);
 
     /* Up to a fifth longer, as client-go does, so that candidates do not march in step. */
-    return proa_sleep(loop_of(leader), ns + proa_loop_random_u64(loop_of(leader)) % (ns / 5 + 1));
+    ns += proa_loop_random_u64(loop_of(leader)) % (ns / 5 + 1);
+    return has_failed ? kube_wait_ready(leader->options.kube, ns, NULL) : proa_sleep(loop_of(leader), ns);
 }
 
 int leader_acquire(struct leader *leader)
@@ -239,7 +243,7 @@ int leader_acquire(struct leader *leader)
         PROA_TRY(proa_fiber_check(loop));
         if (rc < 0)
             log_failure(leader, "lease not acquired", &err);
-        PROA_TRY(pause_for(leader));
+        PROA_TRY(pause_for(leader, rc < 0));
     }
 }
 

@@ -6,7 +6,7 @@
 #include <proa/crd.h>
 #include <stdlib.h>
 
-enum { WATCH_AGAIN_MS = 1000, INSTALL_AGAIN_MS = 2000 };
+enum { WATCH_AGAIN_MS = 1000, INSTALL_AGAIN_MS = 2000, CALM_S = 5, CALM_CHANGES = 100 /* in so long */ };
 
 /* -- Caches -------------------------------------------------------------------------------------------------------- */
 
@@ -152,7 +152,7 @@ static int install_definition(struct proa_manager *manager, const struct proa_cr
             return rc;
         proa_log_failure(&manager->logger, PROA_LOG_WARN, "definition not installed", err);
         proa_error_clear(err);
-        PROA_TRY(kube_wait_ready(manager->kube, PROA_MS(INSTALL_AGAIN_MS)));
+        PROA_TRY(kube_wait_ready(manager->kube, PROA_MS(INSTALL_AGAIN_MS), NULL));
     }
 }
 
@@ -183,6 +183,24 @@ static int watch_readiness(void *arg)
     }
 }
 
+/* After a list or a burst of changes much memory is free in pieces: it is given back once it is calm, by the pages. */
+static int give_back(void *arg)
+{
+    struct proa_manager *manager = arg;
+    uint64_t trimmed = 0;
+
+    for (;;) {
+        uint64_t before = manager->shared.changes, now;
+
+        PROA_TRY(proa_sleep(manager->loop, PROA_SECONDS(CALM_S)));
+        now = manager->shared.changes;
+        if (now - before > CALM_CHANGES || now == trimmed)
+            continue;
+        proa_loop_trim(manager->loop);
+        trimmed = now;
+    }
+}
+
 static int send_events(void *arg)
 {
     return events_run(&((struct proa_manager *)arg)->events);
@@ -191,11 +209,12 @@ static int send_events(void *arg)
 static int start_background(struct proa_manager *manager, struct proa_group *background)
 {
     const struct proa_fiber_options watch_fiber = {.name = "kube-watch"}, events_fiber = {.name = "kube-events"},
-                                    readiness_fiber = {.name = "kube-readiness"};
+                                    readiness_fiber = {.name = "kube-readiness"}, rest_fiber = {.name = "kube-rest"};
 
     for (struct proa_list *at = manager->caches.next; at != &manager->caches; at = at->next)
         PROA_TRY(proa_group_start(background, &watch_fiber, watch, PROA_CONTAINER(at, struct proa_cache, list)));
     PROA_TRY(proa_group_start(background, &readiness_fiber, watch_readiness, manager));
+    PROA_TRY(proa_group_start(background, &rest_fiber, give_back, manager));
     return proa_group_start(background, &events_fiber, send_events, manager);
 }
 

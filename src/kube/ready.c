@@ -1,15 +1,15 @@
 #include "ready.h"
 
-enum { PROBE_EVERY_MS = 1000, PROBE_MS = 2000 };
+/* One that says that it is ready, while something fails all the same, is asked less often. */
+enum { PROBE_EVERY_MS = 500, PROBE_READY_EVERY_MS = 1000, PROBE_MS = 2000 };
 
-/* @returns 1 when it is ready, 0 when it is not, or the fiber's reason to stop. */
-static int probe(struct proa_kube *kube)
+/* @returns 0 with what it says, or the fiber's reason to stop. */
+static int probe(struct proa_kube *kube, enum kube_readiness *ret_seen)
 {
     struct proa_loop *loop = kube->options.loop;
     struct proa_arena arena PROA_CLEANUP(proa_arena_done);
     struct proa_exchange *exchange;
-    bool is_ready = false;
-    int stop, rc;
+    int rc;
 
     proa_arena_init(&arena, proa_loop_blocks(loop), 0);
     {
@@ -19,50 +19,50 @@ static int probe(struct proa_kube *kube)
         rc = kube_open(kube, &arena, &(struct proa_kube_request){.path = PROA_STR("/readyz")}, &exchange, NULL);
         if (rc == 0)
             proa_exchange_close(exchange);
-        /* Who may not ask cannot know. */
-        is_ready = rc == 0 || rc == PROA_EUNAUTHORIZED || rc == PROA_EFORBIDDEN;
     }
-    stop = proa_fiber_check(loop);
-    return stop < 0 ? stop : is_ready;
+    PROA_TRY(proa_fiber_check(loop));
+    if (rc == 0)
+        *ret_seen = KUBE_SEEN_READY;
+    else
+        *ret_seen = rc == PROA_EUNAUTHORIZED || rc == PROA_EFORBIDDEN ? KUBE_SEEN_CLOSED : KUBE_SEEN_DOWN;
+    return 0;
 }
 
-/* The fiber that asks for all. *was_down: an answer before this one said so. */
-static int probe_for_all(struct proa_kube *kube, uint64_t sleep_ns, bool *was_down)
+/* The fiber that asks for all. Each step for the better counts: one that has just begun to refuse everybody is worth a try, since some may
+ * never be told more, and worth another when it says that it is ready. */
+static int probe_for_all(struct proa_kube *kube, uint64_t sleep_ns)
 {
+    enum kube_readiness seen = KUBE_SEEN_DOWN;
     int rc;
 
     kube->is_probing = true;
     rc = proa_sleep(kube->options.loop, sleep_ns);
     if (rc == 0)
-        rc = probe(kube);
+        rc = probe(kube, &seen);
     kube->is_probing = false;
-    if (rc == 1 && *was_down)
-        kube->ready_count++;
-    *was_down = rc == 0;
+    if (rc == 0) {
+        if (seen < kube->seen_as)
+            kube->ready_count++;
+        kube->seen_as = (uint8_t)seen;
+    }
     proa_event_pulse(&kube->probed);
-    return rc < 0 ? rc : 0;
+    return rc;
 }
 
-int kube_wait_ready(struct proa_kube *kube, uint64_t backoff_ns)
+int kube_wait_ready(struct proa_kube *kube, uint64_t backoff_ns, bool *ret_is_back)
 {
     struct proa_loop *loop = kube->options.loop;
-    proa_mono_ns until = proa_loop_now_exact(loop) + backoff_ns;
+    proa_mono_ns until = proa_loop_now_exact(loop) + backoff_ns, now;
     uint64_t seen = kube->ready_count;
 
-    for (;;) {
-        proa_mono_ns now = proa_loop_now_exact(loop);
-        uint64_t slice = PROA_MS(PROBE_EVERY_MS);
-        int rc;
+    while ((now = proa_loop_now_exact(loop)) < until && kube->ready_count == seen) {
+        uint64_t slice = PROA_MS(kube->seen_as == KUBE_SEEN_READY ? PROBE_READY_EVERY_MS : PROBE_EVERY_MS);
 
-        if (now >= until || kube->ready_count != seen)
-            return 0;
         if (until - now < slice)
             slice = until - now;
-        if (kube->is_probing) {
-            rc = proa_event_wait(&kube->probed);
-        } else {
-            rc = probe_for_all(kube, slice, &kube->was_down);
-        }
-        PROA_TRY(rc);
+        PROA_TRY(kube->is_probing ? proa_event_wait(&kube->probed) : probe_for_all(kube, slice));
     }
+    if (ret_is_back)
+        *ret_is_back = kube->ready_count != seen;
+    return 0;
 }

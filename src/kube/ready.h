@@ -4,9 +4,9 @@
 
 #include "client_internal.h"
 
-/** May suspend, for `backoff_ns`, or until an API server that was not ready has become so: one fiber of all that wait asks it once a
- *  second, so that all go on within that of its return although each has a long back-off of its own. @returns 0, or the fiber's
- *  reason to stop. */
-int kube_wait_ready(struct proa_kube *kube, uint64_t backoff_ns);
+/** May suspend, for `backoff_ns`, or until an API server that was not ready has become so: one fiber of all that wait asks it twice a
+ *  second, so that all go on within that of its return although each has a long back-off of its own. Who fails again then begins anew with a
+ *  short one: *ret_is_back (may be NULL). @returns 0, or the fiber's reason to stop. */
+int kube_wait_ready(struct proa_kube *kube, uint64_t backoff_ns, bool *ret_is_back);
 
 #endif

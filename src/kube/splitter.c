@@ -56,11 +56,7 @@ static int give(struct splitter *splitter, proa_str text, struct proa_error *err
         return too_large(splitter, err);
     }
     rc = splitter->found(splitter->arg, part, text);
-    /* The memory of an unusually large one is not kept. */
-    if (splitter->part.cap > 64 * 1024)
-        proa_buf_done(&splitter->part);
-    else
-        proa_buf_clear(&splitter->part);
+    proa_buf_clear(&splitter->part);
     return rc;
 }
 
@@ -154,7 +150,10 @@ int splitter_feed(struct splitter *splitter, proa_str piece, struct proa_error *
         else
             PROA_TRY(other_byte(splitter, at, &start, err));
     }
-    if (splitter->capturing && proa_buf_add(&splitter->part, proa_str_n(start, (size_t)(end - start))) < 0)
+    /* Between two items, where a watch is for most of its time, nothing is kept. */
+    if (!splitter->capturing)
+        proa_buf_done(&splitter->part);
+    else if (proa_buf_add(&splitter->part, proa_str_n(start, (size_t)(end - start))) < 0)
         return too_large(splitter, err);
     return 0;
 }

@@ -281,6 +281,7 @@ static int handle(struct watch *watch, int rc, proa_mono_ns started)
     struct proa_loop *loop = watch->kube->options.loop;
     bool was_short = proa_loop_now_exact(loop) - started < PROA_MS(SHORT_WATCH_MS);
     int stop = watch->event_result ? watch->event_result : proa_fiber_check(loop);
+    bool is_back;
 
     if (stop < 0)
         return stop;
@@ -301,7 +302,10 @@ static int handle(struct watch *watch, int rc, proa_mono_ns started)
         return 0;
     if (rc < 0)
         log_failure(watch, rc);
-    return kube_wait_ready(watch->kube, next_backoff(watch));
+    PROA_TRY(kube_wait_ready(watch->kube, next_backoff(watch), &is_back));
+    if (is_back)
+        watch->backoff_ms = 0;
+    return 0;
 }
 
 int proa_kube_watch(struct proa_kube *kube, const struct proa_kube_kind *kind,

@@ -799,13 +799,16 @@ uint64_t proa_histogram_count(const struct proa_histogram_series *series, double
     return count;
 }
 
-int metric_hook_add(struct proa_metrics *metrics, void (*fn)(void *arg), void *arg, void (*done)(void *arg))
+int metric_hook_append(struct proa_metrics *metrics, const struct metric_hook *like)
 {
     struct metric_hook *hook = calloc(1, sizeof *hook);
 
     if (!hook)
         return PROA_ENOMEM;
-    *hook = (struct metric_hook){.fn = fn, .arg = arg, .done = done};
+    hook->fn = like->fn;
+    hook->collect = like->collect;
+    hook->arg = like->arg;
+    hook->done = like->done;
     pthread_mutex_lock(&metrics->mutex);
     if (metrics->last_hook)
         atomic_store_explicit(&metrics->last_hook->next, hook, memory_order_release);
@@ -814,6 +817,17 @@ int metric_hook_add(struct proa_metrics *metrics, void (*fn)(void *arg), void *a
     metrics->last_hook = hook;
     pthread_mutex_unlock(&metrics->mutex);
     return 0;
+}
+
+int metric_hook_add(struct proa_metrics *metrics, void (*fn)(void *arg), void *arg, void (*done)(void *arg))
+{
+    return metric_hook_append(metrics, &(struct metric_hook){.fn = fn, .arg = arg, .done = done});
+}
+
+int proa_metrics_add_collector(struct proa_metrics *metrics, void (*collect)(void *arg, struct proa_collection *out),
+                               void *arg)
+{
+    return metrics ? metric_hook_append(metrics, &(struct metric_hook){.collect = collect, .arg = arg}) : 0;
 }
 
 int proa_metrics_on_scrape(struct proa_metrics *metrics, void (*fn)(void *arg), void *arg)

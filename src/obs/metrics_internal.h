@@ -74,7 +74,8 @@ struct metric_family {
 struct metric_hook {
     void (*fn)(void *arg);
     void *arg;
-    void (*done)(void *arg); /**< frees arg with the registry; may be NULL */
+    void (*done)(void *arg);                                 /**< frees arg with the registry; may be NULL */
+    void (*collect)(void *arg, struct proa_collection *out); /* instead of fn */
     _Atomic(struct metric_hook *) next;
 };
 
@@ -131,5 +132,7 @@ void metric_family_free(struct metric_family *family);
 /** Like proa_metrics_on_scrape, for an arg that goes with the registry. */
 PROA_MUST_USE int metric_hook_add(struct proa_metrics *metrics, void (*fn)(void *arg), void *arg,
                                   void (*done)(void *arg));
+/** Likewise for any hook; copied. */
+PROA_MUST_USE int metric_hook_append(struct proa_metrics *metrics, const struct metric_hook *like);
 
 #endif

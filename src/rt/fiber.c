@@ -86,13 +86,10 @@ static void fiber_free(struct proa_fiber *fiber)
     munmap(mapping, bytes);
 }
 
-void fibers_free_stacks(struct proa_loop *loop)
+void fibers_free_stacks(struct proa_loop *loop, uint32_t kept)
 {
-    struct proa_list *node;
-
-    while ((node = proa_list_pop_front(&loop->free_fibers)))
-        fiber_free(PROA_CONTAINER(node, struct proa_fiber, node));
-    loop->free_fibers_count = 0;
+    for (; loop->free_fibers_count > kept; loop->free_fibers_count--)
+        fiber_free(PROA_CONTAINER(proa_list_pop_front(&loop->free_fibers), struct proa_fiber, node));
 }
 
 static void deadline_struck(struct proa_timer *timer)

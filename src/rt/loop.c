@@ -2,11 +2,14 @@
 #include "loop_internal.h"
 
 #include <limits.h>
+#include <malloc.h>
 #include <stdlib.h>
 
 enum {
     BLOCK_BYTES = 8192,
     BLOCKS_KEPT = 512,
+    TRIMMED_BLOCKS = 4, /* of both so many that a program at rest works without malloc and mmap */
+    TRIMMED_STACKS = 2,
     /* Fibers that wake each other, and flushes asked for after a flush, go on this often before the
      * loop looks for events again: a poll is a system call, and no round may wait for ever. */
     READY_ROUNDS_MAX = 16,
@@ -50,7 +53,7 @@ void loop_done(struct proa_loop *loop)
 {
     assert(loop->fibers_count == 0);
     assert(loop->held == 0);
-    fibers_free_stacks(loop);
+    fibers_free_stacks(loop, 0);
     proa_block_pool_done(&loop->blocks);
     free(loop->timers.items);
     free(loop->read_buffer);
@@ -211,6 +214,16 @@ void proa_loop_read_stats(struct proa_loop *loop, struct proa_loop_stats *ret_st
         .stack_peak_bytes = atomic_load_explicit(&stats->stack_peak_bytes, memory_order_relaxed),
     };
     atomic_store_explicit(&stats->measures_stacks, true, memory_order_relaxed);
+}
+
+void proa_loop_trim(struct proa_loop *loop)
+{
+    loop_assert_here(loop);
+    fibers_free_stacks(loop, TRIMMED_STACKS);
+    proa_block_pool_trim(&loop->blocks, TRIMMED_BLOCKS);
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
 }
 
 void proa_loop_on_lag(struct proa_loop *loop, void (*late)(void *arg, uint64_t lag_ns), void *arg)

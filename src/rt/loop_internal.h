@@ -155,7 +155,8 @@ void timers_fire(struct proa_loop *loop);
 void fibers_run_ready(struct proa_loop *loop);
 /** Makes those that yielded in the last turn ready. */
 void fibers_ready_yielded(struct proa_loop *loop);
-void fibers_free_stacks(struct proa_loop *loop);
+/** All unused ones but `kept`. */
+void fibers_free_stacks(struct proa_loop *loop, uint32_t kept);
 /** The deepest use of a stack that is there. */
 size_t fibers_stack_peak(const struct proa_loop *loop);
 /** Suspends until unparked whatever the deadline and cancellation say. */

@@ -390,12 +390,13 @@ static int serve_object(struct call *call, struct proa_req *req, bool loses_answ
 /* -- Faults -------------------------------------------------------------------------------------------------------- */
 
 /* One that is starting knows neither roles nor priorities yet. */
+/* Roles are not read yet: who asks whether it is ready is refused, or told that it is not. */
 static int serve_starting(struct call *call, struct proa_req *req, proa_str path)
 {
-    if (proa_str_starts_with(path, PROA_STR("/readyz")))
+    if (proa_str_starts_with(path, PROA_STR("/readyz")) && sim_kube_chance(call->kube, 0.5))
         return proa_reply(req, 500, "text/plain",
                           PROA_STR("[-]poststarthook/start-apiextensions-controllers failed\n"));
-    if (sim_kube_chance(call->kube, 0.5))
+    if (proa_str_starts_with(path, PROA_STR("/readyz")) || sim_kube_chance(call->kube, 0.5))
         return fail_call(call, 403, "Forbidden", "User \"admin\" cannot do this yet: RBAC: roles are not yet known");
     call->failure.retry_after_s = 1;
     return fail_call(call, 429, "TooManyRequests",

@@ -13,12 +13,13 @@
 #include "tls_internal.h"
 
 #include <arpa/inet.h>
+#include <openssl/buffer.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { RECORD_BYTES = 16 * 1024 };
+enum { RECORD_BYTES = 16 * 1024, KEPT_BYTES = 512 /* of a buffer that is empty */ };
 
 struct tls_stream {
     struct proa_stream base;
@@ -49,6 +50,17 @@ static void maybe_free(struct tls_stream *stream)
     free(stream);
 }
 
+/* Memory BIOs never shrink by themselves, and connections may be many and idle. */
+static void shrink(BIO *bio)
+{
+    BUF_MEM *memory, *fresh;
+
+    BIO_get_mem_ptr(bio, &memory);
+    if (BIO_ctrl_pending(bio) > 0 || memory->max <= KEPT_BYTES || !(fresh = BUF_MEM_new()))
+        return;
+    BIO_set_mem_buf(bio, fresh, BIO_CLOSE);
+}
+
 /* What OpenSSL has written goes on. @returns 0 or an error. */
 static int send_out(struct tls_stream *stream)
 {
@@ -61,6 +73,7 @@ static int send_out(struct tls_stream *stream)
         return 0;
     rc = proa_stream_send(stream->inner, &slice, 1);
     (void)BIO_reset(stream->out);
+    shrink(stream->out);
     return rc;
 }
 
@@ -109,6 +122,9 @@ static void deliver(struct tls_stream *stream)
     }
     if (stream->closed)
         return;
+    shrink(stream->in);
+    /* A session ticket, taken in after the handshake, left a buffer for writing. Refused while something is in one. */
+    (void)SSL_free_buffers(stream->ssl);
     (void)send_out(stream); /* alerts and key updates; a failure is met by the next send */
     if (!stream->base.reading && stream->handshake == 0)
         proa_stream_pause(stream->inner);
@@ -116,6 +132,7 @@ static void deliver(struct tls_stream *stream)
 
 static void handshake_over(struct tls_stream *stream, int code)
 {
+    shrink(stream->in);
     stream->handshake = code;
     proa_unpark(stream->waiter, code);
 }

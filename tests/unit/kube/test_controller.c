@@ -300,7 +300,7 @@ static void outage_body(struct bench *bench)
         proa_sim_kube_set_state(bench->api, PROA_SIM_KUBE_STARTING);
         pass(bench, 5000);
         proa_sim_kube_set_state(bench->api, PROA_SIM_KUBE_UP);
-        wait_for(bench, text, 4500); /* the lease is looked at every 2 s too */
+        wait_for(bench, text, 2000);
     }
     stop_manager(bench);
 }

@@ -328,6 +328,11 @@ static void away(struct sim_kube_rig *rig, enum proa_sim_kube_state state, bool 
             proa_sim_kube_set_state(rig->server, state);
         }
         pause_ms(rig, minutes * 60000);
+        if (state == PROA_SIM_KUBE_DOWN) {
+            /* On its way up it refuses even to say that it is not ready, with long back-offs under way. */
+            proa_sim_kube_set_state(rig->server, PROA_SIM_KUBE_STARTING);
+            pause_ms(rig, 3000);
+        }
         sim_kube_put(rig, "n05", minutes);
         proa_sim_set_network(rig->sim, &(struct proa_sim_network){0});
         proa_sim_kube_set_state(rig->server, PROA_SIM_KUBE_UP);

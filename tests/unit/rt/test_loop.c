@@ -53,6 +53,52 @@ static void test_short_sleeps_never_hang(void **state)
     alarm(0);
 }
 
+/* What a burst left is given back, and the loop works on. */
+static int use_block(void *arg)
+{
+    struct proa_arena arena;
+
+    (void)arg;
+    proa_arena_init(&arena, proa_loop_blocks(loop), 0);
+    for (int i = 0; i < 4; i++)
+        assert_non_null(proa_arena_alloc(&arena, 4096));
+    PROA_TRY(proa_sleep(loop, PROA_MS(1)));
+    proa_arena_done(&arena);
+    return 0;
+}
+
+static void burst(void)
+{
+    struct proa_group group;
+
+    proa_group_init(&group, loop);
+    for (int i = 0; i < 50; i++)
+        assert_int_equal(proa_group_start(&group, NULL, use_block, NULL), 0);
+    assert_int_equal(proa_group_wait(&group), 0);
+}
+
+static int trim_after_burst(void *arg)
+{
+    struct proa_loop_stats stats;
+
+    (void)arg;
+    burst();
+    assert_true(proa_loop_blocks(loop)->free_count >= 50);
+    proa_loop_trim(loop);
+    assert_in_range(proa_loop_blocks(loop)->free_count, 1, 10);
+    burst();
+    proa_loop_trim(loop);
+    assert_int_equal(proa_sleep(loop, PROA_MS(5)), 0);
+    proa_loop_read_stats(loop, &stats);
+    assert_in_range(stats.stacks_kept, 1, 10);
+    return 0;
+}
+
+static void test_trimming(void **state)
+{
+    run(trim_after_burst, NULL);
+}
+
 static unsigned rounds;
 static void rearm_for_the_past(struct proa_timer *timer)
 {
@@ -454,6 +500,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_empty_loop_ends_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(test_short_sleeps_never_hang, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_trimming, setup, teardown),
         cmocka_unit_test_setup_teardown(test_timer_in_the_past, setup, teardown),
         cmocka_unit_test_setup_teardown(test_sleep_is_never_short, setup, teardown),
         cmocka_unit_test_setup_teardown(test_time_in_a_callback_is_after_the_wait, setup, teardown),

@@ -62,7 +62,7 @@ struct proa_app_options {
 
 /** Runs the program. @returns the exit code: 0 after a clean end, 1 when it could not start or not drain, 2 for a wrong command line or
  *  configuration, 130 after a second Ctrl+C. */
-int proa_app_run(const struct proa_app_options *options, int argc, char **argv);
+PROA_COLD int proa_app_run(const struct proa_app_options *options, int argc, char **argv);
 
 /** Ends the program as a signal would, without the drain delay; it exits with `exit_code` unless it already ends for another reason. On loop 0. */
 void proa_app_stop(struct proa_app *app, int exit_code);

@@ -158,33 +158,32 @@ static uint64_t look_of(const char *name, size_t len)
     return look ^ (uint64_t)len << 56;
 }
 
+static uint32_t look_bit(uint64_t look)
+{
+    return (uint32_t)((look * UINT64_C(0x9e3779b97f4a7c15)) >> 32) % CONFIG_ENV_BITS;
+}
+
 static const char *env_value(const struct config_reading *reading, const char *name)
 {
     size_t len = strlen(name);
     uint64_t look = look_of(name, len);
+    uint32_t bit = look_bit(look);
 
-    for (size_t i = 0; i < reading->env_count; i++) {
-        const char *variable = reading->source->env[i];
-
-        if (reading->env_looks[i] == look && strncmp(variable, name, len) == 0 && variable[len] == '=')
-            return variable[len + 1] ? variable + len + 1 : NULL;
-    }
+    if (!(reading->env_bits[bit / 64] & UINT64_C(1) << bit % 64))
+        return NULL; /* as for most settings */
+    for (char *const *variable = reading->source->env; *variable; variable++)
+        if (strncmp(*variable, name, len) == 0 && (*variable)[len] == '=')
+            return (*variable)[len + 1] ? *variable + len + 1 : NULL;
     return NULL;
 }
 
-static int look_at_env(struct config_reading *reading)
+static void look_at_env(struct config_reading *reading)
 {
-    uint64_t *looks;
+    for (char *const *variable = reading->source->env; variable && *variable; variable++) {
+        uint32_t bit = look_bit(look_of(*variable, strcspn(*variable, "=")));
 
-    while (reading->source->env && reading->source->env[reading->env_count])
-        reading->env_count++;
-    looks = proa_arena_calloc(reading->arena, reading->env_count + 1, sizeof *looks);
-    if (!looks)
-        return proa_fail(reading->err, PROA_ENOMEM, "memory is out");
-    for (size_t i = 0; i < reading->env_count; i++)
-        looks[i] = look_of(reading->source->env[i], strcspn(reading->source->env[i], "="));
-    reading->env_looks = looks;
-    return 0;
+        reading->env_bits[bit / 64] |= UINT64_C(1) << bit % 64;
+    }
 }
 
 static int read_secret(struct config_reading *reading, const char *path, proa_str *ret_text, struct proa_error *err)
@@ -313,7 +312,7 @@ static void read_flags(struct config_reading *reading)
 int config_read_sources(struct config_reading *reading)
 {
     PROA_TRY(read_file(reading));
-    PROA_TRY(look_at_env(reading));
+    look_at_env(reading);
     for (size_t i = 0; i < reading->table->count; i++)
         PROA_TRY(read_variable(reading, &reading->table->leaves[i]));
     read_flags(reading);

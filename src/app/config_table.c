@@ -95,14 +95,15 @@ struct seen {
     uint64_t words[SEEN_WORDS];
 };
 
-/* Names differ in how they end, or are of different length; what is before it is mostly a group's. */
+/* Names differ in how they end, in their middle, or in length; what is before it is mostly a group's. */
 static uint32_t seen_bit(const char *name)
 {
-    uint64_t end = 0;
+    uint64_t end = 0, middle = 0;
     size_t len = strlen(name), bytes = len < sizeof end ? len : sizeof end;
 
     memcpy(&end, name + len - bytes, bytes);
-    return (uint32_t)(((end ^ len) * UINT64_C(0x9e3779b97f4a7c15)) >> 32) % SEEN_BITS;
+    memcpy(&middle, name + (len - bytes) / 2, bytes);
+    return (uint32_t)(((end ^ (middle << 23 | middle >> 41) ^ len) * UINT64_C(0x9e3779b97f4a7c15)) >> 32) % SEEN_BITS;
 }
 
 /* @returns whether a name with this one's bit was there. */

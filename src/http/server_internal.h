@@ -163,7 +163,7 @@ int server_series_reserve(struct server_loop *part, uint32_t routes);
 /** Tells the limits in the metrics anew. */
 void server_limits_show(struct proa_server *server);
 /** Makes the metrics of a server. */
-int server_metrics_init(struct proa_server *server, struct proa_error *err);
+PROA_COLD int server_metrics_init(struct proa_server *server, struct proa_error *err);
 /** Of a finished request; NULL when neither metrics nor access lines are asked for, or memory is out. */
 struct series *server_series(struct server_loop *part, const struct proa_req *req);
 /** Counts a finished request. */

@@ -42,11 +42,11 @@ struct proa_otlp_options {
     const char *service_name;    /**< OTEL_SERVICE_NAME, else the program's; NULL: "unknown_service" */
     const char *service_version; /**< NULL: none */
     const char
-        *resource_attributes;     /**< OTEL_RESOURCE_ATTRIBUTES: "key=value,key=value", percent-encoded. NULL: none */
-    bool gzip;                    /**< OTEL_EXPORTER_OTLP_COMPRESSION=gzip */
-    uint32_t timeout_ms;          /**< of one try, OTEL_EXPORTER_OTLP_TIMEOUT; 0: 10,000 */
-    uint32_t retry_ms;            /**< a batch is given up after it; 0: 60,000 */
-    uint32_t delay_ms;            /**< OTEL_BSP_SCHEDULE_DELAY: how long a batch may gather; 0: 5,000 */
+        *resource_attributes; /**< OTEL_RESOURCE_ATTRIBUTES: "key=value,key=value", percent-encoded. NULL: none */
+    bool gzip;                /**< OTEL_EXPORTER_OTLP_COMPRESSION=gzip */
+    uint32_t timeout_ms;      /**< of one try, OTEL_EXPORTER_OTLP_TIMEOUT; 0: 10,000 */
+    uint32_t retry_ms; /**< of a batch, all tries together, OTEL_BSP_EXPORT_TIMEOUT; then it is given up. 0: 30,000 */
+    uint32_t delay_ms; /**< OTEL_BSP_SCHEDULE_DELAY: how long a batch may gather; 0: 5,000 */
     uint32_t batch_spans;         /**< OTEL_BSP_MAX_EXPORT_BATCH_SIZE; 0: 512 */
     struct proa_metrics *metrics; /**< proa_otlp_spans_total{outcome}, or proa_otlp_log_records_total; NULL: none */
     const struct proa_logger

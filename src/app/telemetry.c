@@ -9,18 +9,78 @@ enum { HEADERS_MAX = 16, FLUSH_MS = 3000 };
 
 extern char **environ;
 
-struct telemetry {
-    const char *traces_url; /* NULL: none */
-    const char *logs_url;   /* likewise */
-    const char *attributes;
-    void *tls; /* of the program's provider */
+/* Spans or log lines on their way out. */
+struct export
+{
+    const char *url; /* NULL: none */
+    void *tls;       /* of the program's provider; NULL: none */
     struct proa_client *client;
     struct proa_otlp_client sender;
-    struct proa_otlp_client logs_sender;
-    struct proa_otlp *traces;
-    struct proa_otlp *logs;
+    struct proa_otlp *otlp;
+};
+
+struct telemetry {
+    const char *attributes;
+    struct export traces;
+    struct export logs;
     unsigned propagate;
 };
+
+/* What the settings say of one of them: its own where they are given, else the common ones. */
+struct choice {
+    const char *variables; /* how those of its own begin */
+    const char *path;      /* behind the common endpoint */
+    proa_str own_endpoint;
+    proa_str headers;
+    bool has_own_headers;
+    bool gzip;
+    uint32_t timeout_ms;
+    proa_str certificate;
+    proa_str client_certificate;
+    proa_str client_key;
+};
+
+static proa_str own_or(proa_str own, proa_str common)
+{
+    return own.len > 0 ? own : common;
+}
+
+static struct choice traces_choice(const struct app_otel_config *otel)
+{
+    bool has_gzip = otel->traces_compression.presence == PROA_SET,
+         has_time = otel->traces_timeout_ms.presence == PROA_SET;
+
+    return (struct choice){
+        .variables = "OTEL_EXPORTER_OTLP_TRACES",
+        .path = "/v1/traces",
+        .own_endpoint = otel->traces_endpoint,
+        .headers = own_or(otel->traces_headers, otel->headers),
+        .has_own_headers = otel->traces_headers.len > 0,
+        .gzip = (has_gzip ? otel->traces_compression.value : otel->compression) == COMPRESS_GZIP,
+        .timeout_ms = has_time ? otel->traces_timeout_ms.value : otel->timeout_ms,
+        .certificate = own_or(otel->traces_certificate, otel->certificate),
+        .client_certificate = own_or(otel->traces_client_certificate, otel->client_certificate),
+        .client_key = own_or(otel->traces_client_key, otel->client_key),
+    };
+}
+
+static struct choice logs_choice(const struct app_otel_config *otel)
+{
+    bool has_gzip = otel->logs_compression.presence == PROA_SET, has_time = otel->logs_timeout_ms.presence == PROA_SET;
+
+    return (struct choice){
+        .variables = "OTEL_EXPORTER_OTLP_LOGS",
+        .path = "/v1/logs",
+        .own_endpoint = otel->logs_endpoint,
+        .headers = own_or(otel->logs_headers, otel->headers),
+        .has_own_headers = otel->logs_headers.len > 0,
+        .gzip = (has_gzip ? otel->logs_compression.value : otel->compression) == COMPRESS_GZIP,
+        .timeout_ms = has_time ? otel->logs_timeout_ms.value : otel->timeout_ms,
+        .certificate = own_or(otel->logs_certificate, otel->certificate),
+        .client_certificate = own_or(otel->logs_client_certificate, otel->client_certificate),
+        .client_key = own_or(otel->logs_client_key, otel->client_key),
+    };
+}
 
 struct proa_tracer *proa_app_tracer(struct proa_app *app)
 {
@@ -67,15 +127,17 @@ static int decode(struct proa_arena *arena, proa_str text, const char *what, pro
 }
 
 /* "key=value,key=value", into the program's arena. */
-static int read_headers(struct proa_app *app, proa_str text, struct proa_client_field **ret_headers, size_t *ret_count,
-                        struct proa_error *err)
+static int set_headers(struct proa_app *app, const struct choice *choice, struct proa_otlp_client *sender,
+                       struct proa_error *err)
 {
-    static const char what[] = "OTEL_EXPORTER_OTLP_HEADERS";
+    const char *what =
+        proa_arena_printf(&app->arena, "%s_HEADERS", choice->has_own_headers ? choice->variables : "OTEL_EXPORTER_OTLP")
+            .ptr;
     struct proa_client_field *headers = proa_arena_calloc(&app->arena, HEADERS_MAX, sizeof *headers);
+    proa_str text = choice->headers, part, name;
     size_t count = 0;
-    proa_str part, name;
 
-    if (!headers)
+    if (!headers || !what)
         return proa_fail(err, PROA_ENOMEM, "memory is out");
     while (text.len > 0 && proa_str_split(&text, ',', &part)) {
         if (proa_str_trim(part).len == 0)
@@ -92,75 +154,56 @@ static int read_headers(struct proa_app *app, proa_str text, struct proa_client_
         PROA_TRY(decode(&app->arena, part, what, &headers[count].value, err));
         count++;
     }
-    *ret_headers = headers;
-    *ret_count = count;
-    return 0;
-}
-
-static proa_str trace_headers(const struct app_otel_config *otel)
-{
-    return otel->traces_headers.len > 0 ? otel->traces_headers : otel->headers;
-}
-
-static proa_str logs_headers(const struct app_otel_config *otel)
-{
-    return otel->logs_headers.len > 0 ? otel->logs_headers : otel->headers;
-}
-
-static int set_headers(struct proa_app *app, proa_str text, struct proa_otlp_client *sender, struct proa_error *err)
-{
-    struct proa_client_field *headers = NULL;
-    size_t count = 0;
-
-    PROA_TRY(read_headers(app, text, &headers, &count, err));
     sender->headers = headers;
     sender->headers_count = count;
     return 0;
 }
 
+/* Both or none of them. */
 int telemetry_reload(struct proa_app *app, const struct app_otel_config *next, struct proa_error *err)
 {
     struct app_otel_config *otel = &app->config.otel;
     struct telemetry *telemetry = app->telemetry;
+    struct proa_otlp_client traces_sender = telemetry->traces.sender, logs_sender = telemetry->logs.sender;
+    const struct choice traces = traces_choice(next), logs = logs_choice(next);
 
-    if (telemetry->traces && !proa_str_eq(trace_headers(otel), trace_headers(next)))
-        PROA_TRY(set_headers(app, trace_headers(next), &telemetry->sender, err));
-    if (telemetry->logs && !proa_str_eq(logs_headers(otel), logs_headers(next)))
-        PROA_TRY(set_headers(app, logs_headers(next), &telemetry->logs_sender, err));
+    if (telemetry->traces.otlp && !proa_str_eq(traces_choice(otel).headers, traces.headers))
+        PROA_TRY(set_headers(app, &traces, &traces_sender, err));
+    if (telemetry->logs.otlp && !proa_str_eq(logs_choice(otel).headers, logs.headers))
+        PROA_TRY(set_headers(app, &logs, &logs_sender, err));
+    telemetry->traces.sender = traces_sender;
+    telemetry->logs.sender = logs_sender;
     otel->headers = next->headers;
     otel->traces_headers = next->traces_headers;
     otel->logs_headers = next->logs_headers;
     return 0;
 }
 
-static bool is_https(const char *url)
-{
-    return url && proa_str_starts_with(proa_str_c(url), PROA_STR("https://"));
-}
-
 /* A URL of its own, or the common one and the signal's path. *ret_url is NULL when there is none. */
-static int choose_url(struct proa_app *app, proa_str own, const char *path, const char **ret_url,
+static int choose_url(struct proa_app *app, const struct choice *choice, const char **ret_url, bool *ret_needs_tls,
                       struct proa_error *err)
 {
-    proa_str common = app->config.otel.endpoint;
-    bool needs_tls;
+    proa_str common = app->config.otel.endpoint, own = choice->own_endpoint;
+    const char *variable = own.len > 0 ? choice->variables : "OTEL_EXPORTER_OTLP";
+    const char *url;
 
     *ret_url = NULL;
     if (own.len == 0 && common.len == 0)
         return 0;
     while (common.len > 0 && common.ptr[common.len - 1] == '/')
         common.len--;
-    *ret_url = own.len > 0 ? own.ptr : proa_arena_printf(&app->arena, PROA_FMT "%s", PROA_ARG(common), path).ptr;
-    if (!*ret_url)
+    url = own.len > 0 ? own.ptr : proa_arena_printf(&app->arena, PROA_FMT "%s", PROA_ARG(common), choice->path).ptr;
+    if (!url)
         return proa_fail(err, PROA_ENOMEM, "memory is out");
-    needs_tls = is_https(*ret_url);
-    if (!needs_tls && !proa_str_starts_with(proa_str_c(*ret_url), PROA_STR("http://")))
-        return proa_fail(err, PROA_EINVAL, "the OTLP endpoint %s is no http or https URL", *ret_url);
-    if (needs_tls && !app->options->tls)
+    *ret_needs_tls = proa_str_starts_with(proa_str_c(url), PROA_STR("https://"));
+    if (!*ret_needs_tls && !proa_str_starts_with(proa_str_c(url), PROA_STR("http://")))
+        return proa_fail(err, PROA_EINVAL, "the OTLP endpoint %s is no http or https URL (%s_ENDPOINT)", url, variable);
+    if (*ret_needs_tls && !app->options->tls)
         return proa_fail(err, PROA_EUNSUPPORTED,
-                         "the OTLP endpoint %s needs TLS, which this program was built without: use an http endpoint, "
-                         "a collector on this machine, say",
-                         *ret_url);
+                         "the OTLP endpoint %s (%s_ENDPOINT) needs TLS, which this program was built without: use an "
+                         "http endpoint, a collector on this machine, say",
+                         url, variable);
+    *ret_url = url;
     return 0;
 }
 
@@ -201,26 +244,38 @@ static const char *or_null(proa_str text)
     return text.len > 0 ? text.ptr : NULL;
 }
 
+/* All but what needs a loop. */
+static int make_export(struct proa_app *app, const struct choice *choice, struct export *export, struct proa_error *err)
+{
+    bool needs_tls = false;
+
+    PROA_TRY(choose_url(app, choice, &export->url, &needs_tls, err));
+    if (!export->url)
+        return 0;
+    PROA_TRY(set_headers(app, choice, &export->sender, err));
+    export->sender.url = proa_str_c(export->url);
+    if (needs_tls && app->options->tls->make(or_null(choice->certificate), or_null(choice->client_certificate),
+                                             or_null(choice->client_key), &export->tls, err) < 0)
+        return proa_error_wrap(err,
+                               "TLS for the OTLP endpoint %s (OTEL_EXPORTER_OTLP_CERTIFICATE, _CLIENT_CERTIFICATE and "
+                               "_CLIENT_KEY, or those that begin with %s)",
+                               export->url, choice->variables);
+    return 0;
+}
+
 static int make_exports(struct proa_app *app, struct proa_error *err)
 {
     const struct app_otel_config *otel = &app->config.otel;
+    const struct choice traces = traces_choice(otel), logs = logs_choice(otel);
     struct telemetry *telemetry = app->telemetry;
 
     if (otel->traces_exporter != EXPORT_NONE)
-        PROA_TRY(choose_url(app, otel->traces_endpoint, "/v1/traces", &telemetry->traces_url, err));
+        PROA_TRY(make_export(app, &traces, &telemetry->traces, err));
     if (otel->logs_exporter != EXPORT_NONE)
-        PROA_TRY(choose_url(app, otel->logs_endpoint, "/v1/logs", &telemetry->logs_url, err));
-    if (!telemetry->traces_url && !telemetry->logs_url)
-        return 0;
-    PROA_TRY(choose_attributes(app, err));
-    if (telemetry->traces_url)
-        PROA_TRY(set_headers(app, trace_headers(otel), &telemetry->sender, err));
-    if (telemetry->logs_url)
-        PROA_TRY(set_headers(app, logs_headers(otel), &telemetry->logs_sender, err));
-    if (app->options->tls && (is_https(telemetry->traces_url) || is_https(telemetry->logs_url)))
-        PROA_TRY(app->options->tls->make(or_null(otel->certificate), or_null(otel->client_certificate),
-                                         or_null(otel->client_key), &telemetry->tls, err));
-    if (!telemetry->traces_url)
+        PROA_TRY(make_export(app, &logs, &telemetry->logs, err));
+    if (telemetry->traces.url || telemetry->logs.url)
+        PROA_TRY(choose_attributes(app, err));
+    if (!telemetry->traces.url)
         return 0;
     return proa_tracer_new(&(struct proa_tracer_options){.sampler = otel->traces_sampler.ptr,
                                                          .sampler_arg = otel->traces_sampler_arg.ptr,
@@ -239,38 +294,45 @@ int telemetry_init(struct proa_app *app, struct proa_error *err)
     return otel->disabled ? 0 : make_exports(app, err);
 }
 
-/* What both exports have in common. */
-static struct proa_otlp_options export_options(struct proa_app *app, struct proa_otlp_client *sender)
+/* @param options  what is exported, and how much of it at once */
+static int start_export(struct proa_app *app, const struct choice *choice, struct proa_otlp_options options,
+                        struct export *export, struct proa_error *err)
 {
     const struct app_otel_config *otel = &app->config.otel;
 
-    sender->client = app->telemetry->client;
-    return (struct proa_otlp_options){
-        .loop = app->loop,
-        .send = proa_otlp_client_send,
-        .send_arg = sender,
-        .service_name = otel->service_name.len > 0 ? otel->service_name.ptr : app->options->name,
-        .service_version = app->options->version,
-        .resource_attributes = app->telemetry->attributes,
-        .gzip = otel->compression == COMPRESS_GZIP,
-        .timeout_ms = otel->timeout_ms,
-        .metrics = app->metrics,
-        .logger = &app->logger,
-    };
+    PROA_TRY(
+        proa_client_new(&(struct proa_client_options){.loop = app->loop,
+                                                      .tls = export->tls ? app->options->tls->layer(export->tls) : NULL,
+                                                      .user_agent = "OTel-OTLP-Exporter-proa",
+                                                      .env = environ},
+                        &export->client, err));
+    export->sender.client = export->client;
+    options.loop = app->loop;
+    options.send = proa_otlp_client_send;
+    options.send_arg = &export->sender;
+    options.service_name = otel->service_name.len > 0 ? otel->service_name.ptr : app->options->name;
+    options.service_version = app->options->version;
+    options.resource_attributes = app->telemetry->attributes;
+    options.gzip = choice->gzip;
+    options.timeout_ms = choice->timeout_ms;
+    options.metrics = app->metrics;
+    options.logger = &app->logger;
+    return proa_otlp_start(&options, &export->otlp, err);
 }
 
 static int start_traces(struct proa_app *app, struct proa_error *err)
 {
     const struct app_otel_config *otel = &app->config.otel;
-    struct telemetry *telemetry = app->telemetry;
-    struct proa_otlp_options options = export_options(app, &telemetry->sender);
+    const struct choice choice = traces_choice(otel);
+    struct export *export = &app->telemetry->traces;
 
-    telemetry->sender.url = proa_str_c(telemetry->traces_url);
-    options.tracer = app->tracer;
-    options.delay_ms = otel->schedule_delay_ms;
-    options.batch_spans = otel->batch_spans;
-    PROA_TRY(proa_otlp_start(&options, &telemetry->traces, err));
-    PROA_INFO(&app->logger, "spans are exported", proa_kv_c("url.full", telemetry->traces_url),
+    PROA_TRY(start_export(app, &choice,
+                          (struct proa_otlp_options){.tracer = app->tracer,
+                                                     .delay_ms = otel->schedule_delay_ms,
+                                                     .retry_ms = otel->export_timeout_ms,
+                                                     .batch_spans = otel->batch_spans},
+                          export, err));
+    PROA_INFO(&app->logger, "spans are exported", proa_kv_c("url.full", export->url),
               proa_kv_str("sampler", otel->traces_sampler));
     return 0;
 }
@@ -278,59 +340,55 @@ static int start_traces(struct proa_app *app, struct proa_error *err)
 static int start_logs(struct proa_app *app, struct proa_error *err)
 {
     const struct app_otel_config *otel = &app->config.otel;
-    struct telemetry *telemetry = app->telemetry;
-    struct proa_otlp_options options = export_options(app, &telemetry->logs_sender);
+    const struct choice choice = logs_choice(otel);
+    struct export *export = &app->telemetry->logs;
 
-    telemetry->logs_sender.url = proa_str_c(telemetry->logs_url);
-    options.log = app->log;
-    options.queue_records = otel->queue_records;
-    options.delay_ms = otel->logs_delay_ms;
-    options.batch_spans = otel->batch_records;
-    PROA_TRY(proa_otlp_start(&options, &telemetry->logs, err));
-    PROA_INFO(&app->logger, "log lines are exported", proa_kv_c("url.full", telemetry->logs_url));
+    PROA_TRY(start_export(app, &choice,
+                          (struct proa_otlp_options){.log = app->log,
+                                                     .queue_records = otel->queue_records,
+                                                     .delay_ms = otel->logs_delay_ms,
+                                                     .retry_ms = otel->logs_export_timeout_ms,
+                                                     .batch_spans = otel->batch_records},
+                          export, err));
+    PROA_INFO(&app->logger, "log lines are exported", proa_kv_c("url.full", export->url));
     return 0;
 }
 
 int telemetry_start(struct proa_app *app, struct proa_error *err)
 {
-    struct telemetry *telemetry = app->telemetry;
-
-    if (!telemetry->traces_url && !telemetry->logs_url)
-        return 0;
-    PROA_TRY(proa_client_new(
-        &(struct proa_client_options){.loop = app->loop,
-                                      .tls = telemetry->tls ? app->options->tls->layer(telemetry->tls) : NULL,
-                                      .user_agent = "OTel-OTLP-Exporter-proa",
-                                      .env = environ},
-        &telemetry->client, err));
-    if (telemetry->traces_url)
+    if (app->telemetry->traces.url)
         PROA_TRY(start_traces(app, err));
-    return telemetry->logs_url ? start_logs(app, err) : 0;
+    return app->telemetry->logs.url ? start_logs(app, err) : 0;
+}
+
+static void stop_export(struct export *export)
+{
+    if (export->otlp)
+        proa_otlp_stop(export->otlp, FLUSH_MS);
+    proa_client_free(export->client);
+    export->client = NULL;
 }
 
 void telemetry_stop(struct proa_app *app)
 {
-    struct telemetry *telemetry = app->telemetry;
-
-    if (!telemetry)
+    if (!app->telemetry)
         return;
-    if (telemetry->traces)
-        proa_otlp_stop(telemetry->traces, FLUSH_MS);
-    if (telemetry->logs)
-        proa_otlp_stop(telemetry->logs, FLUSH_MS);
-    proa_client_free(telemetry->client);
-    telemetry->client = NULL;
+    stop_export(&app->telemetry->traces);
+    stop_export(&app->telemetry->logs);
+}
+
+static void free_export(struct proa_app *app, struct export *export)
+{
+    proa_otlp_free(export->otlp);
+    if (export->tls)
+        app->options->tls->free(export->tls);
 }
 
 void telemetry_free(struct proa_app *app)
 {
-    struct telemetry *telemetry = app->telemetry;
-
-    if (!telemetry)
+    if (!app->telemetry)
         return;
-    proa_otlp_free(telemetry->traces);
-    proa_otlp_free(telemetry->logs);
+    free_export(app, &app->telemetry->traces);
+    free_export(app, &app->telemetry->logs);
     proa_tracer_free(app->tracer);
-    if (telemetry->tls)
-        app->options->tls->free(telemetry->tls);
 }

@@ -19,7 +19,7 @@
 
 enum {
     TIMEOUT_MS_DEFAULT = 10000,
-    RETRY_MS_DEFAULT = 60000,
+    RETRY_MS_DEFAULT = 30000,
     DELAY_MS_DEFAULT = 5000,
     BATCH_DEFAULT = 512,
     RECORDS_QUEUED_DEFAULT = 2048,
@@ -243,13 +243,13 @@ static proa_mono_ns earlier_of(proa_mono_ns a, proa_mono_ns b)
 }
 
 /* One try. @param ret_wait_ms  what the collector asked for; 0: nothing */
-static enum outcome try_once(struct proa_otlp *otlp, const struct proa_otlp_request *request, uint64_t *ret_rejected,
-                             uint64_t *ret_wait_ms, struct proa_error *err)
+static enum outcome try_once(struct proa_otlp *otlp, const struct proa_otlp_request *request, proa_mono_ns give_up_at,
+                             uint64_t *ret_rejected, uint64_t *ret_wait_ms, struct proa_error *err)
 {
     struct proa_loop *loop = otlp->options.loop;
     proa_mono_ns until = proa_loop_now_exact(loop) + PROA_MS(otlp->options.timeout_ms);
     struct proa_deadline_scope scope PROA_CLEANUP(proa_deadline_leave) =
-        proa_deadline_enter(loop, earlier_of(until, otlp->stop_at));
+        proa_deadline_enter(loop, earlier_of(earlier_of(until, give_up_at), otlp->stop_at));
     struct proa_otlp_answer answer = {.body = {.max = ANSWER_BYTES_MAX}};
     enum outcome outcome = AGAIN;
 
@@ -301,7 +301,7 @@ static enum outcome send_batch(struct proa_otlp *otlp, const struct proa_otlp_re
 
     do {
         wait_ms = 0;
-        outcome = try_once(otlp, request, ret_rejected, &wait_ms, err);
+        outcome = try_once(otlp, request, give_up_at, ret_rejected, &wait_ms, err);
     } while (outcome == AGAIN && wait_backoff(otlp, backoff_ms(otlp, ++tries, wait_ms), give_up_at));
     return outcome;
 }

@@ -400,6 +400,7 @@ static void test_retry_after(void **state)
 
     memcpy(collector.statuses, statuses, sizeof statuses);
     collector.retry_after_s = 30;
+    options.retry_ms = 60000;
     run(sent_after_retries);
     assert_gaps(2, least, most);
 }
@@ -448,6 +449,26 @@ static void test_a_slow_collector(void **state)
     run(failed);
     assert_in_range(collector.tries, 2, 3);
     assert_true(collector.at[1] - collector.at[0] >= PROA_MS(3500));
+}
+
+static int failed_in_time(void *arg)
+{
+    end_spans(5);
+    assert_int_equal(proa_sleep(loop, PROA_MS(options.delay_ms + options.retry_ms + 100)), 0);
+    check_counts(0, 0, 5, 0);
+    proa_otlp_stop(otlp, 1000);
+    return 0;
+}
+
+/* A try that may take longer than the batch ends with it. */
+static void test_a_batch_ends_within_a_try(void **state)
+{
+    collector.takes_ns = PROA_SECONDS(100);
+    options.delay_ms = 1000;
+    options.timeout_ms = 60000;
+    options.retry_ms = 5000;
+    run(failed_in_time);
+    assert_int_equal(collector.tries, 1);
 }
 
 static int partly(void *arg)
@@ -760,6 +781,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_what_is_not_repeated, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_batch_is_given_up, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_slow_collector, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_batch_ends_within_a_try, setup, teardown),
         cmocka_unit_test_setup_teardown(test_partial_success, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_dead_collector, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stop_does_not_wait_for_ever, setup, teardown),

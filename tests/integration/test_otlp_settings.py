@@ -1,0 +1,176 @@
+"""OpenTelemetry's variables as a stand-in for a collector sees them, which can be slow, and speak TLS with a certificate of its own."""
+import gzip
+import http.server
+import os
+import subprocess
+import threading
+import time
+
+import pytest
+from support import ask, program_path, wait_until
+
+OTLP = "OTEL_EXPORTER_OTLP_"
+# Batches go out soon.
+SOON = {"OTEL_BSP_SCHEDULE_DELAY": "50", "OTEL_BLRP_SCHEDULE_DELAY": "50"}
+
+
+class Collector:
+    """Answers OTLP's requests by a script of (status, header), the last of which stands for all later ones; keeps what came."""
+
+    def __init__(self, answers=((200, {}),), stall=None, context=None):
+        self.requests, self.at = [], []
+        self.answers, self.stall = list(answers), stall
+        collector = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                collector.at.append(time.monotonic())
+                collector.requests.append((self.path, self.headers, body))
+                if collector.stall:
+                    collector.stall.wait(60)
+                status, fields = collector.answers.pop(0) if len(collector.answers) > 1 else collector.answers[0]
+                self.send_response(status)
+                for name, value in fields.items():
+                    self.send_header(name, value() if callable(value) else value)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        class Server(http.server.ThreadingHTTPServer):
+            daemon_threads = True
+
+            def handle_error(self, *_):  # a client that leaves
+                pass
+
+            def get_request(self):
+                client, address = super().get_request()
+                return (context.wrap_socket(client, server_side=True, do_handshake_on_connect=False) if context else client), address
+
+        self.server = Server(("127.0.0.1", 0), Handler)
+        self.url = f"http{'s' if context else ''}://127.0.0.1:{self.server.server_address[1]}"
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True)
+        self.thread.start()
+
+    def of(self, path):
+        return [(headers, body) for at, headers, body in self.requests if at == path]
+
+    def close(self):
+        if self.stall:
+            self.stall.set()
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture
+def collect():
+    """Makes collectors; those still there at the end are closed."""
+    collectors = []
+
+    def make(*arguments, **options):
+        collectors.append(Collector(*arguments, **options))
+        return collectors[-1]
+
+    yield make
+    for collector in collectors:
+        collector.close()
+
+
+def test_a_signal_s_own_variables_go_before_the_common_ones(collect, start):
+    collector = collect()
+    hello = start("hello", "--http.access-log", env={
+        **SOON, "OTEL_LOGS_EXPORTER": "otlp", OTLP + "ENDPOINT": collector.url, OTLP + "COMPRESSION": "gzip",
+        OTLP + "LOGS_COMPRESSION": "none", OTLP + "HEADERS": "x-for=all", OTLP + "TRACES_HEADERS": "x-for=spans"}).wait_ready()
+    assert ask(hello.port, "GET", "/api/users/7").status == 200
+    (spans, zipped), (logs, plain) = (wait_until(lambda path=path: collector.of(path), what=path)[0]
+                                      for path in ("/v1/traces", "/v1/logs"))
+    assert (spans["Content-Encoding"], spans["x-for"]) == ("gzip", "spans") and b"http.route" in gzip.decompress(zipped)
+    assert (logs["Content-Encoding"], logs["x-for"]) == (None, "all") and b"service.name" in plain
+
+
+def test_the_other_way_round(collect, start):
+    collector = collect()
+    hello = start("hello", "--http.access-log", env={
+        **SOON, "OTEL_LOGS_EXPORTER": "otlp", OTLP + "ENDPOINT": collector.url, OTLP + "TRACES_COMPRESSION": "none",
+        OTLP + "LOGS_COMPRESSION": "gzip", OTLP + "LOGS_HEADERS": "x-for=logs"}).wait_ready()
+    assert ask(hello.port, "GET", "/api/users/7").status == 200
+    spans, logs = (wait_until(lambda path=path: collector.of(path), what=path)[0][0] for path in ("/v1/traces", "/v1/logs"))
+    assert (spans["Content-Encoding"], spans["x-for"]) == (None, None)
+    assert (logs["Content-Encoding"], logs["x-for"]) == ("gzip", "logs")
+
+
+@pytest.mark.parametrize("kind, path, metric, others", [
+    ("TRACES", "/v1/traces", "proa_otlp_spans_total", {"OTEL_BSP_EXPORT_TIMEOUT": "2500", "OTEL_LOGS_EXPORTER": "none"}),
+    ("LOGS", "/v1/logs", "proa_otlp_log_records_total",
+     {"OTEL_BLRP_EXPORT_TIMEOUT": "2500", "OTEL_LOGS_EXPORTER": "otlp", "OTEL_TRACES_EXPORTER": "none"})])
+def test_how_long_a_try_and_a_batch_take(collect, start, kind, path, metric, others):
+    """Each try is ended after its time-out, so that there is a second one; the batch after its own, whatever a try may take."""
+    collector = collect(stall=threading.Event())
+    hello = start("hello", "--http.access-log", env={
+        **SOON, **others, OTLP + "ENDPOINT": collector.url, OTLP + "TIMEOUT": "60000", OTLP + f"{kind}_TIMEOUT": "100"}).wait_ready()
+    assert ask(hello.port, "GET", "/api/users/7").status == 200
+    wait_until(lambda: hello.metric(metric, outcome="failed") > 0, what="the batch to be given up")
+    assert len(collector.of(path)) >= 2
+    collector.stall.set()
+
+
+@pytest.mark.parametrize("variable, metric, others", [
+    ("OTEL_BSP_EXPORT_TIMEOUT", "proa_otlp_spans_total", {"OTEL_LOGS_EXPORTER": "none"}),
+    ("OTEL_BLRP_EXPORT_TIMEOUT", "proa_otlp_log_records_total", {"OTEL_LOGS_EXPORTER": "otlp", "OTEL_TRACES_EXPORTER": "none"})])
+def test_a_batch_ends_within_a_try(collect, start, variable, metric, others):
+    collector = collect(stall=threading.Event())
+    hello = start("hello", "--http.access-log", env={
+        **SOON, **others, variable: "300", OTLP + "ENDPOINT": collector.url, OTLP + "TIMEOUT": "60000"}).wait_ready()
+    assert ask(hello.port, "GET", "/api/users/7").status == 200
+    wait_until(lambda: hello.metric(metric, outcome="failed") > 0, 10, "the batch to be given up")
+    collector.stall.set()
+
+
+def refused(name, env):
+    if not program_path(name).exists():
+        pytest.skip(f"{name} is not built")
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(("OTEL_", "LOG_", "HTTP_", "PORT"))}
+    done = subprocess.run([program_path(name), "--http.address=127.0.0.1", "--port=0"], capture_output=True, text=True,
+                          timeout=20, env={**clean, **env})
+    assert done.returncode != 0
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("variable, value", [
+    *[(name, value) for name in ("OTEL_BSP_EXPORT_TIMEOUT", "OTEL_BLRP_EXPORT_TIMEOUT", OTLP + "TIMEOUT", OTLP + "TRACES_TIMEOUT",
+                                 OTLP + "LOGS_TIMEOUT") for value in ("0", "-1", "soon", "99999999999")],
+    *[(OTLP + name, "zstd") for name in ("COMPRESSION", "TRACES_COMPRESSION", "LOGS_COMPRESSION")],
+    *[(OTLP + name, "grpc") for name in ("PROTOCOL", "TRACES_PROTOCOL", "LOGS_PROTOCOL")],
+])
+def test_bad_values(variable, value):
+    assert f"environment variable {variable}: " in refused("hello", {variable: value})
+
+
+@pytest.mark.parametrize("variable, value", [
+    (OTLP + "ENDPOINT", "collector:4318"), (OTLP + "TRACES_ENDPOINT", "ftp://collector"), (OTLP + "LOGS_ENDPOINT", "//collector"),
+    (OTLP + "HEADERS", "key"), (OTLP + "TRACES_HEADERS", "key=%zz"), (OTLP + "LOGS_HEADERS", ",".join(f"k{i}=v" for i in range(17))),
+])
+def test_bad_values_that_only_an_export_finds(variable, value):
+    env = {"OTEL_LOGS_EXPORTER": "otlp", OTLP + "ENDPOINT": "http://127.0.0.1:1", variable: value}
+    if variable == OTLP + "ENDPOINT":
+        env[OTLP + "LOGS_ENDPOINT"] = "http://127.0.0.1:1"
+    assert variable in refused("hello", env)
+
+
+def test_empty_ones_are_not_set(collect, start):
+    collector = collect()
+    hello = start("hello", env={**SOON, OTLP + "ENDPOINT": collector.url, OTLP + "TIMEOUT": "9000", OTLP + "COMPRESSION": "gzip",
+                                OTLP + "TRACES_TIMEOUT": "", OTLP + "TRACES_COMPRESSION": "", OTLP + "TRACES_PROTOCOL": "",
+                                OTLP + "TRACES_CERTIFICATE": ""}).wait_ready()
+    assert ask(hello.port, "GET", "/api/users/7").status == 200
+    assert wait_until(lambda: collector.of("/v1/traces"))[0][0]["Content-Encoding"] == "gzip"
+
+
+@pytest.mark.parametrize("variable", [OTLP + "ENDPOINT", OTLP + "TRACES_ENDPOINT", OTLP + "LOGS_ENDPOINT"])
+def test_https_in_a_program_without_tls(variable):
+    said = refused("hello", {variable: "https://collector:4318", "OTEL_LOGS_EXPORTER": "otlp"})
+    assert f"({variable}) needs TLS, which this program was built without" in said

@@ -94,7 +94,8 @@ struct proa_client_request {
 struct proa_client_response {
     int status;
     proa_str body;
-    uint32_t tries; /**< 1: at once */
+    uint32_t tries;         /**< 1: at once */
+    uint32_t retry_after_s; /**< of Retry-After, a date too (rounded up); 0: none, or one that has passed */
     const struct proa_exchange *exchange;
 };
 /** Sends, and reads the answer whole. Any status is an answer, see proa_client_status.
@@ -127,6 +128,9 @@ PROA_MUST_USE int proa_client_open(struct proa_client *client, struct proa_arena
                                    struct proa_error *err);
 int proa_exchange_status(const struct proa_exchange *exchange);
 proa_str proa_exchange_field(const struct proa_exchange *exchange, const char *name);
+/** Retry-After (RFC 9110 section 10.2.3), seconds or a date, in seconds from now, rounded up; 0: none, or one that has passed.
+ *  Before the exchange is closed. */
+uint32_t proa_exchange_retry_after_s(const struct proa_exchange *exchange);
 /** The next piece of the decoded body, valid until the next call; ptr NULL at its end. May suspend; the fiber's deadline holds, not
  *  request_ms. What is not read holds the server back. @returns 0, PROA_EUNAVAILABLE (cut off), PROA_EPROTOCOL, … */
 PROA_MUST_USE int proa_exchange_read(struct proa_exchange *exchange, proa_str *ret_piece, struct proa_error *err);

@@ -22,7 +22,7 @@ struct proa_otlp_request {
 };
 struct proa_otlp_answer {
     int status;             /**< of HTTP */
-    uint32_t retry_after_s; /**< of Retry-After; 0: none */
+    uint32_t retry_after_s; /**< of Retry-After, seconds or a date; 0: none */
     struct proa_buf body;   /**< the sender appends it; a few KiB do. Freed by the exporter */
 };
 /** Sends one request, in the exporter's fiber, whose deadline holds. May suspend. Does not repeat. @returns 0 when an answer came,

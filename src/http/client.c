@@ -442,8 +442,7 @@ static bool asks_to_try_later(int status)
     return status == 429 || status == 502 || status == 503 || status == 504;
 }
 
-/* Retry-After (RFC 9110 section 10.2.3) in nanoseconds, 0 when there is none. */
-static uint64_t retry_after(const struct proa_exchange *exchange)
+uint32_t proa_exchange_retry_after_s(const struct proa_exchange *exchange)
 {
     proa_str text = response_field(&exchange->response, exchange->arena, "Retry-After");
     proa_time_ns at, now = proa_loop_wall(exchange->client->options.loop);
@@ -451,11 +450,12 @@ static uint64_t retry_after(const struct proa_exchange *exchange)
 
     if (!text.ptr)
         return 0;
-    if (proa_str_to_u64(text, &seconds) == 0)
-        return seconds > UINT32_MAX ? PROA_SECONDS((uint64_t)UINT32_MAX) : PROA_SECONDS(seconds);
-    if (proa_time_http_parse(text, &at) == 0 && at > now)
-        return (uint64_t)(at - now);
-    return 0;
+    if (proa_str_to_u64(text, &seconds) < 0) {
+        if (proa_time_http_parse(text, &at) < 0 || at <= now)
+            return 0;
+        seconds = ((uint64_t)at - (uint64_t)now + PROA_SECONDS(1) - 1) / PROA_SECONDS(1);
+    }
+    return seconds > UINT32_MAX ? UINT32_MAX : (uint32_t)seconds;
 }
 
 /* Whether to try again after `tries`, and in that case waits. @returns 1 to try again, 0 to leave it at that, or an error. */
@@ -524,7 +524,8 @@ static int try_until_answered(struct attempt *attempt, struct proa_exchange *exc
                                    "the connection was lost after "
                                    "sending: whether the request was done is unknown")
                        : rc;
-        go_on = wait_for_next(attempt, tries, rc == 0 ? retry_after(exchange) : 0);
+        go_on =
+            wait_for_next(attempt, tries, rc == 0 ? PROA_SECONDS((uint64_t)proa_exchange_retry_after_s(exchange)) : 0);
         if (go_on <= 0) {
             if (go_on < 0 && rc == 0)
                 discard(exchange);
@@ -668,18 +669,22 @@ int proa_client_fetch(struct proa_client *client, struct proa_arena *arena, cons
                                       PROA_MS(request->timeout_ms ? request->timeout_ms : client->options.request_ms));
     struct proa_exchange *exchange = NULL;
     proa_str body;
-    uint32_t tries = 0;
+    uint32_t tries = 0, retry_after_s;
     int rc;
 
     PROA_TRY(open_exchange(client, arena, request, &exchange, &tries, err));
     assert(exchange);
     rc = read_whole(exchange, arena, request->body_bytes_max ? request->body_bytes_max : client->options.body_bytes,
                     &body, err);
+    retry_after_s = proa_exchange_retry_after_s(exchange);
     proa_exchange_close(exchange);
     if (rc < 0)
         return rc;
-    *ret_response = (struct proa_client_response){
-        .status = exchange->response.status, .body = body, .tries = tries, .exchange = exchange};
+    *ret_response = (struct proa_client_response){.status = exchange->response.status,
+                                                  .body = body,
+                                                  .tries = tries,
+                                                  .retry_after_s = retry_after_s,
+                                                  .exchange = exchange};
     return 0;
 }
 

@@ -31,11 +31,9 @@ static int code_of(int status)
 int proa_client_status(const struct proa_client_response *response, struct proa_error *err)
 {
     proa_str type = proa_client_field(response, "Content-Type");
-    proa_str after = proa_client_field(response, "Retry-After");
     struct proa_arena arena PROA_CLEANUP(proa_arena_done);
     struct problem_body problem;
     proa_str text = {NULL, 0};
-    uint64_t seconds;
     int code;
 
     if (response->status < 400)
@@ -53,8 +51,8 @@ int proa_client_status(const struct proa_client_response *response, struct proa_
         proa_fail(err, code, "answered %d: " PROA_FMT, response->status, PROA_ARG(text));
     else
         proa_fail(err, code, "answered %d", response->status);
-    if (err && after.ptr && proa_str_to_u64(after, &seconds) == 0)
-        err->retry_after_s = seconds > UINT32_MAX ? UINT32_MAX : (uint32_t)seconds;
+    if (err)
+        err->retry_after_s = response->retry_after_s;
     return code;
 }
 

@@ -18,7 +18,6 @@ int proa_otlp_client_send(void *arg, const struct proa_otlp_request *request, st
     };
     struct proa_client_response response;
     struct proa_arena arena PROA_CLEANUP(proa_arena_done);
-    uint64_t seconds;
 
     for (size_t i = 0; i < sender->headers_count && i < HEADERS_MAX; i++)
         fields[post.fields_count++] = sender->headers[i];
@@ -27,9 +26,7 @@ int proa_otlp_client_send(void *arg, const struct proa_otlp_request *request, st
     proa_arena_init(&arena, NULL, 0);
     PROA_TRY(proa_client_fetch(sender->client, &arena, &post, &response, err));
     answer->status = response.status;
-    /* A date is as good as nothing here: the exporter then waits as it sees fit. */
-    if (proa_str_to_u64(proa_client_field(&response, "Retry-After"), &seconds) == 0)
-        answer->retry_after_s = (uint32_t)(seconds < RETRY_AFTER_MAX_S ? seconds : RETRY_AFTER_MAX_S);
+    answer->retry_after_s = response.retry_after_s < RETRY_AFTER_MAX_S ? response.retry_after_s : RETRY_AFTER_MAX_S;
     proa_buf_add(&answer->body, response.body);
     return 0;
 }

@@ -194,12 +194,9 @@ static int send_once(struct proa_kube *kube, struct proa_arena *arena, const str
 
 static uint32_t retry_after_s(const struct proa_exchange *exchange)
 {
-    proa_str text = proa_exchange_field(exchange, "Retry-After");
-    uint64_t seconds;
+    uint32_t seconds = proa_exchange_retry_after_s(exchange);
 
-    if (!text.ptr || proa_str_to_u64(text, &seconds) < 0)
-        return 0;
-    return seconds > 3600 ? 3600 : (uint32_t)seconds;
+    return seconds > 3600 ? 3600 : seconds;
 }
 
 static int read_all(struct proa_exchange *exchange, struct proa_arena *arena, size_t bytes_max, proa_str *ret_body,

@@ -5,6 +5,7 @@ import os
 import subprocess
 import threading
 import time
+from email.utils import formatdate
 
 import pytest
 from support import ask, program_path, wait_until
@@ -174,3 +175,14 @@ def test_empty_ones_are_not_set(collect, start):
 def test_https_in_a_program_without_tls(variable):
     said = refused("hello", {variable: "https://collector:4318", "OTEL_LOGS_EXPORTER": "otlp"})
     assert f"({variable}) needs TLS, which this program was built without" in said
+
+
+@pytest.mark.parametrize("wait", [lambda: "3", lambda: formatdate(time.time() + 4, usegmt=True)], ids=["seconds", "date"])
+def test_the_collector_says_when(collect, start, wait):
+    """Later than the exporter's own back-off, which is a second at most, both in seconds and as a date (whole seconds too)."""
+    collector = collect([(503, {"Retry-After": wait}), (200, {})])
+    hello = start("hello", env={**SOON, OTLP + "TRACES_ENDPOINT": collector.url + "/v1/traces"}).wait_ready()
+    assert ask(hello.port, "GET", "/api/users/7").status == 200
+    wait_until(lambda: hello.metric("proa_otlp_spans_total", outcome="sent") > 0, what="the second try")
+    assert 2.5 < collector.at[1] - collector.at[0] < 15
+    assert hello.metric("proa_otlp_spans_total", outcome="failed") == 0

@@ -2,6 +2,7 @@
 #include "http/client_internal.h"
 #include "unit.h"
 
+#include <proa/otlp.h>
 #include <proa/sim.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -420,6 +421,85 @@ static void test_repeats(void **state)
     run(&net, repeats_body);
 }
 
+/* The simulated year begins with the test. */
+#define BUSY_UNTIL(date) "HTTP/1.1 503 Service Unavailable\r\nRetry-After: " date "\r\nContent-Length: 2\r\n\r\nno"
+
+static uint32_t retry_after_told(struct net *net)
+{
+    struct proa_client_response response;
+
+    assert_int_equal(fetch(net, (struct proa_client_request){.no_retries = true}, &response), 0);
+    assert_int_equal(response.status, 503);
+    assert_int_equal(proa_client_status(&response, &net->err), PROA_EBUSY);
+    assert_int_equal(net->err.retry_after_s, response.retry_after_s);
+    return response.retry_after_s;
+}
+
+static void dates_body(struct net *net)
+{
+    struct proa_client_response response;
+    proa_mono_ns start = proa_loop_now_exact(net->loop);
+
+    assert_int_equal(fetch(net, (struct proa_client_request){0}, &response), 0);
+    assert_int_equal(response.status, 200);
+    assert_in_range(proa_loop_now_exact(net->loop) - start, PROA_MS(4900), PROA_MS(6500));
+    assert_int_equal(response.retry_after_s, 0);
+    /* In all three forms, and up to the second that is told. */
+    assert_in_range(retry_after_told(net), 3590, 3595);
+    assert_in_range(retry_after_told(net), 3590, 3595);
+    assert_in_range(retry_after_told(net), 3590, 3595);
+    assert_in_range(retry_after_told(net), UINT32_C(7900) * 365 * 86400, UINT32_MAX);
+    /* Over, or no date. */
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(retry_after_told(net), 0);
+    assert_int_equal(retry_after_told(net), UINT32_MAX);
+}
+
+static void test_retry_after_as_a_date(void **state)
+{
+    struct net net = {.steps = {{BUSY_UNTIL("Thu, 01 Jan 2026 00:00:05 GMT")},
+                                {OK("0")},
+                                {BUSY_UNTIL("Thu, 01 Jan 2026 01:00:00 GMT")},
+                                {BUSY_UNTIL("Thursday, 01-Jan-26 01:00:00 GMT")},
+                                {BUSY_UNTIL("Thu Jan  1 01:00:00 2026")},
+                                {BUSY_UNTIL("Fri, 01 Jan 2262 00:00:00 GMT")},
+                                {BUSY_UNTIL("Wed, 31 Dec 2025 23:59:59 GMT")},
+                                {BUSY_UNTIL("Thu, 01 Jan 2026 00:00:00 GMT")},
+                                {BUSY_UNTIL("2026-01-01T01:00:00Z")},
+                                {BUSY_UNTIL("-5")},
+                                {BUSY_UNTIL("99999999999")}}};
+
+    run(&net, dates_body);
+}
+
+static void otlp_body(struct net *net)
+{
+    static const uint32_t least[] = {7, 25, 3600, 3600, 0}, most[] = {7, 30, 3600, 3600, 0};
+    struct proa_otlp_client sender = {.client = net->client, .url = PROA_STR("http://10.0.0.1/v1/traces")};
+    const struct proa_otlp_request request = {.content_type = "application/x-protobuf", .body = PROA_STR("x")};
+
+    for (size_t i = 0; i < PROA_COUNT(least); i++) {
+        struct proa_otlp_answer answer = {0};
+
+        assert_int_equal(proa_otlp_client_send(&sender, &request, &answer, &net->err), 0);
+        assert_int_equal(answer.status, 503);
+        assert_in_range(answer.retry_after_s, least[i], most[i]);
+        proa_buf_done(&answer.body);
+    }
+}
+
+/* What the exporter hears of a collector: no more than an hour. */
+static void test_retry_after_of_a_collector(void **state)
+{
+    struct net net = {.steps = {{BUSY_UNTIL("7")},
+                                {BUSY_UNTIL("Thu, 01 Jan 2026 00:00:30 GMT")},
+                                {BUSY_UNTIL("Thu, 01 Jan 2026 02:00:00 GMT")},
+                                {BUSY_UNTIL("7200")},
+                                {BUSY_UNTIL("Wed, 31 Dec 2025 23:00:00 GMT")}}};
+
+    run(&net, otlp_body);
+}
+
 static void budget_body(struct net *net)
 {
     struct proa_client_response response;
@@ -699,6 +779,8 @@ int main(void)
         cmocka_unit_test(test_large_heads_are_refused),
         cmocka_unit_test(test_gzip),
         cmocka_unit_test(test_repeats),
+        cmocka_unit_test(test_retry_after_as_a_date),
+        cmocka_unit_test(test_retry_after_of_a_collector),
         cmocka_unit_test(test_the_budget_bounds_repeats),
         cmocka_unit_test(test_stale_connections),
         cmocka_unit_test(test_connections_are_bounded_and_waited_for),

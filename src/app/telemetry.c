@@ -26,23 +26,28 @@ struct telemetry {
     unsigned propagate;
 };
 
-/* What the settings say of one of them: its own where they are given, else the common ones. */
+/* A setting of its own where that is given, else the common one. */
+struct pick {
+    proa_str value;
+    bool is_own;
+};
+
+/* What the settings say of one of them. */
 struct choice {
     const char *variables; /* how those of its own begin */
     const char *path;      /* behind the common endpoint */
     proa_str own_endpoint;
-    proa_str headers;
-    bool has_own_headers;
+    struct pick headers;
     bool gzip;
     uint32_t timeout_ms;
-    proa_str certificate;
-    proa_str client_certificate;
-    proa_str client_key;
+    struct pick certificate;
+    struct pick client_certificate;
+    struct pick client_key;
 };
 
-static proa_str own_or(proa_str own, proa_str common)
+static struct pick own_or(proa_str own, proa_str common)
 {
-    return own.len > 0 ? own : common;
+    return own.len > 0 ? (struct pick){own, true} : (struct pick){common, false};
 }
 
 static struct choice traces_choice(const struct app_otel_config *otel)
@@ -55,7 +60,6 @@ static struct choice traces_choice(const struct app_otel_config *otel)
         .path = "/v1/traces",
         .own_endpoint = otel->traces_endpoint,
         .headers = own_or(otel->traces_headers, otel->headers),
-        .has_own_headers = otel->traces_headers.len > 0,
         .gzip = (has_gzip ? otel->traces_compression.value : otel->compression) == COMPRESS_GZIP,
         .timeout_ms = has_time ? otel->traces_timeout_ms.value : otel->timeout_ms,
         .certificate = own_or(otel->traces_certificate, otel->certificate),
@@ -73,7 +77,6 @@ static struct choice logs_choice(const struct app_otel_config *otel)
         .path = "/v1/logs",
         .own_endpoint = otel->logs_endpoint,
         .headers = own_or(otel->logs_headers, otel->headers),
-        .has_own_headers = otel->logs_headers.len > 0,
         .gzip = (has_gzip ? otel->logs_compression.value : otel->compression) == COMPRESS_GZIP,
         .timeout_ms = has_time ? otel->logs_timeout_ms.value : otel->timeout_ms,
         .certificate = own_or(otel->logs_certificate, otel->certificate),
@@ -131,10 +134,10 @@ static int set_headers(struct proa_app *app, const struct choice *choice, struct
                        struct proa_error *err)
 {
     const char *what =
-        proa_arena_printf(&app->arena, "%s_HEADERS", choice->has_own_headers ? choice->variables : "OTEL_EXPORTER_OTLP")
+        proa_arena_printf(&app->arena, "%s_HEADERS", choice->headers.is_own ? choice->variables : "OTEL_EXPORTER_OTLP")
             .ptr;
     struct proa_client_field *headers = proa_arena_calloc(&app->arena, HEADERS_MAX, sizeof *headers);
-    proa_str text = choice->headers, part, name;
+    proa_str text = choice->headers.value, part, name;
     size_t count = 0;
 
     if (!headers || !what)
@@ -167,9 +170,9 @@ int telemetry_reload(struct proa_app *app, const struct app_otel_config *next, s
     struct proa_otlp_client traces_sender = telemetry->traces.sender, logs_sender = telemetry->logs.sender;
     const struct choice traces = traces_choice(next), logs = logs_choice(next);
 
-    if (telemetry->traces.otlp && !proa_str_eq(traces_choice(otel).headers, traces.headers))
+    if (telemetry->traces.otlp && !proa_str_eq(traces_choice(otel).headers.value, traces.headers.value))
         PROA_TRY(set_headers(app, &traces, &traces_sender, err));
-    if (telemetry->logs.otlp && !proa_str_eq(logs_choice(otel).headers, logs.headers))
+    if (telemetry->logs.otlp && !proa_str_eq(logs_choice(otel).headers.value, logs.headers.value))
         PROA_TRY(set_headers(app, &logs, &logs_sender, err));
     telemetry->traces.sender = traces_sender;
     telemetry->logs.sender = logs_sender;
@@ -239,9 +242,31 @@ static int choose_attributes(struct proa_app *app, struct proa_error *err)
     return 0;
 }
 
-static const char *or_null(proa_str text)
+static const char *or_null(struct pick pick)
 {
-    return text.len > 0 ? text.ptr : NULL;
+    return pick.value.len > 0 ? pick.value.ptr : NULL;
+}
+
+/* " (OTEL_EXPORTER_OTLP_CERTIFICATE)", what a mistake may be in: the files that are given, under the names of their variables. */
+static const char *tls_variables(struct proa_arena *arena, const struct choice *choice)
+{
+    const struct {
+        struct pick pick;
+        const char *name;
+    } files[] = {{choice->certificate, "CERTIFICATE"},
+                 {choice->client_certificate, "CLIENT_CERTIFICATE"},
+                 {choice->client_key, "CLIENT_KEY"}};
+    struct proa_buf text;
+
+    proa_buf_init(&text, arena, 0);
+    for (size_t i = 0; i < PROA_COUNT(files); i++)
+        if (files[i].pick.value.len > 0)
+            proa_buf_printf(&text, "%s%s_%s", text.len ? ", " : " (",
+                            files[i].pick.is_own ? choice->variables : "OTEL_EXPORTER_OTLP", files[i].name);
+    if (text.len)
+        proa_buf_add_char(&text, ')');
+    proa_buf_add_char(&text, '\0');
+    return text.error ? "" : text.ptr;
 }
 
 /* All but what needs a loop. */
@@ -256,10 +281,7 @@ static int make_export(struct proa_app *app, const struct choice *choice, struct
     export->sender.url = proa_str_c(export->url);
     if (needs_tls && app->options->tls->make(or_null(choice->certificate), or_null(choice->client_certificate),
                                              or_null(choice->client_key), &export->tls, err) < 0)
-        return proa_error_wrap(err,
-                               "TLS for the OTLP endpoint %s (OTEL_EXPORTER_OTLP_CERTIFICATE, _CLIENT_CERTIFICATE and "
-                               "_CLIENT_KEY, or those that begin with %s)",
-                               export->url, choice->variables);
+        return proa_error_wrap(err, "TLS for the OTLP endpoint %s%s", export->url, tls_variables(&app->arena, choice));
     return 0;
 }
 

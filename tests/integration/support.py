@@ -16,7 +16,7 @@ BUILD = Path(os.environ.get("PROA_BUILD", ROOT / "build" / "test"))
 SANITIZER_MARKS = ("AddressSanitizer", "LeakSanitizer", "runtime error:", "ThreadSanitizer", "UndefinedBehaviorSanitizer")
 # For tests that look at memory: what is freed is not kept aside for long.
 ASAN_SMALL = "quarantine_size_mb=4:thread_local_quarantine_size_kb=64"
-PROGRAMS = {"hello": "examples/hello", "users": "apps/users"}
+PROGRAMS = {"hello": "examples/hello", "users": "apps/users", "tls_service": "tests/tls_service"}
 
 
 def program_path(name, build=BUILD):

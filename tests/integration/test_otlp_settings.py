@@ -2,6 +2,7 @@
 import gzip
 import http.server
 import os
+import ssl
 import subprocess
 import threading
 import time
@@ -186,3 +187,101 @@ def test_the_collector_says_when(collect, start, wait):
     wait_until(lambda: hello.metric("proa_otlp_spans_total", outcome="sent") > 0, what="the second try")
     assert 2.5 < collector.at[1] - collector.at[0] < 15
     assert hello.metric("proa_otlp_spans_total", outcome="failed") == 0
+
+
+def openssl(*arguments):
+    subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)
+
+
+def make_certificate(folder, name, authority=None, alternative="IP:127.0.0.1"):
+    """A key and its certificate, of an authority or one itself."""
+    key, certificate = folder / f"{name}.key", folder / f"{name}.crt"
+    openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", key)
+    of = ["-CA", folder / f"{authority}.crt", "-CAkey", folder / f"{authority}.key", "-addext", "basicConstraints=critical,CA:FALSE",
+          "-addext", f"subjectAltName={alternative}"] if authority else ["-addext", "basicConstraints=critical,CA:TRUE"]
+    openssl("req", "-x509", "-key", key, "-subj", f"/CN={name}", "-days", "2", *of, "-out", certificate)
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pki")
+    for authority in ("ours", "other"):
+        make_certificate(folder, authority)
+    make_certificate(folder, "collector", "ours")
+    make_certificate(folder, "other-collector", "other")
+    make_certificate(folder, "elsewhere", "ours", "DNS:elsewhere.example,IP:192.0.2.1")
+    make_certificate(folder, "client", "ours")
+    make_certificate(folder, "other-client", "other")
+    return folder
+
+
+def serving(pki, name="collector", clients_of=None):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pki / f"{name}.crt", pki / f"{name}.key")
+    if clients_of:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(pki / f"{clients_of}.crt")
+    return context
+
+
+def test_https_with_an_authority_of_its_own(collect, start, pki):
+    """Each collector has a certificate of another authority: log lines have theirs, spans the common one."""
+    collector, other = collect(context=serving(pki)), collect(context=serving(pki, "other-collector"))
+    service = start("tls_service", "--http.access-log", env={
+        **SOON, "OTEL_LOGS_EXPORTER": "otlp", OTLP + "ENDPOINT": collector.url, OTLP + "LOGS_ENDPOINT": other.url + "/v1/logs",
+        OTLP + "CERTIFICATE": str(pki / "ours.crt"), OTLP + "LOGS_CERTIFICATE": str(pki / "other.crt")}).wait_ready()
+    assert ask(service.port, "GET", "/hello").status == 200
+    assert b"http.route" in wait_until(lambda: collector.of("/v1/traces"), what="spans")[0][1]
+    assert b"service.name" in wait_until(lambda: other.of("/v1/logs"), what="log lines")[0][1]
+    wait_until(lambda: service.metric("proa_otlp_spans_total", outcome="sent") > 0)
+    assert service.metric("proa_otlp_spans_total", outcome="failed") == 0
+    assert service.metric("proa_otlp_log_records_total", outcome="failed") == 0
+
+
+@pytest.mark.parametrize("certificate, authority", [("collector", None), ("collector", "other"), ("elsewhere", "ours")],
+                         ids=["system's roots", "another authority", "another host's"])
+def test_https_that_is_not_trusted(collect, start, pki, certificate, authority):
+    """The counter rises, the log says why, nothing was sent, and the service goes on."""
+    collector = collect(context=serving(pki, certificate))
+    service = start("tls_service", env={**SOON, OTLP + "ENDPOINT": collector.url, "OTEL_BSP_EXPORT_TIMEOUT": "1000",
+                                        **({OTLP + "CERTIFICATE": str(pki / f"{authority}.crt")} if authority else {})}).wait_ready()
+    assert ask(service.port, "GET", "/hello").status == 200
+    wait_until(lambda: service.metric("proa_otlp_spans_total", outcome="failed") > 0, what="the counter")
+    line = next(line for line in service.log() if line["message"] == "spans cannot be exported")
+    assert line["level"] == "warn" and "certificate" in line["error"], line
+    failed = service.metric("proa_otlp_spans_total", outcome="failed")
+    assert ask(service.port, "GET", "/hello").status == 200 and ask(service.port, "GET", "/readyz").status == 200
+    wait_until(lambda: service.metric("proa_otlp_spans_total", outcome="failed") > failed, what="the counter to go on")
+    assert service.metric("proa_otlp_spans_total", outcome="sent") == 0 and collector.requests == []
+
+
+def test_a_client_s_certificate(collect, start, pki):
+    """The collector of spans asks for a certificate of one authority, that of log lines for one of another."""
+    collector = collect(context=serving(pki, clients_of="ours"))
+    other = collect(context=serving(pki, clients_of="other"))
+    service = start("tls_service", "--http.access-log", env={
+        **SOON, "OTEL_LOGS_EXPORTER": "otlp", OTLP + "ENDPOINT": other.url, OTLP + "TRACES_ENDPOINT": collector.url + "/v1/traces",
+        OTLP + "CERTIFICATE": str(pki / "ours.crt"),
+        OTLP + "CLIENT_CERTIFICATE": str(pki / "other-client.crt"), OTLP + "CLIENT_KEY": str(pki / "other-client.key"),
+        OTLP + "TRACES_CLIENT_CERTIFICATE": str(pki / "client.crt"), OTLP + "TRACES_CLIENT_KEY": str(pki / "client.key")}).wait_ready()
+    assert ask(service.port, "GET", "/hello").status == 200
+    wait_until(lambda: collector.of("/v1/traces") and other.of("/v1/logs"), what="both")
+
+
+def test_a_client_without_one(collect, start, pki):
+    collector = collect(context=serving(pki, clients_of="ours"))
+    service = start("tls_service", env={**SOON, OTLP + "ENDPOINT": collector.url, "OTEL_BSP_EXPORT_TIMEOUT": "1000",
+                                        OTLP + "CERTIFICATE": str(pki / "ours.crt")}).wait_ready()
+    assert ask(service.port, "GET", "/hello").status == 200
+    wait_until(lambda: service.metric("proa_otlp_spans_total", outcome="failed") > 0, what="the counter")
+    assert collector.requests == []
+
+
+@pytest.mark.parametrize("own", ["", "TRACES_", "LOGS_"])
+@pytest.mark.parametrize("variable, value, word", [
+    ("CERTIFICATE", "missing.crt", "missing.crt"), ("CERTIFICATE", "ours.key", "no certificate"),
+    ("CLIENT_CERTIFICATE", "client.crt", "come together"), ("CLIENT_KEY", "client.key", "come together")])
+def test_bad_files(pki, own, variable, value, word):
+    said = refused("tls_service", {"OTEL_LOGS_EXPORTER": "otlp", OTLP + "ENDPOINT": "https://127.0.0.1:1",
+                                   OTLP + own + variable: str(pki / value)})
+    assert word in said and f"({OTLP}{own}{variable})" in said

@@ -23,8 +23,10 @@ static const char question[] =
     "identity, REPLACE(/*M! @@global.gtid_current_pos */ /*!80000 @@global.gtid_executed */, '\\n', '') AS position, "
     "/*M! '' */ /*!80000 REPLACE(@@global.gtid_purged, '\\n', '') */ AS oldest, %s AS size;\n"
     "SHOW REPLICA STATUS;\n";
-static const char size_question[] = "(SELECT IFNULL(SUM(data_length + index_length), 0) FROM information_schema.tables "
-                                    "WHERE table_schema NOT IN ('information_schema', 'performance_schema'))";
+/* The files of the tables: what is in memory, where information_schema.tables would open every one of them. */
+static const char size_question[] =
+    "(SELECT IFNULL(SUM(file_size), 0) FROM information_schema./*M! innodb_sys_tablespaces */"
+    "/*!80000 innodb_tablespaces */)";
 
 static void copy_text(char *out, size_t max, proa_str text)
 {

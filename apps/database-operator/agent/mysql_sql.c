@@ -100,8 +100,8 @@ int my_replication_password(const struct instance *instance, char ret_password[M
         return proa_fail(err, PROA_EINVAL, "credentials: replicationPassword is empty");
     if (derive_secret(instance->credentials->replication_password, "mysql-replication", bytes) < 0)
         return proa_fail(err, PROA_EINTERNAL, "deriving a password");
-    proa_hex_encode(ret_password, proa_str_n((const char *)bytes, MY_PASSWORD_LEN / 2));
-    ret_password[MY_PASSWORD_LEN] = '\0';
+    proa_hex_encode(ret_password, proa_str_n((const char *)bytes, (MY_PASSWORD_LEN - strlen(MY_PASSWORD_TAIL)) / 2));
+    memcpy(ret_password + MY_PASSWORD_LEN - strlen(MY_PASSWORD_TAIL), MY_PASSWORD_TAIL, sizeof MY_PASSWORD_TAIL);
     return 0;
 }
 

@@ -177,8 +177,8 @@ static void add_change(struct proa_buf *out, const struct instance *instance, co
 static int follow(const struct instance *instance, struct proa_arena *arena, struct proa_error *err)
 {
     struct engine_status status;
-    struct my_replica replica;
-    struct my_login source;
+    struct my_replica replica = {0};
+    struct my_login source = {0};
     struct proa_buf script;
     bool is_same;
 
@@ -279,7 +279,7 @@ static int judge(const struct instance *instance, struct proa_arena *arena, cons
                  enum verdict *ret_verdict, const char **ret_why, struct proa_error *err)
 {
     struct engine_status status;
-    struct my_replica replica;
+    struct my_replica replica = {0};
     bool has_more;
 
     PROA_TRY(ask(instance, arena, false, &status, &replica, err));

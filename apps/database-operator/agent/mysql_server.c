@@ -82,7 +82,7 @@ static int write_root(const struct instance *instance, struct proa_arena *arena,
 int my_configure(const struct instance *instance, const char *folder, struct proa_error *err)
 {
     struct proa_arena arena;
-    uint32_t id;
+    uint32_t id = 0;
     int rc;
 
     proa_arena_init(&arena, NULL, 0);
@@ -147,7 +147,7 @@ int my_server_arguments(const struct instance *instance, struct proa_arena *aren
     const struct agent_config *config = instance->config;
     bool is_standby = instance->role == ROLE_STANDBY;
     struct argument_list list = {.out = ret_arguments};
-    uint32_t id;
+    uint32_t id = 0;
 
     PROA_TRY(server_id(instance, arena, folder, &id, err));
     add_common(&list, instance, arena, folder, "mysqld");

@@ -148,7 +148,7 @@ int my_write_login(const struct instance *instance, struct proa_arena *arena, co
 int my_source_login(const struct instance *instance, struct proa_arena *arena, struct my_login *ret_login,
                     struct proa_error *err)
 {
-    char password[MY_PASSWORD_LEN + 1];
+    char password[MY_PASSWORD_LEN + 1] = "";
     struct my_login login = {.user = PROA_STR(MY_REPLICATION_USER)};
 
     PROA_TRY(my_replication_password(instance, password, err));
@@ -162,7 +162,7 @@ int my_source_login(const struct instance *instance, struct proa_arena *arena, s
 
 int my_write_source(const struct instance *instance, struct proa_arena *arena, struct proa_error *err)
 {
-    struct my_login login;
+    struct my_login login = {0};
 
     PROA_TRY(my_source_login(instance, arena, &login, err));
     return my_write_login(instance, arena, MY_SOURCE_FILE, &login, err);

@@ -8,8 +8,8 @@ PYTHON ?= /usr/bin/python3
 comma := ,
 export LSAN_OPTIONS ?= suppressions=$(CURDIR)/tests/support/lsan.supp:print_suppressions=0
 .DEFAULT_GOAL := help
-.PHONY: help setup build run run-operator observe test test-units test-integration test-cluster lint format figures soak fuzz \
-	tsan clang valgrind hardening limits install clean
+.PHONY: help setup setup-build build run agent-image engine-images run-operator observe test test-units test-integration test-cluster \
+	test-nodes lint format figures soak fuzz tsan clang valgrind hardening limits install clean
 
 # Configures a build folder once; ninja notices later changes of the build files. $(1): folder, $(2): environment, $(3): options.
 configure = test -e build/$(1)/build.ninja || $(2) meson setup build/$(1) $(3) $(MESON_ARGS) >build/$(1).log || \
@@ -20,31 +20,68 @@ test_options = -Dbuildtype=debug -Doptimization=1 --werror
 help: ## lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 20
 
+# The linker warns of what static programs cannot have; what this log holds is shown when a build fails. $(1): targets, none: all.
+release = $(call configure,release,CC=gcc,$(release_options)) && \
+	{ ninja -C build/release --quiet $(1) >build/release-ninja.log 2>&1 || { tail -n 40 build/release-ninja.log; exit 1; }; } && \
+	tools/split-debug build/release build/bin
+
 setup: ## installs from the distribution what build and tests need (as root or with sudo)
 	@tools/setup
 
-build: setup ## release programs in build/bin
-	@$(call configure,release,CC=gcc,$(release_options))
-	@ninja -C build/release --quiet
-	@tools/split-debug build/release build/bin
+setup-build:
+	@tools/setup build
 
-run: build ## runs the users service on http://localhost:8080 over an SQLite file
-	@test -x build/bin/users || { echo "make run: apps/users is not built yet: its layers are not complete"; exit 1; }
+build: setup-build ## release programs in build/bin
+	@$(call release)
+
+run: setup-build ## runs the users service on http://localhost:8080 over an SQLite file
+	@test -x build/bin/users || echo "run: compiling users"
+	@$(call release,apps/users)
 	@echo "users: http://localhost:8080/users"
 	@exec ./build/bin/users
 
 observe: build ## runs users with Prometheus and Jaeger, sends some traffic, prints what to open
 	@tools/observe
 
-# The cluster that the kubeconfig at hand names; AGENT_IMAGE must be there for instances to start.
-run-operator: build ## installs the kind Database and runs the operator against KUBECONFIG's cluster
-	@exec ./build/bin/database-operator run --install-crd --no-leader.elect --threads=1 $(OPERATOR_ARGS)
+operator = apps/database-operator/database-operator
+
+# Image archives in build/images, made once. IMAGE_LOAD puts them into the cluster at hand: kubelab:DIR, kind[:NAME],
+# minikube[:PROFILE], or a command that takes archives.
+IMAGE_LOAD ?=
+ENGINE_IMAGES ?= postgres-17 postgres-15 mariadb-10.11
+archives = $(1:%=build/images/%.tar)
+load = $(if $(IMAGE_LOAD),tools/image-load '$(IMAGE_LOAD)' $(call archives,$(1)))
+
+agent-image: setup-build ## image archive of database-operator, from which instances get their agent; IMAGE_LOAD=kind loads it
+	@$(call release,$(operator))
+	@tools/image deploy/images/database-operator.json
+	@$(call load,database-operator)
+
+engine-images: ## image archives of PostgreSQL and MariaDB from Debian's packages, for tests; IMAGE_LOAD=kind loads them
+	@tools/need mmdebstrap
+	@tools/image $(ENGINE_IMAGES:%=deploy/images/%.json)
+	@$(call load,$(ENGINE_IMAGES))
+
+# With engine images made here, instances run those instead of a registry's.
+local_images = $(if $(wildcard build/images/postgres-*.tar),--images.postgres=localhost/proa/postgres:{version})
+run-operator: setup-build ## installs the kind Database and runs the operator against KUBECONFIG's cluster (first: agent-image engine-images)
+	@$(call release,$(operator))
+	@echo "run-operator: instances of postgres run $(if $(local_images),what make engine-images made,postgres:VERSION of a registry); docs/database-operator.md, Images"
+	@exec ./build/bin/database-operator run --install-crd --no-leader.elect --threads=1 $(local_images) $(OPERATOR_ARGS)
 
 test-cluster: setup ## tests against a real API server: PROA_KUBERNETES=folder of kubelab, or KUBECONFIG and PROA_CLUSTER_TESTS=1
 	@$(call configure,test,CC=gcc,$(test_options) -Db_sanitize=address$(comma)undefined)
 	@ninja -C build/test --quiet
 	@tools/run-tests build/test --suite cluster
 	@PROA_BUILD=$(CURDIR)/build/test $(PYTHON) -m pytest -q -rs tests/cluster
+	@$(MAKE) --no-print-directory test-nodes
+
+# The same two clusters; as root with the first, and with IMAGE_LOAD for the second.
+test-nodes: setup ## the part of test-cluster with nodes and pods: PostgreSQL under a writer, its nodes switched off and on
+	@$(call configure,test,CC=gcc,$(test_options) -Db_sanitize=address$(comma)undefined)
+	@ninja -C build/test --quiet apps/database-operator/database-operator
+	@$(if $(PROA_KUBERNETES)$(PROA_CLUSTER_TESTS),$(MAKE) --no-print-directory agent-image engine-images ENGINE_IMAGES="postgres-17 mariadb-10.11")
+	@PROA_BUILD=$(CURDIR)/build/test $(PYTHON) -m pytest -q -rs tests/nodes
 
 test: test-units test-integration ## all tests, under the address and undefined behaviour sanitizers
 

@@ -138,7 +138,7 @@ static void measure_spans(void)
         if (i % BATCH < BATCH - 1)
             continue;
         for (struct proa_span_record *record = tracer_take(tracer, BATCH, &count), *next; record; record = next) {
-            next = record->next;
+            next = (struct proa_span_record *)record->item.next;
             span_record_free(record);
         }
     }

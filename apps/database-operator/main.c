@@ -208,8 +208,9 @@ static const char usage[] =
     "database-operator " VERSION ": Databases as Kubernetes resources.\n\n"
     "Usage: database-operator run [settings]          the operator; run --help lists the settings\n"
     "       database-operator crd                     prints the CustomResourceDefinition\n"
-    "       database-operator manifests [--namespace NAME] [--image IMAGE]\n"
-    "                                                 prints all that it needs to run in a cluster\n"
+    "       database-operator manifests [--namespace NAME] [--image IMAGE] [-- SETTING...]\n"
+    "                                                 prints all that it needs to run in a cluster, with run's "
+    "settings\n"
     "       database-operator agent [settings]        process 1 of an instance\n"
     "       database-operator install-agent DIR       copies this program into DIR\n"
     "       database-operator version | --help\n";
@@ -237,6 +238,11 @@ static int print_manifests(int argc, char **argv)
     struct proa_buf out = {0};
 
     for (int i = 0; i < argc; i += 2) {
+        if (strcmp(argv[i], "--") == 0) {
+            options.settings = argv + i + 1;
+            options.settings_count = argc - i - 1;
+            break;
+        }
         if (strcmp(argv[i], "--namespace") != 0 && strcmp(argv[i], "--image") != 0)
             return misuse("manifests does not know", argv[i]);
         if (i + 1 == argc)

@@ -4,6 +4,7 @@
 
 #include "plan.h"
 
+#include <proa/json.h>
 #include <proa/yaml.h>
 
 int manifests_write_crd(struct proa_buf *out, struct proa_error *err)
@@ -148,7 +149,7 @@ static const char manifests[] =
     "      containers:\n"
     "      - name: database-operator\n"
     "        image: {image}\n"
-    "        command: [/database-operator, run]\n"
+    "        command: [/database-operator, run{settings}]\n"
     "        env:\n"
     "        - name: THREADS\n"
     "          value: \"1\"\n"
@@ -179,12 +180,13 @@ static const char manifests[] =
     "          capabilities:\n"
     "            drop: [ALL]\n";
 
-static void fill(struct proa_buf *out, proa_str text, const struct manifest_options *options)
+static void fill(struct proa_buf *out, proa_str text, const struct manifest_options *options, proa_str settings)
 {
     const struct {
-        proa_str mark;
-        const char *value;
-    } places[] = {{PROA_STR_INIT("{namespace}"), options->namespace_}, {PROA_STR_INIT("{image}"), options->image}};
+        proa_str mark, value;
+    } places[] = {{PROA_STR_INIT("{namespace}"), proa_str_c(options->namespace_)},
+                  {PROA_STR_INIT("{image}"), proa_str_c(options->image)},
+                  {PROA_STR_INIT("{settings}"), settings}};
 
     while (text.len > 0) {
         ptrdiff_t first = -1;
@@ -203,14 +205,24 @@ static void fill(struct proa_buf *out, proa_str text, const struct manifest_opti
             return;
         }
         proa_buf_add(out, proa_str_slice(text, 0, (size_t)first));
-        proa_buf_add_c(out, places[which].value);
+        proa_buf_add(out, places[which].value);
         text = proa_str_slice(text, (size_t)first + places[which].mark.len, text.len);
     }
 }
 
 int manifests_write(struct proa_buf *out, const struct manifest_options *options, struct proa_error *err)
 {
+    struct proa_buf settings PROA_CLEANUP(proa_buf_done) = {0};
+    struct proa_json_writer w;
+
     PROA_TRY(manifests_write_crd(out, err));
-    fill(out, proa_str_c(manifests), options);
+    for (int i = 0; i < options->settings_count; i++) {
+        proa_buf_add_c(&settings, ", ");
+        proa_json_writer_init(&w, &settings);
+        proa_json_text(&w, proa_str_c(options->settings[i]));
+    }
+    if (settings.error < 0)
+        return settings.error;
+    fill(out, proa_str_c(manifests), options, proa_buf_str(&settings));
     return out->error;
 }

@@ -275,14 +275,31 @@ static int choose_primary(const struct plan_input *in, struct plan *plan)
     return plan->primary.ptr ? 0 : PROA_ENOMEM;
 }
 
+/* Salted by the agents' token, which is random: nobody learns a password from it. */
+static void credentials_hash(const struct plan_input *in, char out[SPEC_HASH_LEN + 1])
+{
+    const struct secret_data *is = &in->facts->secret, *users = &in->facts->user_credentials;
+    uint64_t h = UINT64_C(0xcbf29ce484222325);
+
+    h = hash(h, is->agent_token);
+    h = hash(h, is->replication_password);
+    h = hash(h, is->password);
+    h = hash(h, users->username);
+    h = hash(h, users->password);
+    snprintf(out, SPEC_HASH_LEN + 1, "%016llx", (unsigned long long)h);
+}
+
 static void plan_roles(const struct plan_input *in, struct plan *plan)
 {
     for (uint32_t i = 0; i < INSTANCES_MAX; i++) {
         const struct plan_pod *pod = &in->facts->pods[i];
         const char *wanted = i == plan->primary_index ? "primary" : "replica";
 
-        if (pod->exists && !pod->is_terminating && !proa_str_eq_c(pod->role, wanted))
+        if (!pod->exists || pod->is_terminating)
+            continue;
+        if (!proa_str_eq_c(pod->role, wanted))
             plan->roles[i] = wanted;
+        plan->refresh[i] = in->facts->has_secret && !proa_str_eq_c(pod->credentials, plan->credentials_hash);
     }
 }
 
@@ -405,6 +422,7 @@ int plan_make(struct proa_arena *arena, const struct database *database, const s
         return PROA_ENOMEM;
     if (!plan.problem.reason && !database->spec.paused) {
         spec_hash(&in, plan.spec_hash);
+        credentials_hash(&in, plan.credentials_hash);
         plan_roles(&in, &plan);
         plan_restart(&in, &plan);
         plan_storage(&in, &plan);

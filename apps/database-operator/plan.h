@@ -18,6 +18,8 @@
 #define LABEL_COMPONENT "app.kubernetes.io/component"
 #define LABEL_ROLE "database.example.com/role"
 #define ANNOTATION_SPEC_HASH "database.example.com/spec-hash"
+/* A changed pod makes its kubelet look at the pod's volumes at once; a changed Secret alone reaches them after a minute or more. */
+#define ANNOTATION_CREDENTIALS "database.example.com/credentials"
 #define OPERATOR_NAME "database-operator"
 #define OWNED_SELECTOR LABEL_MANAGED_BY "=" OPERATOR_NAME
 #define DATABASE_FINALIZER "database.example.com/cleanup"
@@ -28,6 +30,7 @@ enum {
     PLAN_OBJECTS_MAX = 13,
     PLAN_EVENTS_MAX = 6,
     SPEC_HASH_LEN = 16,
+    UNSCHEDULABLE_S = 15, /* until then volumes are bound and nodes are found, as with every new pod */
 };
 
 /** Of the program, the same for every Database. Text outlives the plan. */
@@ -41,10 +44,12 @@ struct plan_settings {
 
 struct plan_pod {
     bool exists, is_ready, is_terminating;
-    proa_str role;      /**< its label */
-    proa_str spec_hash; /**< its annotation */
-    proa_str problem;   /**< why it cannot run: "ImagePullBackOff", "Unschedulable"; "" */
+    proa_str role;        /**< its label */
+    proa_str spec_hash;   /**< its annotation */
+    proa_str credentials; /**< its annotation */
+    proa_str problem;     /**< why it cannot run: "ImagePullBackOff", "Unschedulable"; "" */
     proa_str problem_message;
+    proa_time_ns problem_since; /**< 0: it counts at once */
 };
 struct plan_claim {
     bool exists, is_terminating;
@@ -59,6 +64,7 @@ struct plan_facts {
     struct secret_data secret; /**< as it is */
     struct secret_data fresh;  /**< for what the Secret lacks */
     enum user_secret user_secret;
+    struct secret_data user_credentials; /**< of a good one: username and password */
     bool has_set;
     bool set_is_terminating;
     struct stateful_set set;
@@ -93,6 +99,8 @@ struct plan {
     struct plan_object objects[PLAN_OBJECTS_MAX];
     uint32_t objects_count;
     const char *roles[INSTANCES_MAX]; /**< role labels to be set; NULL: leave it */
+    char credentials_hash[SPEC_HASH_LEN + 1];
+    bool refresh[INSTANCES_MAX]; /**< pods that are to be told of it */
     bool grow_claims[INSTANCES_MAX];
     bool replace_set; /**< once the claims have grown: without its pods */
     int restart;      /**< pod to be restarted, or -1 */

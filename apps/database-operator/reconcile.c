@@ -119,7 +119,8 @@ static void gather_pod(struct reconciling *r, uint32_t index)
     *out = (struct plan_pod){.exists = true,
                              .is_terminating = pod->metadata.deletion_timestamp.len > 0,
                              .role = keep(r, pod->metadata.labels.role),
-                             .spec_hash = keep(r, pod->metadata.annotations.spec_hash)};
+                             .spec_hash = keep(r, pod->metadata.annotations.spec_hash),
+                             .credentials = keep(r, pod->metadata.annotations.credentials)};
     gather_problem(r, pod, out);
     for (size_t i = 0; i < pod->status.conditions.len; i++) {
         const struct pod_condition *condition = &pod->status.conditions.ptr[i];
@@ -129,6 +130,8 @@ static void gather_pod(struct reconciling *r, uint32_t index)
         if (proa_str_eq_c(condition->type, "PodScheduled") && proa_str_eq_c(condition->reason, "Unschedulable")) {
             out->problem = PROA_STR("Unschedulable");
             out->problem_message = keep(r, condition->message);
+            out->problem_since = condition->last_transition_time.value;
+            r->ctx->requeue_after_ns = PROA_SECONDS(UNSCHEDULABLE_S);
         }
     }
 }
@@ -166,6 +169,7 @@ static int gather_user_secret(struct reconciling *r)
     PROA_TRY(rc);
     r->facts.user_secret =
         secret.data.username.len > 0 && secret.data.password.len > 0 ? USER_SECRET_GOOD : USER_SECRET_INCOMPLETE;
+    r->facts.user_credentials = secret.data;
     return 0;
 }
 
@@ -274,15 +278,25 @@ static int patch(struct reconciling *r, const struct proa_kube_kind *kind, proa_
     return 0;
 }
 
-static int label_pods(struct reconciling *r)
+/* Role and credentials in one request. */
+static int mark_pods(struct reconciling *r)
 {
-    for (uint32_t i = 0; i < INSTANCES_MAX; i++)
+    for (uint32_t i = 0; i < INSTANCES_MAX; i++) {
+        struct proa_arena *arena = r->ctx->arena;
+        proa_str label = PROA_STR(""), annotation = PROA_STR("");
+
         if (r->plan.roles[i])
-            PROA_TRY(patch(r, &proa_kube_pods, plan_pod_name(r->ctx->arena, r->database.metadata.name, i),
-                           proa_arena_printf(r->ctx->arena,
-                                             "{\"metadata\":{\"uid\":\"" PROA_FMT "\",\"labels\":{\"" LABEL_ROLE
-                                             "\":\"%s\"}}}",
-                                             PROA_ARG(r->pod_uids[i]), r->plan.roles[i])));
+            label = proa_arena_printf(arena, ",\"labels\":{\"" LABEL_ROLE "\":\"%s\"}", r->plan.roles[i]);
+        if (r->plan.refresh[i])
+            annotation = proa_arena_printf(arena, ",\"annotations\":{\"" ANNOTATION_CREDENTIALS "\":\"%s\"}",
+                                           r->plan.credentials_hash);
+        if (!label.ptr || !annotation.ptr)
+            return proa_fail(r->ctx->err, PROA_ENOMEM, "no memory for a pod's labels");
+        if (label.len + annotation.len > 0)
+            PROA_TRY(patch(r, &proa_kube_pods, plan_pod_name(arena, r->database.metadata.name, i),
+                           proa_arena_printf(arena, "{\"metadata\":{\"uid\":\"" PROA_FMT "\"" PROA_FMT PROA_FMT "}}",
+                                             PROA_ARG(r->pod_uids[i]), PROA_ARG(label), PROA_ARG(annotation))));
+    }
     return 0;
 }
 
@@ -457,7 +471,7 @@ static int carry_out(struct reconciling *r)
     rc = apply_objects(r);
     PROA_TRY(rc);
     if (rc == 0 && !r->outcome.reason) {
-        PROA_TRY(label_pods(r));
+        PROA_TRY(mark_pods(r));
         if (r->plan.is_growing)
             PROA_TRY(grow_storage(r));
         PROA_TRY(restart_pod(r));

@@ -109,10 +109,15 @@ static void report_progress(struct reporting *r)
     r->is_complete = proa_str_eq_c(r->conditions[CONDITION_PROGRESSING].reason, "Complete");
 }
 
+static bool has_lasted(const struct reporting *r, const struct plan_pod *pod)
+{
+    return pod->problem_since == 0 || r->facts->now - pod->problem_since >= (proa_time_ns)PROA_SECONDS(UNSCHEDULABLE_S);
+}
+
 static const struct plan_pod *failing_pod(const struct reporting *r, uint32_t *ret_index)
 {
     for (uint32_t i = 0; i < r->plan->replicas && i < INSTANCES_MAX; i++)
-        if (r->facts->pods[i].exists && r->facts->pods[i].problem.len > 0) {
+        if (r->facts->pods[i].exists && r->facts->pods[i].problem.len > 0 && has_lasted(r, &r->facts->pods[i])) {
             *ret_index = i;
             return &r->facts->pods[i];
         }
@@ -122,9 +127,11 @@ static const struct plan_pod *failing_pod(const struct reporting *r, uint32_t *r
 /* Instances that served once and do not now, and that nobody restarts. */
 static bool lost_instances(const struct reporting *r)
 {
-    const struct database_condition *before = condition_before(r, "Degraded");
-    bool was_complete =
-        r->database->status.phase == PHASE_READY || (before && proa_str_eq_c(before->reason, "InstancesNotReady"));
+    const struct database_condition *degraded = condition_before(r, "Degraded");
+    const struct database_condition *progressing = condition_before(r, "Progressing");
+    bool was_complete = r->database->status.phase == PHASE_READY ||
+                        (progressing && proa_str_eq_c(progressing->reason, "Complete")) ||
+                        (degraded && proa_str_eq_c(degraded->reason, "InstancesNotReady"));
 
     return was_complete && !r->plan->is_restarting && !r->plan->is_growing && !is_scaling(r) &&
            r->ready < (int32_t)r->plan->replicas && r->database->status.observed_generation != 0;
@@ -215,20 +222,26 @@ static void report_events(struct reporting *r)
     if (r->plan->replace_set && !r->problem.reason)
         event(r, false, "ExpandingStorage", "ExpandStorage", "volumes grow from " PROA_FMT " to " PROA_FMT,
               PROA_ARG(r->facts->set_size), PROA_ARG(r->plan->size));
+    /* Without a count: events of one reason become a series, which shows the first one's text. */
     if (status->phase == PHASE_READY && r->database->status.phase != PHASE_READY)
-        event(r, false, "Ready", "Reconcile", PROA_FMT "; connect to " PROA_FMT,
-              PROA_ARG(r->conditions[CONDITION_READY].message), PROA_ARG(status->endpoint));
+        event(r, false, "Ready", "Reconcile", "all instances serve; connect to " PROA_FMT, PROA_ARG(status->endpoint));
 }
 
-/* A StatefulSet that its controller has not looked at yet, or that is about to be made again, knows nothing of pods that are there. */
-static int32_t count_ready(const struct plan_facts *facts)
+/* A StatefulSet that its controller has not looked at yet, or that is about to be made again, knows nothing of pods that are there; and
+ * it learns a moment later than we do that one does not serve any more. */
+static int32_t count_ready(const struct plan_facts *facts, uint32_t replicas)
 {
-    int32_t ready = 0;
+    int32_t ready = 0, failing = 0;
 
-    if (facts->has_set && facts->set.status.observed_generation > 0)
-        return facts->set.status.ready_replicas;
-    for (uint32_t i = 0; i < INSTANCES_MAX; i++)
+    for (uint32_t i = 0; i < INSTANCES_MAX; i++) {
         ready += facts->pods[i].exists && facts->pods[i].is_ready;
+        failing += i < replicas && facts->pods[i].exists && !facts->pods[i].is_ready;
+    }
+    if (!facts->has_set || facts->set.status.observed_generation == 0)
+        return ready;
+    ready = facts->set.status.ready_replicas;
+    if (failing > 0 && ready > (int32_t)replicas - failing)
+        ready = (int32_t)replicas - failing;
     return ready;
 }
 
@@ -240,7 +253,7 @@ int plan_report(struct proa_arena *arena, const struct database *database, const
     proa_str name = database->metadata.name;
 
     r.problem = plan->problem.reason ? plan->problem : *outcome;
-    r.ready = count_ready(facts);
+    r.ready = count_ready(facts, plan->replicas);
     r.is_new = r.ready == 0 && database->status.phase == PHASE_PENDING;
     report_progress(&r);
     report_degraded(&r);

@@ -18,14 +18,20 @@ const struct proa_kube_kind service_monitor_kind = {"monitoring.coreos.com", "v1
     "'recovery_target_timeline','synchronous_standby_names','cluster_name','logging_collector','log_destination',"     \
     "'wal_log_hints','archive_mode','archive_command','password_encryption','fsync','full_page_writes']"
 #define OWNED_MYSQL                                                                                                    \
-    "['bind_address','port','socket','datadir','pid_file','server_id','log_bin','gtid_mode',"                          \
-    "'enforce_gtid_consistency','log_replica_updates','log_slave_updates','read_only','super_read_only',"              \
-    "'skip_replica_start','skip_slave_start','relay_log','report_host','log_error','user','secure_file_priv',"         \
-    "'sync_binlog','innodb_flush_log_at_trx_commit','skip_networking','skip_name_resolve']"
+    "['aria_log_dir_path','bind_address','binlog_do_db','binlog_ignore_db','bootstrap','datadir',"                     \
+    "'enforce_gtid_consistency','gtid_domain_id','gtid_mode','gtid_strict_mode','init_file','initialize',"             \
+    "'initialize_insecure','innodb_data_home_dir','innodb_flush_log_at_trx_commit','innodb_log_group_home_dir',"       \
+    "'innodb_undo_directory','log_bin','log_error','log_replica_updates','log_slave_updates','pid_file','port',"       \
+    "'read_only','relay_log','relay_log_recovery','replica_skip_errors','replicate_do_db','replicate_do_table',"       \
+    "'replicate_ignore_db','replicate_ignore_table','replicate_wild_do_table','replicate_wild_ignore_table',"          \
+    "'report_host','secure_file_priv','server_id','skip_grant_tables','skip_name_resolve','skip_networking',"          \
+    "'skip_replica_start','skip_slave_start','slave_skip_errors','socket','super_read_only','sync_binlog','user']"
 #define OWNED_MONGODB                                                                                                  \
-    "['net.port','net.bindIp','net.bindIpAll','net.unixDomainSocket.pathPrefix','storage.dbPath',"                     \
-    "'replication.replSetName','security.keyFile','security.authorization','security.clusterAuthMode',"                \
-    "'systemLog.destination','systemLog.path','processManagement.fork','processManagement.pidFilePath']"
+    "['net.bindIp','net.bindIpAll','net.port','net.unixDomainSocket.enabled','net.unixDomainSocket.pathPrefix',"       \
+    "'processManagement.fork','processManagement.pidFilePath','replication.replSetName','security.authorization',"     \
+    "'security.clusterAuthMode','security.keyFile','setParameter.authenticationMechanisms',"                           \
+    "'setParameter.enableLocalhostAuthBypass','sharding.clusterRole','storage.dbPath','storage.engine',"               \
+    "'systemLog.destination','systemLog.path']"
 
 #define PARAMETERS_OF(engine) "self.engine != '" engine "' || !has(self.parameters) || self.parameters.all(k, "
 
@@ -43,8 +49,8 @@ static const struct proa_cel_rule spec_rules[] = {
      "parameters may not contain line breaks"},
     {PARAMETERS_OF("postgres") "k.matches('^[a-z_][a-z0-9_]*([.][a-z_][a-z0-9_]*)?$'))",
      "parameters of postgres are written in lower case, as in postgresql.conf"},
-    {PARAMETERS_OF("mysql") "k.matches('^[a-z][a-z0-9_]*$'))",
-     "parameters of mysql are written in lower case with underscores, without the section's name"},
+    {PARAMETERS_OF("mysql") "k.matches('^[a-z][a-z0-9_]*$') && !k.matches('^(loose|enable|disable|maximum)_'))",
+     "parameters of mysql are written in lower case with underscores, without the section's name and without a prefix"},
     {PARAMETERS_OF("mongodb") "k.matches('^[a-zA-Z][a-zA-Z0-9]*([.][a-zA-Z][a-zA-Z0-9]*)+$'))",
      "parameters of mongodb are paths of mongod.conf, such as net.maxIncomingConnections"},
     {PARAMETERS_OF("postgres") "!(k in " OWNED_POSTGRES "))",
@@ -183,12 +189,13 @@ PROA_DEFINE_TYPE_WITH(stateful_set_meta, (IGNORE), (generation, i64, .default_js
 PROA_DEFINE_TYPE_WITH(stateful_set, (IGNORE), (metadata, object(stateful_set_meta)),
                       (spec, object(stateful_set_spec), EMPTY), (status, object(stateful_set_status), EMPTY));
 
-PROA_DEFINE_TYPE_WITH(pod_annotations, (IGNORE), (spec_hash, str, .json = "database.example.com/spec-hash", NONE));
+PROA_DEFINE_TYPE_WITH(pod_annotations, (IGNORE), (spec_hash, str, .json = "database.example.com/spec-hash", NONE),
+                      (credentials, str, .json = "database.example.com/credentials", NONE));
 PROA_DEFINE_TYPE_WITH(pod_meta, (IGNORE), (namespace_, str, .json = "namespace", NONE),
                       (labels, object(instance_labels), EMPTY), (annotations, object(pod_annotations), EMPTY),
                       (deletion_timestamp, str, .json = "deletionTimestamp", NONE));
 PROA_DEFINE_TYPE_WITH(pod_condition, (IGNORE), (type, str, NONE), (status, str, NONE), (reason, str, NONE),
-                      (message, str, NONE));
+                      (message, str, NONE), (last_transition_time, optional(timestamp), .json = "lastTransitionTime"));
 PROA_DEFINE_TYPE_WITH(waiting_state, (IGNORE), (reason, str, NONE), (message, str, NONE));
 PROA_DEFINE_TYPE_WITH(container_state, (IGNORE), (waiting, object(waiting_state), EMPTY));
 PROA_DEFINE_TYPE_WITH(container_status, (IGNORE), (state, object(container_state), EMPTY));

@@ -142,7 +142,7 @@ struct stateful_set {
 PROA_DECLARE_TYPE(stateful_set);
 
 struct pod_annotations {
-    proa_str spec_hash;
+    proa_str spec_hash, credentials;
 };
 PROA_DECLARE_TYPE(pod_annotations);
 struct pod_meta {
@@ -154,6 +154,7 @@ struct pod_meta {
 PROA_DECLARE_TYPE(pod_meta);
 struct pod_condition {
     proa_str type, status, reason, message;
+    PROA_OPTIONAL(proa_time_ns) last_transition_time;
 };
 PROA_DECLARE_TYPE(pod_condition);
 struct waiting_state {

@@ -16,7 +16,10 @@ struct proa_sql users_sql(struct proa_req *req)
 
 static proa_str etag_of(const struct stored_user *user, char *out)
 {
-    return proa_str_n(out, (size_t)snprintf(out, USERS_ETAG_MAX, "\"%" PRIu64 "\"", user->version));
+    size_t len = 1 + proa_u64_text(user->version, out + 1);
+
+    out[0] = out[len] = '"';
+    return proa_str_n(out, len + 1);
 }
 
 static int reply_user(struct proa_req *req, int status, const struct stored_user *stored)

@@ -8,6 +8,7 @@
 enum {
     PURGE_EVERY_S = 600,
     MIGRATE_RETRY_MS = 500,
+    TELL_EVERY_S = 30, /* that the schema is not up to date yet */
     ATTEMPT_MS = 5000,
     MIGRATE_MS = 600000, /* once the server answers: a step may have much to do */
 };
@@ -42,14 +43,18 @@ static int keep_house(void *arg)
 {
     struct users_app *app = arg;
     struct proa_loop *loop = app->loop;
+    proa_mono_ns tell_at = 0;
 
     while (!app->migrated) {
         struct proa_error err = {0};
 
-        if (migrate(app, loop, MIGRATE_MS, &err) < 0) {
+        if (migrate(app, loop, MIGRATE_MS, &err) == 0)
+            break;
+        if (proa_loop_now(loop) >= tell_at) {
             proa_log_failure(app->logger, PROA_LOG_WARN, "bringing the schema up to date", &err);
-            PROA_TRY(proa_sleep(loop, PROA_MS(MIGRATE_RETRY_MS)));
+            tell_at = proa_loop_now(loop) + PROA_SECONDS(TELL_EVERY_S);
         }
+        PROA_TRY(proa_sleep(loop, PROA_MS(MIGRATE_RETRY_MS)));
     }
     for (;;) {
         purge(app, loop);
@@ -62,10 +67,9 @@ static int check_database(void *arg, struct proa_loop *loop, struct proa_error *
     struct users_app *app = arg;
     struct proa_arena arena PROA_CLEANUP(proa_arena_done);
 
-    if (!app->migrated)
-        return proa_fail(err, PROA_EUNAVAILABLE, "the schema is not up to date yet");
     proa_arena_init(&arena, proa_loop_blocks(loop), 0);
-    return proa_db_ping(proa_sql(app->db, loop, &arena, err));
+    PROA_TRY(proa_db_ping(proa_sql(app->db, loop, &arena, err))); /* why there is no schema, if it cannot be reached */
+    return app->migrated ? 0 : proa_fail(err, PROA_EUNAVAILABLE, "the schema is not up to date yet");
 }
 
 static int open_database(struct users_app *users, struct proa_app *app, struct proa_error *err)

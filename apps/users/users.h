@@ -12,7 +12,7 @@
 enum {
     USERS_LIST_MAX = 100,
     USERS_KEY_MAX = 255, /* of an Idempotency-Key */
-    USERS_ETAG_MAX = 24, /* bytes of "\"18446744073709551615\"" and a NUL */
+    USERS_ETAG_MAX = 24, /* bytes of "\"18446744073709551615\"" */
 };
 
 /* What clients send and see. */

@@ -52,6 +52,8 @@ struct proa_app_options {
      *  the program runs. In a fiber of loop 0; may suspend. An error is logged. Not called when nothing of config_type has changed. NULL:
      *  nothing can, and the log says that a restart is needed. */
     int (*reload)(struct proa_app *app, void *state, const void *config, struct proa_error *err);
+    /** What `stop` may take: it has this time beyond the drain's before the process is ended the hard way. 0: none of its own. */
+    uint32_t stop_ms;
     uint32_t default_port; /**< 0: 8080 */
     /** For an https endpoint of telemetry: &proa_tls_provider of proa/tls.h, in programs that link it. NULL: such an endpoint is an error
      *  at start. */
@@ -60,7 +62,10 @@ struct proa_app_options {
 
 /** Runs the program. @returns the exit code: 0 after a clean end, 1 when it could not start or not drain, 2 for a wrong command line or
  *  configuration, 130 after a second Ctrl+C. */
-int proa_app_run(const struct proa_app_options *options, int argc, char **argv);
+PROA_COLD int proa_app_run(const struct proa_app_options *options, int argc, char **argv);
+
+/** Ends the program as a signal would, without the drain delay; it exits with `exit_code` unless it already ends for another reason. On loop 0. */
+void proa_app_stop(struct proa_app *app, int exit_code);
 
 struct proa_loops *proa_app_loops(struct proa_app *app);
 /** NULL when metrics are switched off, which all who take them know how to take. */
@@ -74,14 +79,16 @@ unsigned proa_app_propagate(struct proa_app *app);
 /** Process-lifetime memory. */
 struct proa_arena *proa_app_arena(struct proa_app *app);
 
-/** A dependency that counts for readiness. `check` runs in a fiber of loop 0 with a deadline of `timeout_ms`, every `interval_ms`; /readyz answers
- *  from the last result. Metric `readiness_check{name}` 1 or 0; changes are logged. */
+/** A dependency that counts for readiness, or for liveness. `check` runs in a fiber of loop 0 with a deadline of `timeout_ms`, every
+ *  `interval_ms`; /readyz (/livez) answers from the last result. Metric `readiness_check{name}` 1 or 0; changes are logged. */
 struct proa_check {
     const char *name;
     int (*check)(void *arg, struct proa_loop *loop, struct proa_error *err);
     void *arg;
     uint32_t timeout_ms;  /**< 0: 2,000 */
     uint32_t interval_ms; /**< 0: 5,000 (1,000 while failing) */
+    /** Counts for /livez instead: something that only a restart of the process mends. Alive until it has failed once. */
+    bool for_liveness;
 };
 /** From `start`; PROA_EINVAL elsewhere. */
 PROA_MUST_USE int proa_app_add_check(struct proa_app *app, const struct proa_check *check);

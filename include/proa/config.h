@@ -29,13 +29,14 @@ struct proa_config_source {
  *  environment reads a secret from a file. Flags: --a.b value, --a.b=value, --flag and --no-flag for booleans. An empty variable
  *  counts as not set. Text of the parts lives in the arena and has a NUL behind it. @returns 0, PROA_EVALIDATION, PROA_ENOMEM, or
  *  PROA_EINVAL when two members have a name in common (the program's mistake). */
-PROA_MUST_USE int proa_config_load(struct proa_arena *arena, const struct proa_config_source *source,
-                                   const struct proa_config_part *parts, size_t count, struct proa_error *err);
+PROA_COLD PROA_MUST_USE int proa_config_load(struct proa_arena *arena, const struct proa_config_source *source,
+                                             const struct proa_config_part *parts, size_t count,
+                                             struct proa_error *err);
 /** --help: one entry a member with flag, variable, kind, default and doc. */
-PROA_MUST_USE int proa_config_help(struct proa_buf *out, const struct proa_config_part *parts, size_t count);
+PROA_COLD PROA_MUST_USE int proa_config_help(struct proa_buf *out, const struct proa_config_part *parts, size_t count);
 /** --print-config: YAML of all values (secrets as ***), each with its origin as a comment. */
-PROA_MUST_USE int proa_config_print(struct proa_buf *out, const struct proa_config_source *source,
-                                    const struct proa_config_part *parts, size_t count);
+PROA_COLD PROA_MUST_USE int proa_config_print(struct proa_buf *out, const struct proa_config_source *source,
+                                              const struct proa_config_part *parts, size_t count);
 
 PROA_END_DECLS
 #endif

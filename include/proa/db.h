@@ -62,19 +62,27 @@ void proa_db_close(struct proa_db *db);
 /** "postgresql" or "sqlite" (the semantic conventions' db.system.name). */
 const char *proa_db_system(const struct proa_db *db);
 
+/** Whether a statement may share a sync with others on PostgreSQL, to be one transaction with them: see docs/guide/sql.md. */
+enum proa_share {
+    PROA_SHARE_AUTO = 0, /**< a query that surely leaves no trace does */
+    PROA_SHARE_NEVER,
+    PROA_SHARE_ALWAYS, /**< it only reads, or may run twice if the first time is undone */
+};
+
 /** Where a statement runs and where its results and errors go. A small value. */
 struct proa_sql {
     struct proa_db *db;
     struct proa_loop *loop;
     struct proa_arena *arena; /**< rows' text and lists */
     struct proa_error *err;
-    struct proa_tx *tx; /**< NULL: a single statement */
-    bool is_long;       /**< takes a connection of its own and has no statement time-out */
+    struct proa_tx *tx;    /**< NULL: a single statement */
+    bool is_long;          /**< takes a connection of its own and has no statement time-out */
+    enum proa_share share; /**< of single statements */
 };
 static inline struct proa_sql proa_sql(struct proa_db *db, struct proa_loop *loop, struct proa_arena *arena,
                                        struct proa_error *err)
 {
-    struct proa_sql sql = {db, loop, arena, err, NULL, false};
+    struct proa_sql sql = {db, loop, arena, err, NULL, false, PROA_SHARE_AUTO};
     return sql;
 }
 

@@ -40,17 +40,17 @@ struct proa_log_options {
     void *wall_arg;
 };
 /** With a writer thread of its own, so that a slow reader of stdout cannot stall a loop. */
-PROA_MUST_USE int proa_log_new(const struct proa_log_options *options, struct proa_log **ret_log,
-                               struct proa_error *err);
+PROA_COLD PROA_MUST_USE int proa_log_new(const struct proa_log_options *options, struct proa_log **ret_log,
+                                         struct proa_error *err);
 /** Gives a log that was made `synchronous` its queue and writer thread now: for programs that would rather answer first. Again is
  *  harmless. From any thread. @returns 0, or an error, and the log stays synchronous. */
-PROA_MUST_USE int proa_log_start_writer(struct proa_log *log, struct proa_error *err);
+PROA_COLD PROA_MUST_USE int proa_log_start_writer(struct proa_log *log, struct proa_error *err);
 /** Writes out what waits (at most 1 s) and frees. NULL is fine. */
-void proa_log_free(struct proa_log *log);
+PROA_COLD void proa_log_free(struct proa_log *log);
 /** Waits until what was logged before has been written, at most `timeout_ms`. From any thread. */
 void proa_log_flush(struct proa_log *log, uint32_t timeout_ms);
 /** Replaces the filter; the old one stays when the text is bad. From any thread. */
-PROA_MUST_USE int proa_log_set_filter(struct proa_log *log, const char *filter, struct proa_error *err);
+PROA_COLD PROA_MUST_USE int proa_log_set_filter(struct proa_log *log, const char *filter, struct proa_error *err);
 /** Lines lost because the queue was full. */
 uint64_t proa_log_dropped(const struct proa_log *log);
 

@@ -25,16 +25,16 @@ enum { PROA_LOOPS_MAX = 256 };
  *  own (small stacks, all signals blocked). */
 struct proa_loops;
 /** @param count 1..PROA_LOOPS_MAX, 0: what proa_host_read says. Threads start in proa_loops_run. */
-PROA_MUST_USE int proa_loops_new(uint32_t count, const struct proa_loop_options *options, struct proa_loops **ret_loops,
-                                 struct proa_error *err);
+PROA_COLD PROA_MUST_USE int proa_loops_new(uint32_t count, const struct proa_loop_options *options,
+                                           struct proa_loops **ret_loops, struct proa_error *err);
 /** After proa_loops_run returned or before it was called. NULL is fine. */
-void proa_loops_free(struct proa_loops *loops);
+PROA_COLD void proa_loops_free(struct proa_loops *loops);
 uint32_t proa_loops_count(const struct proa_loops *loops);
 struct proa_loop *proa_loops_at(const struct proa_loops *loops, uint32_t index);
 /** Runs them all until each has ended or was stopped. The others do not end for lack of work before loop 0
  *  has: from then on each ends when nothing is alive on it. Fibers that live when a loop is stopped are
  *  cancelled, and waited for. Once for a set. */
-PROA_MUST_USE int proa_loops_run(struct proa_loops *loops, struct proa_error *err);
+PROA_COLD PROA_MUST_USE int proa_loops_run(struct proa_loops *loops, struct proa_error *err);
 /** From any thread, at any time before proa_loops_free. Loops whose fibers post to each other's end so. */
 void proa_loops_stop(struct proa_loops *loops);
 /** For how long the loop that is longest away from its poll has been away, in milliseconds: large when a handler holds its loop up.

@@ -23,9 +23,9 @@ enum {
 
 struct proa_metrics;
 /** @param shards  number of loops (1..PROA_LOOPS_MAX); threads that are no loop share one more. */
-PROA_MUST_USE int proa_metrics_new(uint32_t shards, struct proa_metrics **ret_metrics);
+PROA_COLD PROA_MUST_USE int proa_metrics_new(uint32_t shards, struct proa_metrics **ret_metrics);
 /** Nobody writes any more. NULL is fine. */
-void proa_metrics_free(struct proa_metrics *metrics);
+PROA_COLD void proa_metrics_free(struct proa_metrics *metrics);
 
 struct proa_metric_options {
     /** Prometheus name with unit, without "_total": "http_requests", "…_duration_seconds". Static. No two families may
@@ -50,12 +50,12 @@ struct proa_histogram_series;
 
 /** A family with the same name and kind is given again; another kind or other labels is PROA_EEXISTS. From any thread. Without a registry
  *  (NULL: metrics are switched off) the family is NULL, its series are NULL, and writing to them does nothing. */
-PROA_MUST_USE int proa_counter_new(struct proa_metrics *metrics, const struct proa_metric_options *options,
-                                   struct proa_counter **ret_counter, struct proa_error *err);
-PROA_MUST_USE int proa_gauge_new(struct proa_metrics *metrics, const struct proa_metric_options *options,
-                                 struct proa_gauge **ret_gauge, struct proa_error *err);
-PROA_MUST_USE int proa_histogram_new(struct proa_metrics *metrics, const struct proa_metric_options *options,
-                                     struct proa_histogram **ret_histogram, struct proa_error *err);
+PROA_COLD PROA_MUST_USE int proa_counter_new(struct proa_metrics *metrics, const struct proa_metric_options *options,
+                                             struct proa_counter **ret_counter, struct proa_error *err);
+PROA_COLD PROA_MUST_USE int proa_gauge_new(struct proa_metrics *metrics, const struct proa_metric_options *options,
+                                           struct proa_gauge **ret_gauge, struct proa_error *err);
+PROA_COLD PROA_MUST_USE int proa_histogram_new(struct proa_metrics *metrics, const struct proa_metric_options *options,
+                                               struct proa_histogram **ret_histogram, struct proa_error *err);
 
 /** A second name for a family: another convention's. */
 struct proa_metric_alias {
@@ -65,8 +65,8 @@ struct proa_metric_alias {
 };
 /** Has the series of a histogram written a second time under another name. Observing costs no more. Again is harmless. From any thread.
  *  @returns 0, PROA_EEXISTS (a family has the name), PROA_EINVAL, PROA_ENOMEM. */
-PROA_MUST_USE int proa_histogram_show_as(struct proa_histogram *histogram, const struct proa_metric_alias *alias,
-                                         struct proa_error *err);
+PROA_COLD PROA_MUST_USE int proa_histogram_show_as(struct proa_histogram *histogram,
+                                                   const struct proa_metric_alias *alias, struct proa_error *err);
 
 /** The series of these label values (as many as the family has labels), made when new; past the limit the
  *  overflow series. Never NULL, but for a family that is: when memory is out, the overflow series too. Live as long as the registry. From any thread;
@@ -98,15 +98,33 @@ void proa_metrics_set_clock(struct proa_metrics *metrics, proa_time_ns (*wall)(v
 /** The process as Prometheus' clients show it: process_cpu_seconds_total, process_resident_memory_bytes,
  *  process_virtual_memory_bytes, process_virtual_memory_max_bytes, process_start_time_seconds, process_open_fds,
  *  process_max_fds, process_threads. Once a registry; NULL: nothing is done. */
-PROA_MUST_USE int proa_metrics_add_process(struct proa_metrics *metrics, struct proa_error *err);
+PROA_COLD PROA_MUST_USE int proa_metrics_add_process(struct proa_metrics *metrics, struct proa_error *err);
 struct proa_loops;
 /** Each loop's fibers, stacks, timers, turns, blocking calls and lag, as proa_… with the label `loop`. Before the loops
  *  run; they must live as long as the registry is written, and the registry as long as they run. Once a set of loops. A registry of NULL: nothing is done. */
-PROA_MUST_USE int proa_metrics_add_loops(struct proa_metrics *metrics, struct proa_loops *loops,
-                                         struct proa_error *err);
+PROA_COLD PROA_MUST_USE int proa_metrics_add_loops(struct proa_metrics *metrics, struct proa_loops *loops,
+                                                   struct proa_error *err);
 
 /** Called at each scrape before writing, to set gauges from facts (process_*, pools). Not under the lock. */
-PROA_MUST_USE int proa_metrics_on_scrape(struct proa_metrics *metrics, void (*fn)(void *arg), void *arg);
+PROA_COLD PROA_MUST_USE int proa_metrics_on_scrape(struct proa_metrics *metrics, void (*fn)(void *arg), void *arg);
+
+/** Samples that somebody else keeps, a database server for one: written at each scrape as they are then, so families and series may
+ *  come and go, and have any name. */
+struct proa_collected_family {
+    const char *name;                           /**< as it is written; none of the registry's */
+    const char *help;                           /**< may be NULL */
+    bool is_counter;                            /**< else a gauge */
+    const char *labels[PROA_METRIC_LABELS_MAX]; /**< label names */
+};
+struct proa_collection;
+/** `collect` is called at each scrape, after the registry's own families, in the thread that writes; it gives samples by proa_collect. A
+ *  registry of NULL: nothing is done. */
+PROA_MUST_USE int proa_metrics_add_collector(struct proa_metrics *metrics,
+                                             void (*collect)(void *arg, struct proa_collection *out), void *arg);
+/** One sample; those of a family one after the other. `family` is looked at during the call only, but its name lives until `collect` returns. `labels` has as many as the family; what is not UTF-8 is left empty.
+ *  In OpenMetrics, where a counter must be called "…_total", a counter with another name is of unknown type. */
+void proa_collect(struct proa_collection *out, const struct proa_collected_family *family, const proa_str *labels,
+                  double value);
 
 enum proa_metrics_format {
     PROA_METRICS_TEXT = 0,    /**< Prometheus text 0.0.4 */

@@ -56,13 +56,13 @@ struct proa_otlp_options {
 struct proa_otlp;
 /** From now on spans of the tracer are recorded. From the loop's thread. @returns 0, PROA_EINVAL (resource_attributes),
  *  PROA_EBUSY, PROA_ENOMEM. */
-PROA_MUST_USE int proa_otlp_start(const struct proa_otlp_options *options, struct proa_otlp **ret_otlp,
-                                  struct proa_error *err);
+PROA_COLD PROA_MUST_USE int proa_otlp_start(const struct proa_otlp_options *options, struct proa_otlp **ret_otlp,
+                                            struct proa_error *err);
 /** Exports what waits, for at most `timeout_ms`, and ends. Spans are not recorded any more. In a fiber of the loop; may suspend,
  *  for that long even when the fiber is cancelled. Again is harmless. */
-void proa_otlp_stop(struct proa_otlp *otlp, uint32_t timeout_ms);
+PROA_COLD void proa_otlp_stop(struct proa_otlp *otlp, uint32_t timeout_ms);
 /** After proa_otlp_stop, or after the loop has ended, when no other loop runs any more. NULL is fine. */
-void proa_otlp_free(struct proa_otlp *otlp);
+PROA_COLD void proa_otlp_free(struct proa_otlp *otlp);
 
 struct proa_otlp_counts {
     uint64_t sent;     /**< spans that the collector took */

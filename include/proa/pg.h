@@ -1,7 +1,8 @@
 /** The PostgreSQL driver (pkg-config: proa-pg): libpq in pipeline mode, few shared connections for single statements.
  *
  *  Each loop has its own connections. Shared ones (proa_db_options.shared_connections, at least one a loop) carry up to 64
- *  statements on their way each, one sync a statement; more wait in the order of asking. Connections of transactions and
+ *  statements on their way each; more wait in the order of asking. A write has a sync of its own; plain reads that come together share
+ *  one, and so a transaction (docs/guide/sql.md; sql.share). Connections of transactions and
  *  long statements (own_connections, shared out over the loops, at least one each) are made when wanted and closed when
  *  unused for a minute; waiting_max is shared out likewise.
  *

@@ -56,14 +56,14 @@ struct proa_server_options {
 
 struct proa_server;
 /** Opens the listener and serves. From loop 0's thread before or while it runs. */
-PROA_MUST_USE int proa_server_start(const struct proa_server_options *options, struct proa_server **ret_server,
-                                    struct proa_error *err);
+PROA_COLD PROA_MUST_USE int proa_server_start(const struct proa_server_options *options,
+                                              struct proa_server **ret_server, struct proa_error *err);
 void proa_server_address(const struct proa_server *server, char *out);
 
 /** Serves another router from now on, as when a program has started. From a fiber of loop 0; may suspend until every loop has changed
  *  over. Requests under way go on with the old router, which outlives the server too. The new one must begin with the routes of the old
  *  one in the same order (the probes, say): their metric series go on. @returns 0, or PROA_ENOMEM (some loops may then keep the old). */
-PROA_MUST_USE int proa_server_set_router(struct proa_server *server, const struct proa_router *router);
+PROA_COLD PROA_MUST_USE int proa_server_set_router(struct proa_server *server, const struct proa_router *router);
 
 /** What can be changed while it serves. */
 struct proa_server_tuning {
@@ -73,15 +73,16 @@ struct proa_server_tuning {
 };
 /** Replaces them, for what begins from now on. From a fiber of loop 0, one at a time; may suspend until every loop has them, also when
  *  the fiber is cancelled. */
-void proa_server_tune(struct proa_server *server, const struct proa_server_tuning *tuning);
+PROA_COLD void proa_server_tune(struct proa_server *server, const struct proa_server_tuning *tuning);
 
 /** Drain, from a fiber of loop 0; may suspend. The listener stays open for `delay_ms` (readiness should be false already) while
  *  answers carry Connection: close; then it is emptied and closed, idle connections are closed, in-flight requests finish
- *  within `drain_ms`, after which they are cancelled. @returns 0 when all ended by themselves, PROA_ETIMEDOUT when some were cut. */
-PROA_MUST_USE int proa_server_drain(struct proa_server *server, uint32_t delay_ms, uint32_t drain_ms);
+ *  within `drain_ms`, after which they are cancelled. Requests whose client is gone are waited for too: what handlers did on any loop
+ *  has happened before this returns. @returns 0 when all ended by themselves, PROA_ETIMEDOUT when some were cut. */
+PROA_COLD PROA_MUST_USE int proa_server_drain(struct proa_server *server, uint32_t delay_ms, uint32_t drain_ms);
 /** Closes everything at once, and frees. From loop 0's thread, when no fiber runs on any loop. Its metrics must not be written
  *  afterwards. NULL is fine. */
-void proa_server_free(struct proa_server *server);
+PROA_COLD void proa_server_free(struct proa_server *server);
 
 struct proa_server_counts {
     uint64_t connections;

@@ -38,10 +38,10 @@ struct proa_tracer_options {
     uint32_t queue_spans;    /**< finished spans that wait for the exporter; 0: 2,048. Full: dropped and counted */
 };
 /** @returns 0, PROA_EINVAL (a sampler that is not known), PROA_ENOMEM. */
-PROA_MUST_USE int proa_tracer_new(const struct proa_tracer_options *options, struct proa_tracer **ret_tracer,
-                                  struct proa_error *err);
+PROA_COLD PROA_MUST_USE int proa_tracer_new(const struct proa_tracer_options *options, struct proa_tracer **ret_tracer,
+                                            struct proa_error *err);
 /** After all its spans have ended. NULL is fine. */
-void proa_tracer_free(struct proa_tracer *tracer);
+PROA_COLD void proa_tracer_free(struct proa_tracer *tracer);
 /** Spans that were lost because the queue was full or memory was out. */
 uint64_t proa_tracer_dropped(const struct proa_tracer *tracer);
 

@@ -112,6 +112,7 @@ static int set_up_metrics(struct proa_app *app, struct proa_error *err)
     PROA_TRY(proa_metrics_add_loops(app->metrics, app->loops, err));
     PROA_TRY(show_limit(app, "drain_delay_ms", app->config.http.drain_delay_ms, err));
     PROA_TRY(show_limit(app, "drain_ms", app->config.http.drain_ms, err));
+    PROA_TRY(reload_metrics(app, err));
     return proa_counter_new(app->metrics,
                             &(struct proa_metric_options){.name = "loop_stalls",
                                                           .help = "Times a loop was held up for over 100 ms, by fiber",
@@ -123,15 +124,16 @@ static int set_up_metrics(struct proa_app *app, struct proa_error *err)
 static int set_up_routers(struct proa_app *app, struct proa_error *err)
 {
     bool has_admin = app->config.admin.address.len > 0;
-    bool metrics = app->config.metrics && !has_admin;
+    bool metrics = app->config.metrics && !has_admin, has_start = app->options->start != NULL;
 
-    if (proa_router_new(&app->starting_router) < 0 || proa_router_new(&app->router) < 0 ||
-        (has_admin && proa_router_new(&app->admin_router) < 0) ||
-        proa_router_use(app->starting_router, probes_refuse_others, NULL) < 0)
+    if (proa_router_new(&app->router) < 0 || (has_admin && proa_router_new(&app->admin_router) < 0) ||
+        (has_start && (proa_router_new(&app->starting_router) < 0 ||
+                       proa_router_use(app->starting_router, probes_refuse_others, NULL) < 0)))
         return proa_fail(err, PROA_ENOMEM, "memory is out");
     if (has_admin)
         PROA_TRY(probes_add(app, app->admin_router, app->config.metrics, err));
-    PROA_TRY(probes_add(app, app->starting_router, metrics, err));
+    if (has_start)
+        PROA_TRY(probes_add(app, app->starting_router, metrics, err));
     PROA_TRY(probes_add(app, app->router, metrics, err));
     return proa_router_add(app->router, "", NULL, app->options->routes, app->options->routes_count, err);
 }

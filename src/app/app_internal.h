@@ -11,7 +11,7 @@
  *  | SERVING  | 200     | 200    | 200 if checks pass | 200       | the program's         |
  *  | DRAINING | 503     | 200    | 503                | as before | as before, then close |
  *
- *  /livez is 503 in every phase once a loop has been held up for LIVEZ_HELD_MS.
+ *  /livez is 503 in every phase once a loop has been held up for LIVEZ_HELD_MS, or while a check for liveness fails.
  */
 #ifndef PROA_APP_APP_INTERNAL_H
 #define PROA_APP_APP_INTERNAL_H
@@ -37,7 +37,9 @@ struct app_check {
     struct proa_gauge_series *gauge; /* NULL without metrics */
     _Atomic bool passes;             /* written by loop 0, read by the probes */
     bool was_run;
-    struct app_check *next; /* in the order of adding */
+    proa_mono_ns told_at;              /* of the last line about it */
+    char told[PROA_ERROR_MESSAGE_MAX]; /* why it fails, as was told */
+    struct app_check *next;            /* in the order of adding */
 };
 
 struct proa_app {
@@ -59,8 +61,13 @@ struct proa_app {
     struct telemetry *telemetry;
     struct proa_watchdog *watchdog;
     struct proa_counter *stalls;
-    struct proa_router *starting_router; /* the probes, while the program starts */
-    struct proa_router *router;          /* the probes and the program's routes */
+    struct proa_counter_series *reloads_done, *reloads_failed;
+    struct proa_timer late; /* for what can wait until the program answers */
+    bool is_late;           /* it has fired */
+    bool has_reload;        /* its fiber was started */
+    struct proa_router
+        *starting_router;       /* the probes, while the program starts; NULL: there is nothing to be started */
+    struct proa_router *router; /* the probes and the program's routes */
     struct proa_router *admin_router;
     struct proa_server *server;
     struct proa_server *admin;
@@ -79,6 +86,7 @@ struct proa_app {
     int signal_fd;
     int stop_signal; /* the first, 0 while there was none */
     int exit_code;
+    int asked_exit_code; /* of proa_app_stop */
 };
 
 static inline enum app_phase app_phase(const struct proa_app *app)
@@ -100,7 +108,7 @@ enum app_command {
 };
 /** Reads the command line and the configuration, telling mistakes on standard error, and does what needs no running program.
  *  @returns COMMAND_RUN or COMMAND_HEALTH_CHECK, or -1 when all is done; *ret_exit_code is then what to exit with. */
-int command_line_read(struct proa_app *app, int argc, char **argv, int *ret_exit_code);
+PROA_COLD int command_line_read(struct proa_app *app, int argc, char **argv, int *ret_exit_code);
 
 /** The name of the configuration file, NULL when there is none. */
 const char *command_line_file_name(const struct proa_app *app);
@@ -109,59 +117,64 @@ PROA_MUST_USE int command_line_file(struct proa_app *app, struct proa_arena *are
                                     const char **ret_name, struct proa_error *err);
 
 /* reload.c */
+PROA_COLD PROA_MUST_USE int reload_metrics(struct proa_app *app, struct proa_error *err);
+/** Whether files may be watched: then what they are like is to be looked at soon after they were read. */
+bool reload_may_have_files(const struct proa_app *app);
 /** The fiber that reads the configuration again when it is asked to, or when a file of it has changed. `arg` is the app. */
-int reload_run(void *arg);
+PROA_COLD int reload_run(void *arg);
 
 /* health_check.c */
 /** Asks the running instance. @returns 0 when it serves, 1 when not within 3 s, with the reason on standard error. */
-int health_check(const struct app_config *config);
+PROA_COLD int health_check(const struct app_config *config);
 
 /* process_limits.c */
 /** Applies RLIMIT_NOFILE and RLIMIT_AS, and fits malloc to the latter. Before threads are started. *ret_open_files is less than asked
  *  for where the hard limit allows no more. */
-PROA_MUST_USE int process_limits_apply(const struct app_process_config *process, uint64_t *ret_open_files,
-                                       struct proa_error *err);
+PROA_COLD PROA_MUST_USE int process_limits_apply(const struct app_process_config *process, uint64_t *ret_open_files,
+                                                 struct proa_error *err);
 
 /* probes.c */
 /** Adds the probes to a router; with `metrics` /metrics too. */
-PROA_MUST_USE int probes_add(struct proa_app *app, struct proa_router *router, bool metrics, struct proa_error *err);
+PROA_COLD PROA_MUST_USE int probes_add(struct proa_app *app, struct proa_router *router, bool metrics,
+                                       struct proa_error *err);
 /** Middleware that refuses all but the probes while the program starts. */
 int probes_refuse_others(struct proa_req *req, void *arg);
 
 /* checks.c */
 /** From loop 0: starts the fibers that run the checks. */
 PROA_MUST_USE int checks_start(struct proa_app *app);
-/** Whether all checks pass. From any loop. */
-bool checks_pass(const struct proa_app *app);
+/** Whether all checks for readiness, or for liveness, pass. From any loop. */
+bool checks_pass(const struct proa_app *app, bool for_liveness);
 
 /* telemetry.c */
 /** Makes what the otel settings ask for; nothing when no endpoint is set. Before the loops run. */
-PROA_MUST_USE int telemetry_init(struct proa_app *app, struct proa_error *err);
+PROA_COLD PROA_MUST_USE int telemetry_init(struct proa_app *app, struct proa_error *err);
 /** From a fiber of loop 0: exporting begins. */
-PROA_MUST_USE int telemetry_start(struct proa_app *app, struct proa_error *err);
+PROA_COLD PROA_MUST_USE int telemetry_start(struct proa_app *app, struct proa_error *err);
 /** On loop 0: takes over what can change, the headers. */
-PROA_MUST_USE int telemetry_reload(struct proa_app *app, const struct app_otel_config *next, struct proa_error *err);
+PROA_COLD PROA_MUST_USE int telemetry_reload(struct proa_app *app, const struct app_otel_config *next,
+                                             struct proa_error *err);
 /** From a fiber of loop 0, when no request is served any more: what waits is sent. May suspend. */
-void telemetry_stop(struct proa_app *app);
+PROA_COLD void telemetry_stop(struct proa_app *app);
 /** After the loops have ended. */
-void telemetry_free(struct proa_app *app);
+PROA_COLD void telemetry_free(struct proa_app *app);
 
 /* signals.c */
 /** SIGTERM and SIGINT wait from here on. */
 void signals_hold(void);
 /** Has `app->signal_fd` tell of them; a second SIGINT ends the process at once. Before the loops run; lets what waited come. */
-PROA_MUST_USE int signals_catch(struct proa_app *app, struct proa_error *err);
+PROA_COLD PROA_MUST_USE int signals_catch(struct proa_app *app, struct proa_error *err);
 /** The first signal that came; 0 when none did. */
 int signals_first(void);
 /** Ends the process with exit code 1 after `ms` whatever its loops do. */
 void signals_limit_exit(uint64_t ms);
 /** Everything as it was before signals_hold. */
-void signals_release(struct proa_app *app);
+PROA_COLD void signals_release(struct proa_app *app);
 
 /* lifecycle.c */
 /** The frame's own fiber on loop 0: from opening the listeners to the last thing before the loops end. `arg` is the app. */
-int lifecycle_run(void *arg);
+PROA_COLD int lifecycle_run(void *arg);
 /** On loop 0, outside fibers: a signal asked the program to stop. */
-void lifecycle_stop(struct proa_app *app, int signum);
+PROA_COLD void lifecycle_stop(struct proa_app *app, int signum);
 
 #endif

@@ -1,19 +1,31 @@
-/* Readiness checks: each in a fiber of loop 0, again and again; the probes look at the last results. */
+/* Checks for readiness and liveness: each in a fiber of loop 0, again and again; the probes look at the last results. */
 #include "app_internal.h"
 
-enum { TIMEOUT_MS_DEFAULT = 2000, INTERVAL_MS_DEFAULT = 5000, INTERVAL_MS_FAILING = 1000 };
+#include <stdio.h>
 
+enum {
+    TIMEOUT_MS_DEFAULT = 2000,
+    INTERVAL_MS_DEFAULT = 5000,
+    INTERVAL_MS_FAILING = 1000,
+    TELL_AGAIN_S = 10, /* at most so often another reason */
+};
+
+/* When it begins or ends to fail, and when the reason has become another: a server that was away may now refuse the password. */
 static void tell(struct app_check *check, bool passes, const struct proa_error *err)
 {
     const struct proa_logger *logger = &check->app->logger;
+    const char *reason = err->message[0] ? err->message : proa_code_name(err->code);
+    proa_mono_ns now = proa_loop_now(check->app->loop);
+    bool is_change = !check->was_run || passes != check->passes;
 
-    if (check->was_run && passes == check->passes)
-        return;
-    if (!passes)
-        PROA_WARN(logger, "a readiness check fails", proa_kv_c("check", check->def.name),
-                  proa_kv_c("error", err->message[0] ? err->message : proa_code_name(err->code)));
-    else if (check->was_run)
+    if (passes && is_change && check->was_run)
         PROA_INFO(logger, "a readiness check passes again", proa_kv_c("check", check->def.name));
+    if (passes || (!is_change && (strncmp(check->told, reason, sizeof check->told - 1) == 0 ||
+                                  now < check->told_at + PROA_SECONDS(TELL_AGAIN_S))))
+        return;
+    PROA_WARN(logger, "a readiness check fails", proa_kv_c("check", check->def.name), proa_kv_c("error", reason));
+    check->told_at = now;
+    (void)snprintf(check->told, sizeof check->told, "%s", reason);
 }
 
 static void run_once(struct app_check *check)
@@ -60,23 +72,25 @@ int checks_start(struct proa_app *app)
     return 0;
 }
 
-bool checks_pass(const struct proa_app *app)
+bool checks_pass(const struct proa_app *app, bool for_liveness)
 {
     for (const struct app_check *check = app->checks; check; check = check->next)
-        if (!check->passes)
+        if (check->def.for_liveness == for_liveness && !check->passes)
             return false;
     return true;
 }
 
-static struct proa_gauge_series *gauge_of(struct proa_app *app, const char *name)
+static struct proa_gauge_series *gauge_of(struct proa_app *app, const char *name, bool for_liveness)
 {
     struct proa_gauge *gauge;
     proa_str label = proa_str_c(name);
 
     if (!app->metrics ||
         proa_gauge_new(app->metrics,
-                       &(struct proa_metric_options){
-                           .name = "readiness_check", .help = "Whether a dependency is there", .labels = {"name"}},
+                       &(struct proa_metric_options){.name = for_liveness ? "liveness_check" : "readiness_check",
+                                                     .help = for_liveness ? "Whether the program works"
+                                                                          : "Whether a dependency is there",
+                                                     .labels = {"name"}},
                        &gauge, NULL) < 0)
         return NULL;
     return proa_gauge_with(gauge, &label);
@@ -93,7 +107,8 @@ int proa_app_add_check(struct proa_app *app, const struct proa_check *def)
         return PROA_ENOMEM;
     check->def = *def;
     check->app = app;
-    check->gauge = gauge_of(app, def->name);
+    check->gauge = gauge_of(app, def->name, def->for_liveness);
+    check->passes = def->for_liveness;
     if (!check->def.timeout_ms)
         check->def.timeout_ms = TIMEOUT_MS_DEFAULT;
     if (!check->def.interval_ms)

@@ -148,14 +148,42 @@ static int read_file(struct config_reading *reading)
 }
 
 /* The environment. An empty variable counts as not set. */
-static const char *env_value(const struct proa_config_source *source, const char *name)
+
+/* Of a name: its first bytes and its length. Most are told apart by it. */
+static uint64_t look_of(const char *name, size_t len)
+{
+    uint64_t look = 0;
+
+    memcpy(&look, name, len < sizeof look ? len : sizeof look);
+    return look ^ (uint64_t)len << 56;
+}
+
+static uint32_t look_bit(uint64_t look)
+{
+    return (uint32_t)((look * UINT64_C(0x9e3779b97f4a7c15)) >> 32) % CONFIG_ENV_BITS;
+}
+
+static const char *env_value(const struct config_reading *reading, const char *name)
 {
     size_t len = strlen(name);
+    uint64_t look = look_of(name, len);
+    uint32_t bit = look_bit(look);
 
-    for (char *const *env = source->env; env && *env; env++)
-        if (strncmp(*env, name, len) == 0 && (*env)[len] == '=')
-            return (*env)[len + 1] ? *env + len + 1 : NULL;
+    if (!(reading->env_bits[bit / 64] & UINT64_C(1) << bit % 64))
+        return NULL; /* as for most settings */
+    for (char *const *variable = reading->source->env; *variable; variable++)
+        if (strncmp(*variable, name, len) == 0 && (*variable)[len] == '=')
+            return (*variable)[len + 1] ? *variable + len + 1 : NULL;
     return NULL;
+}
+
+static void look_at_env(struct config_reading *reading)
+{
+    for (char *const *variable = reading->source->env; variable && *variable; variable++) {
+        uint32_t bit = look_bit(look_of(*variable, strcspn(*variable, "=")));
+
+        reading->env_bits[bit / 64] |= UINT64_C(1) << bit % 64;
+    }
 }
 
 static int read_secret(struct config_reading *reading, const char *path, proa_str *ret_text, struct proa_error *err)
@@ -189,7 +217,7 @@ static int read_variable(struct config_reading *reading, struct config_leaf *lea
 {
     static const char where[] = "environment variable ";
     struct proa_error why = {.arena = reading->arena};
-    const char *value = env_value(reading->source, leaf->env);
+    const char *value = env_value(reading, leaf->env);
     const char *file_name;
     proa_str text = {NULL, 0};
 
@@ -203,7 +231,7 @@ static int read_variable(struct config_reading *reading, struct config_leaf *lea
     file_name = proa_arena_printf(reading->arena, "%s_FILE", leaf->env).ptr;
     if (!file_name)
         return proa_fail(reading->err, PROA_ENOMEM, "memory is out");
-    value = env_value(reading->source, file_name);
+    value = env_value(reading, file_name);
     if (!value)
         return 0;
     give(leaf, CONFIG_ENVIRONMENT, file_name);
@@ -284,6 +312,7 @@ static void read_flags(struct config_reading *reading)
 int config_read_sources(struct config_reading *reading)
 {
     PROA_TRY(read_file(reading));
+    look_at_env(reading);
     for (size_t i = 0; i < reading->table->count; i++)
         PROA_TRY(read_variable(reading, &reading->table->leaves[i]));
     read_flags(reading);

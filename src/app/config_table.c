@@ -1,82 +1,146 @@
 /* The table of settings, and finding settings by name. */
 #include "config_table.h"
 
-#include <ctype.h>
-
 struct builder {
     struct proa_arena *arena;
-    struct config_leaf *leaves; /* NULL while they are only counted */
+    struct config_leaf *leaves;
     size_t count;
     struct proa_error *err;
 };
 
-static char *renamed(struct proa_arena *arena, const char *path, bool is_env)
+static char env_char(char c)
 {
-    char *out = proa_arena_cstr(arena, proa_str_c(path));
+    if (c == '.' || c == '-')
+        return '_';
+    return c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c;
+}
 
-    for (char *c = out; c && *c; c++) {
-        if (is_env)
-            *c = *c == '.' || *c == '-' ? '_' : (char)toupper((unsigned char)*c);
-        else if (*c == '_')
-            *c = '-';
-    }
+static char *renamed(struct proa_arena *arena, proa_str path, bool is_env)
+{
+    char *out = proa_arena_alloc(arena, path.len + 1);
+
+    if (!out)
+        return NULL;
+    for (size_t i = 0; i < path.len; i++)
+        out[i] = is_env ? env_char(path.ptr[i]) : path.ptr[i] == '_' ? '-' : path.ptr[i];
+    out[path.len] = '\0';
     return out;
 }
 
 static int add_leaf(struct builder *builder, const struct proa_field *field, void *struct_ptr, proa_str path)
 {
-    struct config_leaf *leaf;
+    struct config_leaf *leaf = &builder->leaves[builder->count++];
 
-    if (!builder->leaves) {
-        builder->count++;
-        return 0;
-    }
-    leaf = &builder->leaves[builder->count++];
     leaf->field = field;
     leaf->struct_ptr = struct_ptr;
     leaf->path = path.ptr;
-    leaf->flag = field->flag ? field->flag : renamed(builder->arena, path.ptr, false);
-    leaf->env = field->env ? field->env : renamed(builder->arena, path.ptr, true);
+    leaf->flag = field->flag ? field->flag : renamed(builder->arena, path, false);
+    leaf->env = field->env ? field->env : renamed(builder->arena, path, true);
     return leaf->flag && leaf->env ? 0 : proa_fail(builder->err, PROA_ENOMEM, "memory is out");
 }
 
-static int add_type(struct builder *builder, const struct proa_type *type, void *value, const char *prefix, int depth)
+static bool is_leaf(const struct proa_field *field)
+{
+    return field->kind != PROA_OBJECT || field->container != PROA_SINGLE || field->optional;
+}
+
+static size_t count_leaves(const struct proa_type *type, int depth)
+{
+    size_t count = 0;
+
+    for (uint32_t i = 0; i < type->fields_count && depth <= CONFIG_DEPTH_MAX; i++)
+        count += is_leaf(&type->fields[i]) ? 1 : count_leaves(type->fields[i].type, depth + 1);
+    return count;
+}
+
+/* prefix.name */
+static proa_str path_of(struct proa_arena *arena, proa_str prefix, proa_str name)
+{
+    size_t dot = prefix.len > 0;
+    char *path = proa_arena_alloc(arena, prefix.len + dot + name.len + 1);
+
+    if (!path)
+        return proa_str_n(NULL, 0);
+    if (dot) {
+        memcpy(path, prefix.ptr, prefix.len);
+        path[prefix.len] = '.';
+    }
+    memcpy(path + prefix.len + dot, name.ptr, name.len);
+    path[prefix.len + dot + name.len] = '\0';
+    return proa_str_n(path, prefix.len + dot + name.len);
+}
+
+static int add_type(struct builder *builder, const struct proa_type *type, void *value, proa_str prefix, int depth)
 {
     for (uint32_t i = 0; i < type->fields_count; i++) {
         const struct proa_field *field = &type->fields[i];
-        proa_str path = proa_arena_printf(builder->arena, "%s%s" PROA_FMT, prefix, *prefix ? "." : "",
-                                          PROA_ARG(proa_field_name(field)));
+        proa_str path = path_of(builder->arena, prefix, proa_field_name(field));
 
         if (!path.ptr)
             return proa_fail(builder->err, PROA_ENOMEM, "memory is out");
-        if (field->kind != PROA_OBJECT || field->container != PROA_SINGLE || field->optional) {
+        if (is_leaf(field)) {
             PROA_TRY(add_leaf(builder, field, value, path));
             continue;
         }
         if (depth == CONFIG_DEPTH_MAX)
             return proa_fail(builder->err, PROA_EINVAL, "configuration %s is nested too deeply", path.ptr);
-        PROA_TRY(add_type(builder, field->type, (char *)value + field->offset, path.ptr, depth + 1));
+        PROA_TRY(add_type(builder, field->type, (char *)value + field->offset, path, depth + 1));
     }
     return 0;
 }
 
-static int add_parts(struct builder *builder, const struct proa_config_part *parts, size_t count)
+/* Bits of names that were seen. Few names share a bit: only those are compared, since a program starts with this. */
+enum { SEEN_BITS = 2048, SEEN_WORDS = SEEN_BITS / 64 };
+struct seen {
+    uint64_t words[SEEN_WORDS];
+};
+
+/* Names differ in how they end, in their middle, or in length; what is before it is mostly a group's. */
+static uint32_t seen_bit(const char *name)
 {
-    builder->count = 0;
-    for (size_t i = 0; i < count; i++)
-        PROA_TRY(add_type(builder, parts[i].type, parts[i].value, "", 0));
+    uint64_t end = 0, middle = 0;
+    size_t len = strlen(name), bytes = len < sizeof end ? len : sizeof end;
+
+    memcpy(&end, name + len - bytes, bytes);
+    memcpy(&middle, name + (len - bytes) / 2, bytes);
+    return (uint32_t)(((end ^ (middle << 23 | middle >> 41) ^ len) * UINT64_C(0x9e3779b97f4a7c15)) >> 32) % SEEN_BITS;
+}
+
+/* @returns whether a name with this one's bit was there. */
+static bool see(struct seen *seen, const char *name)
+{
+    uint32_t index = seen_bit(name);
+    uint64_t *word = &seen->words[index / 64], bit = UINT64_C(1) << index % 64;
+    bool was_there = *word & bit;
+
+    *word |= bit;
+    return was_there;
+}
+
+static int check_name(const struct config_table *table, size_t index, struct proa_error *err)
+{
+    const struct config_leaf *a = &table->leaves[index];
+
+    for (size_t i = 0; i < index; i++) {
+        const struct config_leaf *b = &table->leaves[i];
+
+        if (strcmp(a->path, b->path) == 0 || strcmp(a->flag, b->flag) == 0 || strcmp(a->env, b->env) == 0)
+            return proa_fail(err, PROA_EINVAL, "configuration %s and %s have a name in common", b->path, a->path);
+    }
     return 0;
 }
 
 static int check_names(const struct config_table *table, struct proa_error *err)
 {
-    for (size_t i = 0; i < table->count; i++)
-        for (size_t j = 0; j < i; j++) {
-            const struct config_leaf *a = &table->leaves[i], *b = &table->leaves[j];
+    struct seen paths = {0}, flags = {0}, envs = {0};
 
-            if (strcmp(a->path, b->path) == 0 || strcmp(a->flag, b->flag) == 0 || strcmp(a->env, b->env) == 0)
-                return proa_fail(err, PROA_EINVAL, "configuration %s and %s have a name in common", b->path, a->path);
-        }
+    for (size_t i = 0; i < table->count; i++) {
+        const struct config_leaf *leaf = &table->leaves[i];
+        bool is_path_seen = see(&paths, leaf->path), is_flag_seen = see(&flags, leaf->flag);
+
+        if (see(&envs, leaf->env) || is_path_seen || is_flag_seen)
+            PROA_TRY(check_name(table, i, err));
+    }
     return 0;
 }
 
@@ -84,15 +148,16 @@ int config_table_make(struct proa_arena *arena, const struct proa_config_part *p
                       struct config_table *ret_table, struct proa_error *err)
 {
     struct builder builder = {.arena = arena, .err = err};
-    struct config_table table;
+    struct config_table table = {0};
 
-    PROA_TRY(add_parts(&builder, parts, count));
-    table.leaves = proa_arena_calloc(arena, builder.count + 1, sizeof *table.leaves);
+    for (size_t i = 0; i < count; i++)
+        table.count += count_leaves(parts[i].type, 0);
+    table.leaves = proa_arena_calloc(arena, table.count + 1, sizeof *table.leaves);
     if (!table.leaves)
         return proa_fail(err, PROA_ENOMEM, "memory is out");
     builder.leaves = table.leaves;
-    PROA_TRY(add_parts(&builder, parts, count));
-    table.count = builder.count;
+    for (size_t i = 0; i < count; i++)
+        PROA_TRY(add_type(&builder, parts[i].type, parts[i].value, proa_str_n(NULL, 0), 0));
     PROA_TRY(check_names(&table, err));
     *ret_table = table;
     return 0;

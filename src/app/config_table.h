@@ -4,7 +4,7 @@
 
 #include <proa/config.h>
 
-enum { CONFIG_DEPTH_MAX = 6 };
+enum { CONFIG_DEPTH_MAX = 6, CONFIG_ENV_BITS = 512 };
 
 /** Later ones win. */
 enum config_origin {
@@ -45,9 +45,10 @@ struct config_reading {
     struct proa_arena *arena;
     const struct proa_config_source *source;
     const struct config_table *table;
-    struct proa_error *err; /* collects the mistakes */
-    bool only_origins;      /* sets no values and finds no mistakes: for printing */
-    bool failed;            /* a mistake was found */
+    struct proa_error *err;                  /* collects the mistakes */
+    uint64_t env_bits[CONFIG_ENV_BITS / 64]; /* of variables that are there, by how their names look */
+    bool only_origins;                       /* sets no values and finds no mistakes: for printing */
+    bool failed;                             /* a mistake was found */
 };
 /** @returns 0 (look at `failed`) or PROA_ENOMEM. */
 PROA_MUST_USE int config_read_sources(struct config_reading *reading);

@@ -5,7 +5,7 @@
 #include <signal.h>
 
 /* Probes may still be asked when nothing else is to be waited for. */
-enum { BRIEF_DRAIN_MS = 500, THREADS_DELAY_MS = 100 };
+enum { BRIEF_DRAIN_MS = 500, LATE_MS = 100 };
 
 static int open_server(struct proa_app *app, const char *address, const struct proa_router *router, bool is_admin,
                        struct proa_server **ret_server, struct proa_error *err)
@@ -34,28 +34,37 @@ static int open_server(struct proa_app *app, const char *address, const struct p
     return 0;
 }
 
-/* The log's writer and the watchdog, a moment after the beginning: making a thread takes a good part of the time in which a small
- * program is there. */
-static int start_threads(void *arg)
+static int start_reload(struct proa_app *app)
 {
-    struct proa_app *app = arg;
+    if (app->has_reload)
+        return 0;
+    app->has_reload = true;
+    return proa_group_start(&app->checks_group, &(struct proa_fiber_options){.name = "reload"}, reload_run, app);
+}
+
+/* The log's writer, the watchdog and the reading of the configuration when asked to, a moment after the beginning: making a thread takes a good
+ * part of the time in which a small program is there. */
+static void late(struct proa_timer *timer)
+{
+    struct proa_app *app = PROA_CONTAINER(timer, struct proa_app, late);
     const struct proa_watchdog_options options = {.stalled = app_stalled, .arg = app};
     struct proa_error err = {0};
 
-    PROA_TRY(proa_sleep(app->loop, PROA_MS(THREADS_DELAY_MS)));
+    app->is_late = true;
     if (proa_log_start_writer(app->log, &err) < 0)
         proa_log_failure(&app->logger, PROA_LOG_WARN, "the log is written without a thread of its own", &err);
     if (proa_watchdog_start(app->loops, &options, &app->watchdog) < 0)
         PROA_WARN(&app->logger, "stalled loops will not be noticed");
-    return 0;
+    if (app->has_started && start_reload(app) < 0)
+        PROA_WARN(&app->logger, "the configuration will not be reloaded");
 }
 
 static int open_servers(struct proa_app *app, struct proa_error *err)
 {
     if (app->admin_router)
         PROA_TRY(open_server(app, app->config.admin.address.ptr, app->admin_router, true, &app->admin, err));
-    return open_server(app, app_config_address(&app->arena, &app->config.http), app->starting_router, false,
-                       &app->server, err);
+    return open_server(app, app_config_address(&app->arena, &app->config.http),
+                       app->starting_router ? app->starting_router : app->router, false, &app->server, err);
 }
 
 static int call_start(void *arg)
@@ -91,12 +100,12 @@ static int run_start(struct proa_app *app, struct proa_error *err)
 static int serve(struct proa_app *app, struct proa_error *err)
 {
     int starting = APP_STARTING;
-    int rc = proa_server_set_router(app->server, app->router);
+    int rc = app->starting_router ? proa_server_set_router(app->server, app->router) : 0;
 
     if (rc == 0)
         rc = checks_start(app);
-    if (rc == 0)
-        rc = proa_group_start(&app->checks_group, &(struct proa_fiber_options){.name = "reload"}, reload_run, app);
+    if (rc == 0 && (app->is_late || reload_may_have_files(app)))
+        rc = start_reload(app);
     if (rc < 0)
         return proa_fail(err, rc, "memory is out");
     atomic_store(&app->has_started, true);
@@ -130,7 +139,7 @@ static bool drain(struct proa_app *app)
     uint32_t drain_ms = has_served ? http->drain_ms : BRIEF_DRAIN_MS;
     int rc = 0;
 
-    signals_limit_exit((uint64_t)delay_ms + drain_ms + CUT_GRACE_MS);
+    signals_limit_exit((uint64_t)delay_ms + drain_ms + app->options->stop_ms + CUT_GRACE_MS);
     if (app->server)
         rc = proa_server_drain(app->server, delay_ms, drain_ms);
     if (rc < 0 && has_served)
@@ -140,6 +149,7 @@ static bool drain(struct proa_app *app)
 
 static void end_background(struct proa_app *app)
 {
+    proa_timer_stop(&app->late);
     proa_group_cancel(&app->checks_group, PROA_ECANCELED);
     proa_group_cancel(&app->tasks_group, PROA_ECANCELED);
     proa_ignore(proa_group_wait(&app->checks_group));
@@ -154,7 +164,8 @@ static int live(struct proa_app *app)
 
     proa_group_init(&app->checks_group, app->loop);
     proa_group_init(&app->tasks_group, app->loop);
-    rc = proa_group_start(&app->checks_group, NULL, start_threads, app);
+    proa_timer_init(&app->late, app->loop, late);
+    rc = proa_timer_start(&app->late, proa_loop_now(app->loop) + PROA_MS(LATE_MS));
     if (rc < 0)
         proa_fail(&err, rc, "memory is out");
     if (rc == 0)
@@ -187,22 +198,36 @@ int lifecycle_run(void *arg)
     struct proa_app *app = arg;
 
     app->exit_code = live(app);
+    if (app->exit_code == 0)
+        app->exit_code = app->asked_exit_code;
     proa_loops_stop(app->loops);
     return 0;
 }
 
-void lifecycle_stop(struct proa_app *app, int signum)
+static void begin_stop(struct proa_app *app, int signum)
 {
-    const char *name = signum == SIGINT ? "SIGINT" : "SIGTERM";
-
-    if (app->stop_signal)
-        return;
     app->stop_signal = signum;
     atomic_store(&app->phase, APP_DRAINING);
-    PROA_INFO(&app->logger, "stopping", proa_kv_c("signal", name));
     if (app->is_in_start)
         proa_group_cancel(&app->start_group, PROA_ECANCELED);
     proa_event_set(&app->stop_asked);
+}
+
+void lifecycle_stop(struct proa_app *app, int signum)
+{
+    if (app->stop_signal)
+        return;
+    PROA_INFO(&app->logger, "stopping", proa_kv_c("signal", signum == SIGINT ? "SIGINT" : "SIGTERM"));
+    begin_stop(app, signum);
+}
+
+void proa_app_stop(struct proa_app *app, int exit_code)
+{
+    if (app->stop_signal)
+        return;
+    app->asked_exit_code = exit_code;
+    PROA_INFO(&app->logger, "stopping", proa_kv_i64("exit_code", exit_code));
+    begin_stop(app, SIGINT);
 }
 
 /* Background fibers of the program. */

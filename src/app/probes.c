@@ -50,8 +50,13 @@ static int get_health(struct proa_req *req)
 
 static int get_livez(struct proa_req *req)
 {
-    if (proa_loops_held_ms(app_of(req)->loops) >= LIVEZ_HELD_MS)
+    const struct proa_app *app = app_of(req);
+
+    if (proa_loops_held_ms(app->loops) >= LIVEZ_HELD_MS)
         return not_now(req, "a loop hangs");
+    /* While the program starts, the list still grows. */
+    if (atomic_load(&app->has_started) && !checks_pass(app, true))
+        return not_now(req, "a liveness check fails: the reason is in the log");
     return proa_reply_text(req, 200, PROA_STR("alive"));
 }
 
@@ -81,9 +86,10 @@ static int list_checks(struct proa_req *req, const struct proa_app *app, const c
     /* While the program starts, the list still grows. */
     for (const struct app_check *check = atomic_load(&app->has_started) ? app->checks : NULL; check;
          check = check->next)
-        proa_buf_printf(body, "[%c]%s %s\n", check->passes ? '+' : '-', check->def.name,
-                        check->passes ? "ok" : "failed: the reason is in the log");
-    return proa_reply_buffer(req, why_not || !checks_pass(app) ? 503 : 200, "text/plain; charset=utf-8");
+        if (!check->def.for_liveness)
+            proa_buf_printf(body, "[%c]%s %s\n", check->passes ? '+' : '-', check->def.name,
+                            check->passes ? "ok" : "failed: the reason is in the log");
+    return proa_reply_buffer(req, why_not || !checks_pass(app, false) ? 503 : 200, "text/plain; charset=utf-8");
 }
 
 static int get_readyz(struct proa_req *req)
@@ -95,8 +101,8 @@ static int get_readyz(struct proa_req *req)
         return list_checks(req, app, why_not);
     if (why_not)
         return not_now(req, why_not);
-    return checks_pass(app) ? proa_reply_text(req, 200, PROA_STR("ready"))
-                            : not_now(req, "a dependency is not there; ?verbose tells which");
+    return checks_pass(app, false) ? proa_reply_text(req, 200, PROA_STR("ready"))
+                                   : not_now(req, "a dependency is not there; ?verbose tells which");
 }
 
 static int get_metrics(struct proa_req *req)

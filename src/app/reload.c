@@ -27,8 +27,7 @@ struct reload {
     struct config_table table; /* of what holds: names, and which are secrets */
     struct reading *present;   /* NULL: still what the program started with */
     const void *program;       /* what holds of the program's part */
-    struct proa_counter_series *done, *failed;
-    uint64_t seen; /* what the files looked like */
+    uint64_t seen;             /* what the files looked like */
 };
 
 static size_t parts_of(const struct proa_app *app, struct app_config *frame, void *program,
@@ -93,6 +92,19 @@ static bool has_files(const struct reload *reload)
     for (size_t i = 0; i < reload->table.count; i++)
         if (secret_file(&reload->table.leaves[i]))
             return true;
+    return false;
+}
+
+bool reload_may_have_files(const struct proa_app *app)
+{
+    if (command_line_file_name(app))
+        return true;
+    for (char **variable = environ; variable && *variable; variable++) {
+        const char *equals = strchr(*variable, '=');
+
+        if (equals && proa_str_ends_with(proa_str_n(*variable, (size_t)(equals - *variable)), PROA_STR("_FILE")))
+            return true;
+    }
     return false;
 }
 
@@ -165,7 +177,7 @@ static void tell_mistakes(struct reload *reload, const struct proa_error *err)
     static const char message[] = "the configuration was not reloaded: the old one holds";
     const struct proa_error_field *field = err->fields;
 
-    proa_counter_add(reload->failed, proa_loop_index(reload->app->loop), 1);
+    proa_counter_add(reload->app->reloads_failed, proa_loop_index(reload->app->loop), 1);
     if (!field)
         PROA_ERROR(&reload->app->logger, message, proa_kv_c("error.message", err->message));
     for (; field; field = field->next)
@@ -277,8 +289,23 @@ static void reload_now(struct reload *reload)
     reload->present = next;
     if (next->program)
         reload->program = next->program;
-    proa_counter_add(reload->done, proa_loop_index(app->loop), 1);
+    proa_counter_add(app->reloads_done, proa_loop_index(app->loop), 1);
     PROA_INFO(&app->logger, "the configuration was reloaded");
+}
+
+int reload_metrics(struct proa_app *app, struct proa_error *err)
+{
+    struct proa_counter *counter;
+
+    PROA_TRY(
+        proa_counter_new(app->metrics,
+                         &(struct proa_metric_options){.name = "config_reloads",
+                                                       .help = "Readings of the configuration while the program runs",
+                                                       .labels = {"outcome"}},
+                         &counter, err));
+    app->reloads_done = proa_counter_with(counter, (proa_str[]){PROA_STR("done")});
+    app->reloads_failed = proa_counter_with(counter, (proa_str[]){PROA_STR("failed")});
+    return 0;
 }
 
 static int set_up(struct reload *reload, struct proa_error *err)
@@ -286,19 +313,9 @@ static int set_up(struct reload *reload, struct proa_error *err)
     struct proa_app *app = reload->app;
     struct proa_config_part parts[2];
     size_t count = parts_of(app, &app->config, app->options->config, parts);
-    struct proa_counter *counter;
 
     reload->program = app->options->config;
-    PROA_TRY(config_table_make(&app->arena, parts, count, &reload->table, err));
-    PROA_TRY(
-        proa_counter_new(app->metrics,
-                         &(struct proa_metric_options){.name = "config_reloads",
-                                                       .help = "Readings of the configuration while the program runs",
-                                                       .labels = {"outcome"}},
-                         &counter, err));
-    reload->done = proa_counter_with(counter, (proa_str[]){PROA_STR("done")});
-    reload->failed = proa_counter_with(counter, (proa_str[]){PROA_STR("failed")});
-    return 0;
+    return config_table_make(&app->arena, parts, count, &reload->table, err);
 }
 
 static void reload_free(struct reload *reload)
@@ -319,7 +336,8 @@ int reload_run(void *arg)
         proa_log_failure(&app->logger, PROA_LOG_ERROR, "the configuration will not be reloaded", &err);
         return rc;
     }
-    PROA_TRY(proa_blocking(app->loop, look, &reload, NULL, NULL));
+    if (has_files(&reload)) /* else no thread is made for it */
+        PROA_TRY(proa_blocking(app->loop, look, &reload, NULL, NULL));
     for (;;) {
         PROA_TRY(wait_for_reason(&reload));
         reload_now(&reload);

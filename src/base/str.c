@@ -1,4 +1,6 @@
 /* Slices: comparing, searching, splitting, hashing, numbers. */
+#include "digits.h"
+
 #include <proa/str.h>
 
 #include <assert.h>
@@ -274,20 +276,21 @@ static size_t decimal_digits(uint64_t value)
     return digits + (value >= 10) + (value >= 100) + (value >= 1000);
 }
 
+const char digit_pairs[201] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839"
+                              "40414243444546474849505152535455565758596061626364656667686970717273747576777879"
+                              "8081828384858687888990919293949596979899";
+
 size_t proa_u64_text(uint64_t value, char *out)
 {
-    static const char pairs[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839"
-                                "40414243444546474849505152535455565758596061626364656667686970717273747576777879"
-                                "8081828384858687888990919293949596979899";
     size_t len = decimal_digits(value), at = len;
 
     while (value >= 100) {
         at -= 2;
-        memcpy(out + at, pairs + 2 * (value % 100), 2);
+        put_pair(out + at, (unsigned)(value % 100));
         value /= 100;
     }
     if (value >= 10)
-        memcpy(out, pairs + 2 * value, 2);
+        put_pair(out, (unsigned)value);
     else
         out[0] = (char)('0' + value);
     return len;

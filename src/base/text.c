@@ -200,45 +200,34 @@ int proa_base64url_decode(struct proa_buf *out, proa_str text)
     return decode(out, text, base64url_alphabet);
 }
 
-#define HEX_STEP sizeof(uint32_t)
+enum { HEX_STEP = 8 };
+typedef signed char bytes16 __attribute__((vector_size(16)));
+typedef uint64_t words16 __attribute__((vector_size(16)));
 
-/* Eight digits of four bytes at once: their halves are spread over the bytes of a word, in the order of memory, and each becomes '0' or
- * 'a' - 10 more. */
-static uint64_t hex_of(uint32_t four)
+/* Sixteen digits of eight bytes at once: high and low halves of the bytes take turns, and each becomes '0' or 'a' - 10 more. */
+static inline void put_hex(char *out, const char *eight)
 {
-    const uint64_t ones = UINT64_C(0x0101010101010101);
-    uint64_t halves = four, letters;
+    uint64_t word;
+    bytes16 high, low, halves;
 
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    halves = __builtin_bswap32(four);
-#endif
-    halves = (halves | halves << 16) & UINT64_C(0x0000ffff0000ffff);
-    halves = (halves | halves << 8) & UINT64_C(0x00ff00ff00ff00ff);
-    halves = (halves >> 4 & UINT64_C(0x000f000f000f000f)) | (halves & UINT64_C(0x000f000f000f000f)) << 8;
-    letters = (halves + 6 * ones) >> 4 & ones; /* 1 from 10 on */
-    halves += '0' * ones + letters * ('a' - '0' - 10);
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    halves = __builtin_bswap64(halves);
-#endif
-    return halves;
+    memcpy(&word, eight, HEX_STEP);
+    low = (bytes16)(words16){word} & 15;
+    high = (bytes16)((words16){word} >> 4) & 15;
+    halves = __builtin_shufflevector(high, low, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    halves += '0' + ((halves > 9) & ('a' - '0' - 10));
+    memcpy(out, &halves, sizeof halves);
 }
 
 void proa_hex_encode(char *out, proa_str bytes)
 {
     static const char digits[] = "0123456789abcdef";
-    size_t steps = bytes.len / HEX_STEP;
+    const char *at = bytes.ptr, *end = at + bytes.len;
 
-    for (size_t i = 0; i < steps; i++) {
-        uint32_t four;
-        uint64_t text;
-
-        memcpy(&four, bytes.ptr + HEX_STEP * i, sizeof four);
-        text = hex_of(four);
-        memcpy(out + 2 * HEX_STEP * i, &text, sizeof text);
-    }
-    for (size_t i = HEX_STEP * steps; i < bytes.len; i++) {
-        out[2 * i] = digits[(unsigned char)bytes.ptr[i] >> 4];
-        out[2 * i + 1] = digits[(unsigned char)bytes.ptr[i] & 15];
+    for (; end - at >= HEX_STEP; at += HEX_STEP, out += 2 * HEX_STEP)
+        put_hex(out, at);
+    for (; at < end; at++, out += 2) {
+        out[0] = digits[(unsigned char)*at >> 4];
+        out[1] = digits[(unsigned char)*at & 15];
     }
 }
 

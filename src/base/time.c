@@ -1,4 +1,6 @@
 /* Time as text: RFC 3339 and the three forms of HTTP dates. */
+#include "digits.h"
+
 #include <proa/text.h>
 
 #include <proa/error.h>
@@ -116,16 +118,6 @@ static int time_from_civil(const struct civil *c, int64_t offset_s, proa_time_ns
     return 0;
 }
 
-static char *put_two(char *out, unsigned value)
-{
-    static const char pairs[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839"
-                                "40414243444546474849505152535455565758596061626364656667686970717273747576777879"
-                                "8081828384858687888990919293949596979899";
-
-    memcpy(out, pairs + 2 * (size_t)value, 2);
-    return out + 2;
-}
-
 static char *put_digits(char *out, int64_t value, int digits)
 {
     for (int i = digits - 1; i >= 0; i--) {
@@ -140,17 +132,17 @@ size_t proa_time_text(proa_time_ns time, unsigned fraction_digits, char *out)
     struct civil c = civil_from_time(time);
     char *at = out;
 
-    at = put_two(put_two(at, (unsigned)c.year / 100), (unsigned)c.year % 100);
+    at = put_pair(put_pair(at, (unsigned)c.year / 100), (unsigned)c.year % 100);
     *at++ = '-';
-    at = put_two(at, (unsigned)c.month);
+    at = put_pair(at, (unsigned)c.month);
     *at++ = '-';
-    at = put_two(at, (unsigned)c.day);
+    at = put_pair(at, (unsigned)c.day);
     *at++ = 'T';
-    at = put_two(at, (unsigned)c.hour);
+    at = put_pair(at, (unsigned)c.hour);
     *at++ = ':';
-    at = put_two(at, (unsigned)c.minute);
+    at = put_pair(at, (unsigned)c.minute);
     *at++ = ':';
-    at = put_two(at, (unsigned)c.second);
+    at = put_pair(at, (unsigned)c.second);
     if (fraction_digits > 9)
         fraction_digits = 9;
     if (fraction_digits > 0) {
@@ -158,9 +150,7 @@ size_t proa_time_text(proa_time_ns time, unsigned fraction_digits, char *out)
 
         *at++ = '.';
         if (fraction_digits == 6) { /* as logs have them */
-            unsigned us = (unsigned)(fraction / 1000);
-
-            at = put_two(put_two(put_two(at, us / 10000), us / 100 % 100), us % 100);
+            at = put_six(at, (unsigned)(fraction / 1000));
         } else {
             for (unsigned i = fraction_digits; i < 9; i++)
                 fraction /= 10;

@@ -4,13 +4,14 @@
 
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <strings.h>
 
 enum operation { SELECT = 0, INSERT, UPDATE, DELETE, COMMIT, OTHER, OPERATIONS };
 static const proa_str operation_names[OPERATIONS] = {
     PROA_STR_INIT("SELECT"), PROA_STR_INIT("INSERT"), PROA_STR_INIT("UPDATE"),
     PROA_STR_INIT("DELETE"), PROA_STR_INIT("COMMIT"), PROA_STR_INIT("_OTHER"),
 };
+enum { OPERATION_LETTERS = 6 }; /* all have as many */
+static const char operation_letters[OTHER][OPERATION_LETTERS + 1] = {"select", "insert", "update", "delete", "commit"};
 static const char *const pool_names[2] = {"shared", "own"};
 enum { OUTCOMES = 1 - PROA_ECODE_MIN };
 
@@ -121,15 +122,22 @@ void db_metrics_limits(struct proa_db *db)
     proa_gauge_set(db->metrics->max[DB_OWN], db->options.own_connections);
 }
 
+/* `letters` in either case. Of each statement: without a call. */
+static inline bool begins_with(const char *text, const char *letters)
+{
+    for (int i = 0; i < OPERATION_LETTERS; i++)
+        if ((text[i] | 0x20) != letters[i])
+            return false;
+    return true;
+}
+
 /* By the statement's first word; the words are few, so the series are bounded. */
 static enum operation operation_of(const char *text)
 {
     while (*text == ' ' || (*text >= '\t' && *text <= '\r'))
         text++;
     for (int i = 0; i < OTHER; i++) {
-        proa_str name = operation_names[i];
-
-        if ((*text | 0x20) == (name.ptr[0] | 0x20) && strncasecmp(text, name.ptr, name.len) == 0)
+        if (begins_with(text, operation_letters[i]))
             return (enum operation)i;
     }
     return OTHER;

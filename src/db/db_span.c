@@ -76,42 +76,44 @@ void db_span_target_free(struct proa_db *db)
     db->target = NULL;
 }
 
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\n' || c == '\t' || c == '\r';
-}
-
-static bool is_separator(char c)
-{
-    return c == '(' || c == ')' || c == ',' || c == ';';
-}
+/* Of a statement's characters: what lies before a word, and what ends it. */
+enum { WORD_LEAD = 1, WORD_END = 2 };
+static const uint8_t separators[256] = {
+    [' '] = WORD_LEAD | WORD_END,
+    ['\n'] = WORD_LEAD | WORD_END,
+    ['\t'] = WORD_LEAD | WORD_END,
+    ['\r'] = WORD_LEAD | WORD_END,
+    ['('] = WORD_LEAD | WORD_END,
+    [')'] = WORD_END,
+    [','] = WORD_END,
+    [';'] = WORD_END,
+};
 
 /* The next word of a statement: letters up to a blank, a parenthesis, a comma or a semicolon. */
 static proa_str next_word(proa_str *rest)
 {
-    size_t begin = 0, end;
+    const char *begin = rest->ptr, *end = begin + rest->len, *at;
 
-    while (begin < rest->len && (is_blank(rest->ptr[begin]) || rest->ptr[begin] == '('))
+    while (begin < end && (separators[(unsigned char)*begin] & WORD_LEAD))
         begin++;
-    for (end = begin; end < rest->len && !is_blank(rest->ptr[end]) && !is_separator(rest->ptr[end]); end++)
+    for (at = begin; at < end && !(separators[(unsigned char)*at] & WORD_END); at++)
         ;
-    proa_str word = proa_str_slice(*rest, begin, end);
-
-    *rest = proa_str_slice(*rest, end < rest->len ? end + 1 : end, rest->len);
-    return word;
+    *rest = at < end ? proa_str_n(at + 1, (size_t)(end - at) - 1) : proa_str_n(at, 0);
+    return proa_str_n(begin, (size_t)(at - begin));
 }
 
 /* What a simple statement is about: the name behind FROM, INTO or UPDATE. */
 static proa_str collection_of(proa_str text)
 {
+    static const proa_str from = PROA_STR_INIT("FROM"), into = PROA_STR_INIT("INTO"), update = PROA_STR_INIT("UPDATE");
     proa_str word, rest = text;
     bool is_next = false;
 
     while ((word = next_word(&rest)).len > 0) {
         if (is_next)
             return word;
-        is_next = proa_str_eq_nocase(word, PROA_STR("FROM")) || proa_str_eq_nocase(word, PROA_STR("INTO")) ||
-                  proa_str_eq_nocase(word, PROA_STR("UPDATE"));
+        is_next = (word.len == from.len && (proa_str_eq_nocase(word, from) || proa_str_eq_nocase(word, into))) ||
+                  (word.len == update.len && proa_str_eq_nocase(word, update));
     }
     return proa_str_n(NULL, 0);
 }

@@ -41,6 +41,8 @@ PROA_MUST_USE int db_rows_f64(struct db_rows *rows, size_t column, double value)
 PROA_MUST_USE int db_rows_text(struct db_rows *rows, size_t column, proa_str text);
 PROA_MUST_USE int db_rows_bytes(struct db_rows *rows, size_t column, proa_str bytes);
 PROA_MUST_USE int db_rows_end_row(struct db_rows *rows);
+/** Forgets what was given: the statement runs once more. */
+void db_rows_again(struct db_rows *rows);
 /** true when no further row is wanted (proa_db_one has its row): the driver may stop early. */
 bool db_rows_full(const struct db_rows *rows);
 /** After how many rows the driver may stop; known before the first, for drivers that read rows in another thread. */

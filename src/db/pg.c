@@ -58,6 +58,7 @@ static int loop_init(struct pg *pg, uint32_t index)
     pl->flush.run = pg_flush_run;
     pl->start.run = loop_start;
     pl->renew.run = pg_renew_run;
+    pl->wake.run = pg_wake_run;
     pl->stop.run = loop_stop;
     pl->stopped.run = loop_stopped;
     proa_timer_init(&pl->tick, pl->loop, pg_tick_fire);
@@ -67,8 +68,9 @@ static int loop_init(struct pg *pg, uint32_t index)
     proa_list_init(&pl->own_idle);
     proa_list_init(&pl->own_waiting);
     proa_list_init(&pl->own_unsent);
+    pl->known = proa_map_new(0); /* texts are the program's own */
     pl->shared = calloc(pl->shared_count, sizeof *pl->shared);
-    if (!pl->shared)
+    if (!pl->known || !pl->shared)
         return PROA_ENOMEM;
     for (uint32_t i = 0; i < pl->shared_count; i++)
         pg_conn_init(&pl->shared[i], pl, DB_SHARED);
@@ -87,6 +89,7 @@ static void loop_done(struct pg_loop *pl)
         node = node->next;
         free(sent);
     }
+    pg_known_clear(pl);
     free(pl->shared);
     free(pl->values);
     free(pl->lengths);

@@ -230,6 +230,7 @@ static int go_up(struct pg_conn *conn, struct step *step)
     conn->state = PG_UP;
     conn->failures = 0;
     conn->progress_at = proa_loop_now(conn->pl->loop);
+    pg_group_measure(conn);
     return 0;
 }
 

@@ -3,7 +3,6 @@
 
 #include <ctype.h>
 #include <stdio.h>
-#include <strings.h>
 
 /* The first entry whose text begins the SQLSTATE holds (PostgreSQL's documentation, appendix A). */
 static const struct {
@@ -76,76 +75,6 @@ bool pg_result_may_retry(const PGresult *result)
     const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
 
     return state && (strcmp(state, "40001") == 0 || strcmp(state, "40P01") == 0);
-}
-
-static const char *skip_space(const char *at)
-{
-    for (;;) {
-        while (isspace((unsigned char)*at) || *at == '(' || *at == ';')
-            at++;
-        if (at[0] == '-' && at[1] == '-') {
-            at += strcspn(at, "\n");
-        } else if (at[0] == '/' && at[1] == '*') {
-            const char *end = strstr(at + 2, "*/");
-
-            if (!end)
-                return at + strlen(at);
-            at = end + 2;
-        } else {
-            return at;
-        }
-    }
-}
-
-static bool is_word_char(char c)
-{
-    return isalnum((unsigned char)c) || c == '_' || c == '$';
-}
-
-static bool is_word(const char *at, const char *word)
-{
-    size_t len = strlen(word);
-
-    return strncasecmp(at, word, len) == 0 && !is_word_char(at[len]);
-}
-
-/* Also when it stands in a string or a name: then a read is taken for a write, which is the safe side. */
-static bool has_word(const char *text, const char *const *words, size_t count)
-{
-    for (const char *at = text; *at; at++) {
-        if (at > text && is_word_char(at[-1]))
-            continue;
-        for (size_t i = 0; i < count; i++) {
-            if (is_word(at, words[i]))
-                return true;
-        }
-    }
-    return false;
-}
-
-bool pg_text_reads(const char *text)
-{
-    static const char *const reading[] = {"SELECT", "SHOW", "VALUES", "TABLE", "WITH"};
-    static const char *const changing[] = {"INSERT", "UPDATE", "DELETE", "MERGE", "INTO"};
-    const char *at = skip_space(text);
-
-    for (size_t i = 0; i < PROA_COUNT(reading); i++) {
-        if (is_word(at, reading[i]))
-            return !has_word(at, changing, PROA_COUNT(changing));
-    }
-    return false;
-}
-
-bool pg_text_controls(const char *text)
-{
-    static const char *const words[] = {"BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE"};
-    const char *at = skip_space(text);
-
-    for (size_t i = 0; i < PROA_COUNT(words); i++) {
-        if (is_word(at, words[i]))
-            return true;
-    }
-    return false;
 }
 
 bool pg_may_have_written(const struct pg_call *call)

@@ -185,7 +185,7 @@ void pg_own_renew(struct pg_loop *pl)
     }
 }
 
-static bool may_wait(const struct pg_loop *pl, struct proa_error *err, int *ret_rc)
+static bool may_wait(struct pg_loop *pl, struct proa_error *err, int *ret_rc)
 {
     if (pg_is_down(pl)) {
         *ret_rc = pg_fail_down(pl, err);

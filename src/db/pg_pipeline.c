@@ -1,25 +1,20 @@
-/* Statements and results on one connection, in pipeline mode.
+/* Results from one connection, in pipeline mode, and who waits for them. A statement has as many results as commands were sent for it;
+ * behind the last one of a group comes PGRES_PIPELINE_SYNC: only then it is known that it was committed, since the server commits
+ * when it meets the Sync. Everything here runs on the loop's own stack, but for pg_call_wait.
  *
- * Each statement is sent as  [DEALLOCATE p<old>] [Parse p<n>] Bind Execute Sync  and answered by as many results, the
- * last of them PGRES_PIPELINE_SYNC: only then it is known that it was committed, since the server commits a single
- * statement when it meets the Sync. Everything here runs on the loop's own stack, but for pg_call_wait.
- *
- *      call on a fiber's stack --pg_send--> pg_sent in conn->sent --last result--> fiber woken
- *                                                |
- *                                  fiber gave up: pg_sent stays without its call, its results are thrown away
+ *      call on a fiber's stack --pg_send, pg_group_send--> pg_sent in conn->sent --the sync's result--> fiber woken, or sent again
+ *                                                                |
+ *                                                  fiber gave up: pg_sent stays without its call, its results are thrown away
  */
 #include "pg_internal.h"
 
-#include <assert.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
+
+enum { COST_UNKNOWN_US = 1000, COST_LEAST_US = 10 };
 
 void pg_conn_init(struct pg_conn *conn, struct pg_loop *pl, enum db_connection_kind kind)
 {
-    *conn = (struct pg_conn){.pl = pl, .kind = kind, .holders = 1};
+    *conn = (struct pg_conn){.pl = pl, .kind = kind, .holders = 1, .groups_ahead = 1};
     proa_list_init(&conn->sent);
     proa_list_init(&conn->prepared_used);
     proa_list_init(&conn->all);
@@ -35,11 +30,7 @@ void pg_conn_done(struct pg_conn *conn)
     conn->prepared = NULL;
 }
 
-bool pg_conn_takes(const struct pg_conn *conn)
-{
-    return conn->state == PG_UP && !conn->is_retiring && !conn->is_write_blocked && !conn->is_cancelling &&
-           !conn->is_fatal && !conn->is_broken && !conn->is_script;
-}
+/* -- What was sent ----------------------------------------------------------------------------------------------- */
 
 static void count_sent(struct pg_conn *conn, int more)
 {
@@ -55,172 +46,57 @@ static void count_sent(struct pg_conn *conn, int more)
         db_metrics_connections(conn->pl->pg->db, DB_SHARED, 1, -1);
 }
 
-static struct pg_sent *sent_new(struct pg_loop *pl)
+struct pg_sent *pg_sent_add(struct pg_conn *conn, struct pg_call *call, struct pg_prepared *prepared)
 {
+    struct pg_loop *pl = conn->pl;
     struct proa_list *node = proa_list_pop_front(&pl->free_sent);
     struct pg_sent *sent = node ? PROA_CONTAINER(node, struct pg_sent, node) : malloc(sizeof *sent);
+    uint64_t cost_us = COST_UNKNOWN_US;
 
-    if (sent) {
-        *sent = (struct pg_sent){.at = proa_loop_now(pl->loop)};
-        proa_list_init(&sent->node);
+    if (!sent)
+        return NULL;
+    if (call->known && call->known->has_run)
+        cost_us = call->known->cost_ns / 1000 + COST_LEAST_US;
+    *sent =
+        (struct pg_sent){.call = call, .prepared = prepared, .known = call->known, .commands = 1, .cost_us = cost_us};
+    if (prepared)
+        prepared->holders++;
+    if (sent->known)
+        sent->known->holders++;
+    if (conn->sent_count == 0) {
+        conn->progress_at = proa_loop_now(pl->loop);
+        conn->due = sent;
     }
+    proa_list_push_back(&conn->sent, &sent->node);
+    call->sent = sent;
+    call->on = conn;
+    conn->waited++;
+    conn->load_us += sent->cost_us;
+    count_sent(conn, 1);
     return sent;
 }
 
-static void sent_free(struct pg_loop *pl, struct pg_sent *sent)
+void pg_sent_remove(struct pg_conn *conn, struct pg_sent *sent)
 {
+    if (sent->call)
+        pg_sent_leave(conn, sent);
+    if (sent->prepared)
+        pg_prepared_release(sent->prepared);
+    pg_known_release(sent->known);
+    if (conn->due == sent)
+        conn->due = NULL;
+    conn->load_us -= sent->cost_us;
+    count_sent(conn, -1);
     proa_list_remove(&sent->node);
-    proa_list_push_front(&pl->free_sent, &sent->node);
+    proa_list_push_front(&conn->pl->free_sent, &sent->node);
 }
 
-/* -- Sending --------------------------------------------------------------------------------------------------- */
-
-static bool send_deallocate(struct pg_conn *conn, uint32_t id)
+void pg_sent_leave(struct pg_conn *conn, struct pg_sent *sent)
 {
-    char name[PG_NAME_MAX], text[PG_NAME_MAX + 16];
-
-    pg_prepared_name(id, name);
-    (void)snprintf(text, sizeof text, "DEALLOCATE %s", name);
-    return PQsendQueryParams(conn->pq, text, 0, NULL, NULL, NULL, NULL, 0);
-}
-
-/* @param prepared NULL: not yet. */
-static bool send_prepared(struct pg_conn *conn, struct pg_sent *sent, const struct db_statement *statement,
-                          const struct pg_prepared *prepared)
-{
-    struct pg_loop *pl = conn->pl;
-    uint32_t evicted = 0;
-    char name[PG_NAME_MAX];
-
-    if (!prepared) {
-        prepared = pg_prepared_add(conn, statement->text, &evicted);
-        if (!prepared)
-            return false;
-        if (evicted) {
-            if (!send_deallocate(conn, evicted))
-                return false;
-            sent->leading++;
-        }
-        pg_prepared_name(prepared->id, name);
-        if (!PQsendPrepare(conn->pq, name, statement->text, 0, NULL))
-            return false;
-        sent->leading++;
-        sent->is_preparing = true;
-    } else {
-        pg_prepared_name(prepared->id, name);
-    }
-    sent->prepared_id = prepared->id;
-    return PQsendQueryPrepared(conn->pq, name, (int)statement->values_count, pl->values, pl->lengths, pl->formats, 0);
-}
-
-static bool send_unprepared(struct pg_conn *conn, const struct db_statement *statement)
-{
-    struct pg_loop *pl = conn->pl;
-
-    return PQsendQueryParams(conn->pq, statement->text, (int)statement->values_count, NULL, pl->values, pl->lengths,
-                             pl->formats, 0);
-}
-
-static bool send_statement(struct pg_conn *conn, struct pg_sent *sent, const struct pg_call *call,
-                           const struct pg_prepared *prepared)
-{
-    assert(call->statement);
-    if (call->is_streamed)
-        return send_unprepared(conn, call->statement) && PQsetSingleRowMode(conn->pq);
-    return call->stale == PG_STALE_MAX ? send_unprepared(conn, call->statement)
-                                       : send_prepared(conn, sent, call->statement, prepared);
-}
-
-static bool send_script(struct pg_conn *conn, const char *script)
-{
-    if (!PQexitPipelineMode(conn->pq))
-        return false;
-    conn->is_script = true;
-    return PQsendQuery(conn->pq, script);
-}
-
-static bool send_sync(struct pg_conn *conn)
-{
-#ifdef LIBPQ_HAS_SEND_PIPELINE_SYNC
-    return PQsendPipelineSync(conn->pq);
-#else
-    /* Writes at once: the statements of one turn then leave in one segment (TCP) by pg_cork, else one by one. */
-    return PQpipelineSync(conn->pq);
-#endif
-}
-
-/* A transaction of one request on a connection of many would take in the others' statements. What was prepared once was looked
- * at then. */
-static int check_statement(struct pg_conn *conn, const struct pg_call *call, struct pg_prepared **ret_prepared)
-{
-    struct pg_prepared *prepared = call->is_streamed ? NULL : pg_prepared_find(conn, call->statement->text);
-
-    if (!prepared && conn->kind == DB_SHARED && pg_text_controls(call->statement->text))
-        return proa_fail(call->sql.err, PROA_EINTERNAL, "PostgreSQL: transactions are begun by proa_db_transaction");
-    *ret_prepared = prepared;
-    return pg_params(conn->pl, call->statement, call->sql.err);
-}
-
-int pg_send(struct pg_conn *conn, struct pg_call *call)
-{
-    struct pg_loop *pl = conn->pl;
-    struct pg_prepared *prepared = NULL;
-    struct pg_sent *sent;
-    bool ok;
-
-    if (call->statement)
-        PROA_TRY(check_statement(conn, call, &prepared));
-    sent = sent_new(pl);
-    if (!sent)
-        return proa_fail(call->sql.err, PROA_ENOMEM, "PostgreSQL: no memory for a statement");
-    ok = call->script ? send_script(conn, call->script) : send_statement(conn, sent, call, prepared);
-    if (!ok) {
-        /* Half of it may lie in libpq's buffer, but no Sync: it cannot be committed. */
-        sent_free(pl, sent);
-        return PROA_EUNAVAILABLE;
-    }
-    if (conn->sent_count == 0)
-        conn->progress_at = sent->at;
-    sent->call = call;
-    call->sent = sent;
-    call->on = conn;
-    proa_list_push_back(&conn->sent, &sent->node);
-    count_sent(conn, 1);
-    conn->is_touched = true;
-    if (!call->script && !send_sync(conn))
-        conn->is_broken = true; /* pg_conn_flush sees to it */
-    return 0;
-}
-
-void pg_conn_cork(struct pg_conn *conn, bool on)
-{
-    int value = on;
-
-    if (conn->is_stream)
-        (void)setsockopt(PQsocket(conn->pq), IPPROTO_TCP, TCP_CORK, &value, sizeof value);
-    conn->is_corked = on;
-}
-
-void pg_conn_flush(struct pg_conn *conn)
-{
-    int rc;
-
-    if (conn->state != PG_UP)
-        return;
-    rc = PQflush(conn->pq);
-    if (conn->is_corked)
-        pg_conn_cork(conn, false);
-    if (rc < 0 || conn->is_broken || PQstatus(conn->pq) == CONNECTION_BAD) {
-        pg_conn_lost(conn, PQerrorMessage(conn->pq));
-        return;
-    }
-    if ((rc == 1) == conn->is_write_blocked)
-        return;
-    conn->is_write_blocked = rc == 1;
-    if (proa_fd_watch_set(conn->watch, conn->is_write_blocked ? PROA_READABLE | PROA_WRITABLE : PROA_READABLE) < 0)
-        pg_conn_lost(conn, "its descriptor cannot be watched");
-    else if (!conn->is_write_blocked)
-        proa_loop_flush_later(conn->pl->loop, &conn->pl->flush);
+    if (sent->call->sent == sent)
+        sent->call->sent = NULL;
+    sent->call = NULL;
+    conn->waited--;
 }
 
 /* -- Results --------------------------------------------------------------------------------------------------- */
@@ -234,97 +110,99 @@ void pg_call_finish(struct pg_call *call, int rc)
     proa_unpark(&call->waiter, 0);
 }
 
-/* The prepared statement was gone or out of date, and nothing ran: once more, with a new one. */
-static bool try_again(struct pg_conn *conn, struct pg_sent *sent)
+void pg_call_again(struct pg_call *call)
 {
-    struct pg_call *call = sent->call;
+    struct pg_loop *pl = call->on->pl;
 
-    if (sent->prepared_id)
-        pg_prepared_forget(conn, sent->prepared_id);
-    if (!call || call->is_in_tx)
-        return false; /* the transaction has failed with it */
-    if (call->stale == PG_STALE_MAX)
-        return false;
-    call->stale++;
     call->sent = NULL;
     call->rc = 0;
+    call->has_columns = false;
+    call->may_retry = false;
+    if (call->statement->rows)
+        db_rows_again(call->statement->rows);
+    call->statement->changed = 0;
     proa_error_clear(call->sql.err);
-    pg_queue_again(conn->pl, call);
-    return true;
+    pg_queue_again(pl, call);
 }
 
-static void sent_finished(struct pg_conn *conn, struct pg_sent *sent)
+/* One more of its commands was answered for good. */
+static void command_answered(struct pg_conn *conn, struct pg_sent *sent)
 {
-    struct pg_loop *pl = conn->pl;
+    if (conn->is_script || --sent->commands)
+        return;
+    conn->due = sent->is_last ? NULL : PROA_CONTAINER(sent->node.next, struct pg_sent, node);
+}
+
+static void take_error(struct pg_conn *conn, struct pg_sent *sent, const PGresult *result)
+{
     struct pg_call *call = sent->call;
 
-    conn->progress_at = proa_loop_now(pl->loop);
-    count_sent(conn, -1);
-    if (!(sent->is_stale && try_again(conn, sent)) && call) {
-        if (sent->is_stale && call->is_in_tx) {
-            call->may_retry = true;
-            call->rc = proa_fail(call->sql.err, PROA_ECONFLICT,
-                                 "PostgreSQL: the schema was changed; the transaction must be run again");
-        }
-        pg_call_finish(call, call->rc);
-    }
-    sent_free(pl, sent);
-    if (conn->kind == DB_OWN)
-        pg_own_settled(conn);
-    if (pl->waiting_count)
-        proa_loop_flush_later(pl->loop, &pl->flush);
+    if (sent->is_failed)
+        return;
+    sent->is_failed = true;
+    if (sent->is_preparing && sent->commands > 1)
+        pg_prepared_forget(conn, sent->prepared);
+    sent->is_stale = pg_result_is_stale(result);
+    sent->is_conflict = pg_result_may_retry(result);
+    if (call && call->rc == 0)
+        call->rc = pg_fail_result(call->sql.err, result);
+    if (call && sent->is_conflict)
+        call->may_retry = true;
 }
 
+/* @param sent NULL: the sync itself failed, which is the whole group's. */
 static void take_failure(struct pg_conn *conn, struct pg_sent *sent, const PGresult *result)
 {
-    struct pg_call *call = sent->call;
-
     if (pg_result_is_fatal(result)) {
         pg_set_reason(conn->pl, PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY));
         conn->is_fatal = true;
         return;
     }
-    if (sent->is_failed || !PQresultErrorField(result, PG_DIAG_SQLSTATE))
-        return; /* without a state it is libpq's own word about a lost connection */
-    sent->is_failed = true;
-    if (sent->is_preparing && sent->leading && sent->prepared_id)
-        pg_prepared_forget(conn, sent->prepared_id);
-    sent->is_stale = pg_result_is_stale(result);
-    if (call && call->rc == 0)
-        call->rc = pg_fail_result(call->sql.err, result);
-    if (call && pg_result_may_retry(result))
-        call->may_retry = true;
+    if (!PQresultErrorField(result, PG_DIAG_SQLSTATE))
+        return; /* it is libpq's own word about a lost connection */
+    conn->is_undone = true;
+    if (sent)
+        take_error(conn, sent, result);
 }
 
-/* @returns true when it was the last result of `sent`. */
-static bool take_result(struct pg_conn *conn, struct pg_sent *sent, PGresult *result)
+/* @returns false when nothing of ours can have this result. */
+static bool take_result(struct pg_conn *conn, PGresult *result)
 {
-    struct pg_call *call = sent->call;
+    struct pg_sent *first = PROA_CONTAINER(conn->sent.next, struct pg_sent, node);
+    struct pg_sent *sent = conn->is_script ? first : conn->due;
+    ExecStatusType status = PQresultStatus(result);
 
-    switch (PQresultStatus(result)) {
-    case PGRES_PIPELINE_SYNC: return true;
-    case PGRES_PIPELINE_ABORTED: return false;
+    switch (status) {
     case PGRES_EMPTY_QUERY:
     case PGRES_COMMAND_OK:
     case PGRES_TUPLES_OK:
     case PGRES_SINGLE_TUPLE:
-        if (sent->leading) {
-            sent->leading--;
-        } else if (call) {
-            call->is_committed = strcmp(PQcmdStatus(result), "COMMIT") == 0;
-            pg_rows(conn->pl, call, result);
+        if (!sent)
+            return false;
+        if (sent->commands == 1 && sent->call) {
+            sent->call->is_committed = strcmp(PQcmdStatus(result), "COMMIT") == 0;
+            pg_rows(conn->pl, sent->call, result);
         }
-        return false;
+        break;
+    case PGRES_PIPELINE_ABORTED:
+        if (sent && sent->is_preparing && sent->commands > 1)
+            pg_prepared_forget(conn, sent->prepared);
+        break;
     case PGRES_COPY_IN:
     case PGRES_COPY_OUT:
     case PGRES_COPY_BOTH:
-        if (call && call->rc == 0)
-            call->rc = proa_fail(call->sql.err, PROA_EUNSUPPORTED, "PostgreSQL: COPY is not supported here");
-        sent->is_failed = true;
+        if (sent && sent->call && sent->call->rc == 0)
+            sent->call->rc =
+                proa_fail(sent->call->sql.err, PROA_EUNSUPPORTED, "PostgreSQL: COPY is not supported here");
+        if (sent)
+            sent->is_failed = true;
         conn->is_broken = true; /* there is no way back but a new connection */
-        return false;
-    default: take_failure(conn, sent, result); return false;
+        return true;
+    default: take_failure(conn, sent || !first->is_last ? sent : first, result); break;
     }
+    if (sent && status != PGRES_SINGLE_TUPLE)
+        command_answered(conn, sent);
+    return true;
 }
 
 static bool end_script(struct pg_conn *conn)
@@ -337,31 +215,30 @@ static bool end_script(struct pg_conn *conn)
 static bool take_results(struct pg_conn *conn)
 {
     int empty = 0;
+    bool ok = true;
 
-    while (!PQisBusy(conn->pq) && !proa_list_empty(&conn->sent) && !conn->is_fatal && !conn->is_broken) {
-        struct pg_sent *sent = PROA_CONTAINER(conn->sent.next, struct pg_sent, node);
+    while (ok && !PQisBusy(conn->pq) && !proa_list_empty(&conn->sent) && !conn->is_fatal && !conn->is_broken) {
         PGresult *result = PQgetResult(conn->pq);
-        bool is_last;
 
         if (!result && conn->is_script) {
-            if (!end_script(conn))
-                return false;
-            sent_finished(conn, sent);
+            ok = end_script(conn);
+            if (ok)
+                pg_group_answered(conn);
             continue;
         }
         if (!result) {
             /* the end of one command; two in a row are none of ours */
-            if (++empty > 2)
-                return false;
+            ok = ++empty <= 2;
             continue;
         }
         empty = 0;
-        is_last = take_result(conn, sent, result);
+        if (PQresultStatus(result) == PGRES_PIPELINE_SYNC)
+            pg_group_answered(conn);
+        else
+            ok = take_result(conn, result);
         PQclear(result);
-        if (is_last)
-            sent_finished(conn, sent);
     }
-    return true;
+    return ok;
 }
 
 /* Nobody asked for NOTIFY; libpq would keep them. */
@@ -394,8 +271,7 @@ void pg_conn_ready(void *arg, int events)
 void pg_conn_drop(struct pg_conn *conn)
 {
     struct pg_loop *pl = conn->pl;
-    bool is_head = true, was_fatal = conn->is_fatal;
-    struct proa_list *node;
+    bool is_first = true, was_fatal = conn->is_fatal;
 
     proa_fd_watch_free(conn->watch);
     PQfinish(conn->pq);
@@ -403,37 +279,47 @@ void pg_conn_drop(struct pg_conn *conn)
     conn->pq = NULL;
     conn->state = PG_DOWN;
     conn->generation++;
-    conn->is_write_blocked = conn->is_cancelling = conn->is_fatal = conn->is_broken = false;
+    conn->is_write_blocked = conn->is_cancelling = conn->is_fatal = conn->is_broken = conn->is_undone = false;
     conn->is_script = conn->is_corked = conn->is_touched = conn->is_retiring = false;
     pg_prepared_clear(conn);
-    while ((node = proa_list_pop_front(&conn->sent))) {
-        struct pg_sent *sent = PROA_CONTAINER(node, struct pg_sent, node);
+    while (!proa_list_empty(&conn->sent)) {
+        struct pg_sent *sent = PROA_CONTAINER(conn->sent.next, struct pg_sent, node);
         struct pg_call *call = sent->call;
 
-        count_sent(conn, -1);
-        /* The server takes statements in order: what stood behind the one it died over did not run. */
+        /* The server takes them in order: what stood behind the group it died over did not run. */
         if (call)
             pg_call_finish(call, sent->is_failed && call->rc < 0
                                      ? call->rc
-                                     : pg_fail_lost(call, is_head || !was_fatal, pl->reason));
-        is_head = false;
-        sent_free(pl, sent);
+                                     : pg_fail_lost(call, is_first || !was_fatal, pl->reason));
+        is_first = is_first && !sent->is_last;
+        pg_sent_remove(conn, sent);
     }
+    conn->groups = 0;
+    conn->due = NULL;
 }
 
 /* -- Waiting --------------------------------------------------------------------------------------------------- */
 
+/* Nobody waits for what is on its way, so that a cancel request can hit nobody: a single statement, or reads. */
+static bool may_cancel(const struct pg_conn *conn)
+{
+    if (conn->waited)
+        return false;
+    for (struct proa_list *node = conn->sent.next; node != &conn->sent; node = node->next)
+        if (!PROA_CONTAINER(node, struct pg_sent, node)->is_sharing && conn->sent_count > 1)
+            return false;
+    return true;
+}
+
 static void abandon(struct pg_call *call)
 {
-    struct pg_sent *sent = call->sent;
-    struct pg_conn *conn;
+    struct pg_conn *conn = call->on;
 
     pg_unqueue(call);
-    if (!sent)
+    if (!call->sent)
         return;
-    sent->call = NULL;
-    conn = call->on;
-    if (conn->sent_count == 1 && !call->is_commit)
+    pg_sent_leave(conn, call->sent);
+    if (!call->is_commit && may_cancel(conn))
         pg_cancel(conn);
 }
 

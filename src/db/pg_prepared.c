@@ -14,20 +14,39 @@ void pg_prepared_name(uint32_t id, char name[static PG_NAME_MAX])
 
 struct pg_prepared *pg_prepared_find(struct pg_conn *conn, const char *text)
 {
-    struct pg_prepared *prepared = proa_map_get(conn->prepared, proa_str_c(text));
+    struct pg_prepared **recent = &conn->recent[pg_recent_of(text)];
+    struct pg_prepared *prepared = *recent;
 
-    if (prepared && prepared->node.next != &conn->prepared_used) {
+    if (!prepared || strcmp(prepared->text, text) != 0) {
+        prepared = proa_map_get(conn->prepared, proa_str_c(text));
+        if (!prepared)
+            return NULL;
+        *recent = prepared;
+    }
+    if (prepared->node.next != &conn->prepared_used) {
         proa_list_remove(&prepared->node);
         proa_list_push_back(&conn->prepared_used, &prepared->node);
     }
     return prepared;
 }
 
-static void forget(struct pg_conn *conn, struct pg_prepared *prepared)
+void pg_prepared_release(struct pg_prepared *prepared)
 {
+    if (--prepared->holders == 0)
+        free(prepared);
+}
+
+void pg_prepared_forget(struct pg_conn *conn, struct pg_prepared *prepared)
+{
+    if (proa_list_empty(&prepared->node))
+        return;
+    for (size_t i = 0; i < PG_RECENT; i++) {
+        if (conn->recent[i] == prepared)
+            conn->recent[i] = NULL;
+    }
     (void)proa_map_remove(conn->prepared, proa_str_c(prepared->text));
     proa_list_remove(&prepared->node);
-    free(prepared);
+    pg_prepared_release(prepared);
 }
 
 struct pg_prepared *pg_prepared_add(struct pg_conn *conn, const char *text, uint32_t *ret_evicted)
@@ -42,8 +61,9 @@ struct pg_prepared *pg_prepared_add(struct pg_conn *conn, const char *text, uint
         struct pg_prepared *oldest = PROA_CONTAINER(conn->prepared_used.next, struct pg_prepared, node);
 
         evicted = oldest->id;
-        forget(conn, oldest);
+        pg_prepared_forget(conn, oldest);
     }
+    *prepared = (struct pg_prepared){.holders = 1};
     memcpy(prepared->text, text, key.len + 1);
     if (proa_map_put(conn->prepared, key, prepared, NULL) < 0) {
         free(prepared);
@@ -55,30 +75,9 @@ struct pg_prepared *pg_prepared_add(struct pg_conn *conn, const char *text, uint
     return prepared;
 }
 
-void pg_prepared_forget(struct pg_conn *conn, uint32_t id)
-{
-    /* Rare: after an error. The newest are at the end. */
-    for (struct proa_list *node = conn->prepared_used.prev; node != &conn->prepared_used; node = node->prev) {
-        struct pg_prepared *prepared = PROA_CONTAINER(node, struct pg_prepared, node);
-
-        if (prepared->id == id) {
-            forget(conn, prepared);
-            return;
-        }
-    }
-}
-
 void pg_prepared_clear(struct pg_conn *conn)
 {
-    struct proa_list *node = conn->prepared_used.next;
-
-    while (node != &conn->prepared_used) {
-        struct pg_prepared *prepared = PROA_CONTAINER(node, struct pg_prepared, node);
-
-        node = node->next;
-        (void)proa_map_remove(conn->prepared, proa_str_c(prepared->text));
-        free(prepared);
-    }
-    proa_list_init(&conn->prepared_used);
+    while (!proa_list_empty(&conn->prepared_used))
+        pg_prepared_forget(conn, PROA_CONTAINER(conn->prepared_used.next, struct pg_prepared, node));
     conn->prepared_last = 0;
 }

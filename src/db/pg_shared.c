@@ -15,12 +15,71 @@ void pg_set_reason(struct pg_loop *pl, const char *text)
     pg_config_release(config);
 }
 
-bool pg_is_down(const struct pg_loop *pl)
+void pg_tell(struct pg_loop *pl, const char *what)
+{
+    const struct proa_logger *logger = pl->pg->db->options.logger;
+    proa_mono_ns now = proa_loop_now(pl->loop);
+
+    if (!logger || pl != pl->pg->loops ||
+        (strcmp(pl->told, pl->reason) == 0 && now < pl->told_at + PROA_SECONDS(PG_TELL_S)))
+        return;
+    memcpy(pl->told, pl->reason, sizeof pl->told);
+    pl->told_at = now;
+    PROA_WARN(logger, what, proa_kv_c("error", pl->reason));
+}
+
+/* The server was reached from elsewhere: connections try it now and not when their back-off ends, and statements wait for that. */
+static void try_anew(struct pg_loop *pl)
+{
+    pl->ups_seen = atomic_load_explicit(&pl->pg->ups, memory_order_acquire);
+    if (pl->is_closing)
+        return;
+    if (pl->shared_up == 0)
+        pl->down_since = proa_loop_now(pl->loop);
+    for (uint32_t i = 0; i < pl->shared_count; i++) {
+        struct pg_conn *conn = &pl->shared[i];
+
+        if (conn->state != PG_DOWN || !proa_timer_armed(&conn->retry))
+            continue;
+        conn->failures = 0;
+        proa_timer_stop(&conn->retry);
+        pg_retry_fire(&conn->retry);
+    }
+}
+
+void pg_wake_run(struct proa_task *task)
+{
+    struct pg_loop *pl = PROA_CONTAINER(task, struct pg_loop, wake);
+
+    atomic_store(&pl->is_wake_posted, false);
+    if (pl->ups_seen != atomic_load_explicit(&pl->pg->ups, memory_order_acquire))
+        try_anew(pl);
+}
+
+/* A readiness check on one loop speaks for all of them. */
+static void tell_others(struct pg_loop *pl)
+{
+    struct pg *pg = pl->pg;
+
+    atomic_fetch_add_explicit(&pg->ups, 1, memory_order_release);
+    try_anew(pl);
+    for (uint32_t i = 0; i < pg->loops_count; i++) {
+        if (&pg->loops[i] != pl && !atomic_exchange(&pg->loops[i].is_wake_posted, true))
+            proa_loop_post(pg->loops[i].loop, &pg->loops[i].wake);
+    }
+}
+
+bool pg_is_down(struct pg_loop *pl)
 {
     /* The first connection of all gets the time it may take, unless it was refused. */
     uint64_t wait_ms = pl->was_up || *pl->reason ? PG_DOWN_WAIT_MS : pl->pg->db->options.connect_ms;
 
-    return pl->shared_up == 0 && proa_loop_now(pl->loop) >= proa_add_u64_sat(pl->down_since, PROA_MS(wait_ms));
+    if (pl->shared_up || proa_loop_now(pl->loop) < proa_add_u64_sat(pl->down_since, PROA_MS(wait_ms)))
+        return false;
+    if (pl->ups_seen == atomic_load_explicit(&pl->pg->ups, memory_order_acquire))
+        return true;
+    try_anew(pl); /* the task is still on its way */
+    return false;
 }
 
 int pg_fail_down(const struct pg_loop *pl, struct proa_error *err)
@@ -72,6 +131,7 @@ int pg_shared_run(struct pg_call *call, struct pg_loop *pl)
 {
     uint32_t room = pl->shared_up * PG_OUTSTANDING_MAX;
     struct proa_error *err = call->sql.err;
+    int result;
 
     if (pl->is_closing)
         return proa_fail(err, PROA_EUNAVAILABLE, "PostgreSQL: the database is closed");
@@ -85,12 +145,23 @@ int pg_shared_run(struct pg_call *call, struct pg_loop *pl)
             err->retry_after_s = 1;
         return rc;
     }
+    call->known = pg_known_hold(pl, call->statement->text);
     proa_waiter_init(&call->waiter, pl->loop);
     proa_list_push_back(&pl->waiting, &call->node);
     pl->waiting_count++;
     proa_loop_flush_later(pl->loop, &pl->flush);
     pg_tick_arm(pl);
-    return pg_call_wait(call);
+    result = pg_call_wait(call);
+    pg_known_release(call->known);
+    return result;
+}
+
+/* Whether `a` is the better one for the next statement. */
+static bool is_freer(const struct pg_conn *a, const struct pg_conn *b)
+{
+    if (pg_group_waits(a) != pg_group_waits(b))
+        return !pg_group_waits(a);
+    return a->load_us < b->load_us;
 }
 
 static struct pg_conn *least_busy(struct pg_loop *pl)
@@ -100,15 +171,14 @@ static struct pg_conn *least_busy(struct pg_loop *pl)
     for (uint32_t i = 0; i < pl->shared_count; i++) {
         struct pg_conn *conn = &pl->shared[i];
 
-        if (pg_conn_takes(conn) && conn->sent_count < PG_OUTSTANDING_MAX &&
-            (!best || conn->sent_count < best->sent_count))
+        if (pg_conn_takes(conn) && conn->sent_count < PG_OUTSTANDING_MAX && (!best || is_freer(conn, best)))
             best = conn;
     }
     return best;
 }
 
-/* The connection broke under the statement, which surely did not run: another may take it, once. */
-static void not_sent(struct pg_conn *conn, struct pg_call *call)
+/* Another connection may take it, once. */
+void pg_not_sent(struct pg_conn *conn, struct pg_call *call)
 {
     struct pg_loop *pl = conn->pl;
 
@@ -121,16 +191,14 @@ static void not_sent(struct pg_conn *conn, struct pg_call *call)
     pg_queue_again(pl, call);
 }
 
-static void give(struct pg_conn *conn, struct pg_call *call, bool more_follow)
+static void give(struct pg_conn *conn, struct pg_call *call)
 {
     int rc;
 
     pg_unqueue(call);
-    if (more_follow && !conn->is_corked)
-        pg_conn_cork(conn, true);
     rc = pg_send(conn, call);
     if (rc == PROA_EUNAVAILABLE)
-        not_sent(conn, call);
+        pg_not_sent(conn, call);
     else if (rc < 0)
         pg_call_finish(call, rc);
 }
@@ -147,7 +215,7 @@ static void flush_own(struct pg_loop *pl)
         if (!pg_conn_takes(conn) || (call->script && conn->sent_count))
             continue;
         conn->holders++;
-        give(conn, call, false);
+        give(conn, call);
         pg_conn_flush(conn);
         pg_own_unref(conn);
         /* losing a connection takes its other calls out of the list */
@@ -161,13 +229,19 @@ void pg_flush_run(struct proa_flush *flush)
     struct pg_conn *conn;
 
     flush_own(pl);
-    while (!proa_list_empty(&pl->waiting) && (conn = least_busy(pl)))
-        give(conn, PROA_CONTAINER(pl->waiting.next, struct pg_call, node), pl->waiting_count > 1);
+    while (!proa_list_empty(&pl->waiting) && (conn = least_busy(pl))) {
+        struct pg_call *call = PROA_CONTAINER(pl->waiting.next, struct pg_call, node);
+
+        if (!pg_group_takes(pl, call))
+            give(conn, call);
+        else if (!pg_group_waits(conn))
+            pg_group_send(conn);
+        else
+            break; /* with those that come until there is an answer */
+    }
     for (uint32_t i = 0; i < pl->shared_count; i++) {
-        if (pl->shared[i].is_touched || pl->shared[i].is_corked) {
-            pl->shared[i].is_touched = false;
+        if (pl->shared[i].is_touched || pl->shared[i].is_corked)
             pg_conn_flush(&pl->shared[i]);
-        }
     }
     /* Those that are left do wait; the ones counted already stand in front. */
     for (struct proa_list *node = pl->waiting.prev; node != &pl->waiting; node = node->prev) {
@@ -208,10 +282,12 @@ void pg_shared_up(struct pg_conn *conn)
 {
     struct pg_loop *pl = conn->pl;
 
-    pl->shared_up++;
     pl->was_up = true;
+    pl->told[0] = '\0';
     pl->down_since = PROA_NEVER;
     db_metrics_connections(pl->pg->db, DB_SHARED, 1, 0);
+    if (pl->shared_up++ == 0)
+        tell_others(pl);
     proa_loop_flush_later(pl->loop, &pl->flush);
 }
 
@@ -221,6 +297,7 @@ void pg_shared_failed(struct pg_conn *conn)
     if (conn->pl->is_closing)
         return;
     db_metrics_connect_failed(conn->pl->pg->db);
+    pg_tell(conn->pl, "PostgreSQL cannot be reached");
     retry_later(conn);
 }
 
@@ -285,6 +362,10 @@ void pg_tick_fire(struct proa_timer *timer)
     proa_mono_ns now = proa_loop_now(pl->loop);
 
     watch_answers(pl, now);
+    for (uint32_t i = 0; i < pl->shared_count; i++) {
+        if (pl->shared[i].state == PG_UP)
+            pg_group_measure(&pl->shared[i]);
+    }
     if (pl->waiting_count && pg_is_down(pl))
         fail_waiting(pl);
     pg_own_tick(pl, now);

@@ -93,6 +93,7 @@ int pg_params(struct pg_loop *pl, const struct db_statement *statement, struct p
     if (scratch_reserve(pl, statement->values_count) < 0 || proa_buf_reserve(&pl->text, room) < 0)
         return proa_fail(err, PROA_ENOMEM, "PostgreSQL: no memory for the parameters");
     out = pl->text.ptr;
+    pl->values_bytes = 0;
     for (size_t i = 0; i < statement->values_count; i++) {
         const struct proa_value *value = &statement->values[i];
         int len;
@@ -109,6 +110,7 @@ int pg_params(struct pg_loop *pl, const struct db_statement *statement, struct p
             pl->values[i] = value->as.str.len ? value->as.str.ptr : "";
             pl->lengths[i] = (int)value->as.str.len;
             pl->formats[i] = 1;
+            pl->values_bytes += value->as.str.len;
             continue;
         }
         len = param_text(value, i + 1, out, err);
@@ -116,6 +118,7 @@ int pg_params(struct pg_loop *pl, const struct db_statement *statement, struct p
             return len;
         pl->values[i] = out;
         pl->lengths[i] = len;
+        pl->values_bytes += (size_t)len;
         out += len;
         *out++ = '\0';
     }

@@ -14,6 +14,15 @@ void db_rows_init(struct db_rows *rows, const struct proa_type *type, struct pro
     *rows = (struct db_rows){.type = type, .arena = sql.arena, .err = sql.err, .max_rows = max_rows, .is_one = is_one};
 }
 
+void db_rows_again(struct db_rows *rows)
+{
+    rows->columns_count = 0;
+    rows->fields = NULL;
+    rows->has_defaults = false;
+    rows->len = 0;
+    rows->row = NULL;
+}
+
 bool db_rows_full(const struct db_rows *rows)
 {
     return rows->is_one && rows->len > 0;

@@ -2,6 +2,7 @@
 #include "server_internal.h"
 
 #include "conn.h"
+#include "obs/log_form.h"
 
 enum { FIELDS_MAX = 10 };
 
@@ -42,18 +43,67 @@ static uint32_t describe(const struct proa_req *req, bool aborted, uint64_t dura
     return count;
 }
 
-void server_log_request(struct server_loop *part, const struct proa_req *req, bool aborted, uint64_t duration_ns)
+/* Most lines tell of a success, and differ in few values from the route's others. */
+static __attribute__((noinline)) struct log_form *form_new(const struct proa_req *req)
 {
-    const struct proa_server_options *options = &part->server->options;
-    bool slow = duration_ns >= PROA_MS(part->slow_ms) && !req->sse;
-    enum proa_log_level level = level_of(part, req, slow);
+    const struct log_form_field fields[] = {
+        {proa_kv_str("http.request.method", req->method_text), LOG_FORM_CONSTANT},
+        {{.key = "url.path"}, LOG_FORM_TEXT},
+        {proa_kv_c("http.route", req->route->name), LOG_FORM_CONSTANT},
+        {proa_kv_u64("http.response.status_code", (uint64_t)req->status), LOG_FORM_CONSTANT},
+        {{.key = "http.response.body.size"}, LOG_FORM_NUMBER},
+        {{.key = "duration_ms"}, LOG_FORM_THOUSANDTHS},
+        {{.key = "network.peer.address"}, LOG_FORM_TEXT},
+    };
+    struct log_form *form = NULL;
+
+    proa_ignore(log_form_new(&(struct log_form_options){.logger = proa_req_log(req),
+                                                        .level = PROA_LOG_INFO,
+                                                        .message = PROA_STR("request"),
+                                                        .fields = fields,
+                                                        .count = PROA_COUNT(fields)},
+                             &form));
+    return form;
+}
+
+/* @returns false when the line has to be made the long way. */
+static bool log_by_form(const struct proa_req *req, struct series *series, uint64_t duration_ns)
+{
+    const char *peer = conn_peer(req->conn);
+    const union log_form_value values[] = {
+        {.text = req->path}, {.number = req->reply_bytes}, {.number = duration_ns / 1000}, {.text = proa_str_c(peer)}};
+
+    if (!series->form && !series->has_no_form) {
+        series->form = form_new(req);
+        series->has_no_form = !series->form;
+    }
+    return series->form && peer[0] && log_form_put(series->form, proa_req_trace(req), values);
+}
+
+static __attribute__((noinline)) void log_by_fields(const struct proa_req *req, enum proa_log_level level,
+                                                    proa_str message, bool aborted, uint64_t duration_ns)
+{
     struct proa_kv fields[FIELDS_MAX];
 
-    if (!options->logger || level == PROA_LOG_OFF || !proa_log_enabled(proa_req_log(req), level))
+    if (proa_log_enabled(proa_req_log(req), level))
+        proa_log_line(proa_req_log(req), level, message, fields,
+                      describe(req, aborted, duration_ns, conn_peer(req->conn), fields));
+}
+
+void server_log_request(struct server_loop *part, const struct proa_req *req, struct series *series, bool aborted,
+                        uint64_t duration_ns)
+{
+    bool slow = duration_ns >= PROA_MS(part->slow_ms) && !req->sse, has_failed = req->status >= 500;
+    enum proa_log_level level = level_of(part, req, slow);
+
+    if (!part->server->options.logger || level == PROA_LOG_OFF)
         return;
-    proa_log_line(proa_req_log(req), level,
-                  req->status >= 500 ? PROA_STR("request failed")
-                  : slow             ? PROA_STR("slow request")
-                                     : PROA_STR("request"),
-                  fields, describe(req, aborted, duration_ns, conn_peer(req->conn), fields));
+    if (level == PROA_LOG_INFO && series && req->route && !aborted && !has_failed && req->cause >= 0 &&
+        req->error.code >= 0 && req->method != PROA_METHOD_OTHER && log_by_form(req, series, duration_ns))
+        return;
+    log_by_fields(req, level,
+                  has_failed ? PROA_STR("request failed")
+                  : slow     ? PROA_STR("slow request")
+                             : PROA_STR("request"),
+                  aborted, duration_ns);
 }

@@ -28,11 +28,15 @@ static void ahead_free(struct conn *conn)
 
 void conn_maybe_free(struct conn *conn)
 {
+    struct proa_server *server = conn->part->server;
+
     if (conn->state != CONN_CLOSED || conn->req || conn->busy)
         return;
     proa_list_remove(&conn->work_node);
     free(conn->peer);
     free(conn);
+    /* What its handlers did is seen by who has seen this. */
+    atomic_fetch_sub_explicit(&server->shared.conns, 1, memory_order_release);
 }
 
 static void drop_input(struct conn *conn)

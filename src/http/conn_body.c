@@ -190,13 +190,18 @@ int proa_req_body(struct proa_req *req, proa_str *ret_body)
     return 0;
 }
 
-const char *conn_peer(struct conn *conn)
+static __attribute__((noinline)) const char *find_peer(struct conn *conn)
 {
     char text[PROA_ADDRESS_MAX];
 
-    if (!conn->peer && conn->stream) {
-        proa_stream_peer(conn->stream, text);
-        conn->peer = strdup(text);
-    }
+    if (!conn->stream)
+        return "";
+    proa_stream_peer(conn->stream, text);
+    conn->peer = strdup(text);
     return conn->peer ? conn->peer : "";
+}
+
+const char *conn_peer(struct conn *conn)
+{
+    return conn->peer ? conn->peer : find_peer(conn);
 }

@@ -73,6 +73,7 @@ static struct proa_req *req_from_head(struct conn *conn, size_t bytes)
     req->body_complete = !parser->has_body;
     req->body_known_length = parser->has_length;
     req->body_length = parser->content_length;
+    req->trace_fields = parser->trace_fields;
     if (parser->traceparent)
         req->traceparent = req->fields[parser->traceparent - 1].value;
     return req;
@@ -112,13 +113,14 @@ static void look_back(struct proa_req *req, bool aborted)
 {
     struct server_loop *part = req->home;
     uint64_t duration_ns = part->now > req->started ? part->now - req->started : 0;
+    struct series *series = req->status ? server_series(part, req) : NULL;
 
     if (req->deadline && part->now >= req->deadline && req->cause == PROA_ETIMEDOUT)
         limit_hit(part, LIMIT_REQUEST_MS);
     if (req->status >= 500 || duration_ns >= part->log_from_ns)
-        server_log_request(part, req, aborted, duration_ns);
-    if (req->status)
-        server_count_request(part, req, duration_ns);
+        server_log_request(part, req, series, aborted, duration_ns);
+    if (series && series->requests)
+        server_count_request(part, req, series, duration_ns);
 }
 
 void conn_finish_request(struct conn *conn)
@@ -126,7 +128,10 @@ void conn_finish_request(struct conn *conn)
     struct proa_req *req = conn->req;
     struct server_loop *part = conn->part;
     bool aborted = req->reply != REPLY_COMPLETE;
-    bool close = req->close_after;
+    /* A client can tell that chunks or a known length were broken off. Then the connection is ended in order, or answers before this
+     * one, not read yet, would be lost with it. Content that ends with the connection is only told to be broken by a reset. */
+    bool reset = aborted && !req->chunked && req->reply_left < 0;
+    bool close = aborted || req->close_after;
 
     part->now = proa_loop_now_exact(part->loop);
     uncount(req);
@@ -136,7 +141,7 @@ void conn_finish_request(struct conn *conn)
     req_span_end(req, aborted);
     if (req->sse)
         sse_done(req);
-    if (conn->state != CONN_CLOSED && !aborted && !close && !req->body_complete) {
+    if (conn->state != CONN_CLOSED && !close && !req->body_complete) {
         conn_set_state(conn, CONN_DISCARDING);
         conn->discarded = 0;
     }
@@ -150,7 +155,7 @@ void conn_finish_request(struct conn *conn)
     }
     if (conn->state == CONN_CLOSED || conn->state == CONN_DISCARDING)
         return;
-    if (aborted) {
+    if (reset) {
         conn_close(conn, true, 0);
     } else if (!close) {
         conn_set_state(conn, CONN_IDLE);

@@ -215,6 +215,7 @@ void conn_open(struct server_loop *part, struct proa_stream *stream)
         atomic_fetch_sub_explicit(&server->shared.connections, 1, memory_order_relaxed);
         return;
     }
+    atomic_fetch_add_explicit(&server->shared.conns, 1, memory_order_relaxed);
     proa_list_push_back(&part->connections, &conn->node);
     conn_set_state(conn, CONN_IDLE);
     if (!room)

@@ -58,6 +58,8 @@ enum h1_phase {
     H1_FAILED,
 };
 
+enum h1_trace_fields { H1_MAY_HAVE_B3 = 1, H1_MAY_HAVE_BAGGAGE = 2 };
+
 struct h1_parser {
     llhttp_t llhttp, behind_line;
     const struct h1_limits *limits;
@@ -85,6 +87,7 @@ struct h1_parser {
     bool has_length;
     uint64_t content_length;
     uint32_t traceparent; /* index of the field + 1, 0: none (or several) */
+    uint8_t trace_fields; /* enum h1_trace_fields: others about traces that there may be */
 
     /* The body. */
     uint64_t left;       /* of a body with Content-Length */

@@ -326,6 +326,7 @@ static enum h1_event look_at_field(struct h1_parser *parser, uint32_t index, str
     proa_str value = text_of(parser, field->value);
 
     switch (field->name.len) {
+    case 2: /* b3 */ parser->trace_fields |= H1_MAY_HAVE_B3; break;
     case 4:
         if (is_name(name, "host", 4)) {
             framing->hosts++;
@@ -342,13 +343,23 @@ static enum h1_event look_at_field(struct h1_parser *parser, uint32_t index, str
             parser->expects_continue = parser->minor == 1;
         }
         break;
+    case 7:
+        if (is_name(name, "baggage", 7))
+            parser->trace_fields |= H1_MAY_HAVE_BAGGAGE;
+        break;
     case 10:
         if (is_name(name, "connection", 10))
             connection_options(value, framing);
+        else if (*name == 'x' || *name == 'X') /* x-b3-flags */
+            parser->trace_fields |= H1_MAY_HAVE_B3;
         break;
     case 11:
         if (is_name(name, "traceparent", 11))
             parser->traceparent = parser->traceparent ? UINT32_MAX : index + 1;
+        break;
+    case 12:
+        if (*name == 'x' || *name == 'X') /* x-b3-traceid, x-b3-sampled */
+            parser->trace_fields |= H1_MAY_HAVE_B3;
         break;
     case 14:
         if (is_name(name, "content-length", 14)) {

@@ -1,6 +1,7 @@
 /* Limits with their defaults and metrics, and the metrics of requests. */
 #include "server_internal.h"
 
+#include "obs/log_form.h"
 #include <proa/metrics.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -222,24 +223,28 @@ static bool wants_exemplar(struct server_loop *part, const struct proa_req *req,
     return (proa_req_trace(req)->flags & 1) != 0;
 }
 
-void server_count_request(struct server_loop *part, const struct proa_req *req, uint64_t duration_ns)
+struct series *server_series(struct server_loop *part, const struct proa_req *req)
 {
     unsigned method = method_slot(req->method);
     uint32_t slot = req->route ? req->route->index + 1 : 0;
     struct series *series;
 
     if (slot >= part->series_count)
-        return;
+        return NULL;
     for (series = part->series[slot]; series; series = series->next)
         if (series->status == req->status && series->method == method)
-            break;
-    if (!series) {
-        series = series_new(part, req, method);
-        if (!series)
-            return;
+            return series;
+    series = series_new(part, req, method);
+    if (series) {
         series->next = part->series[slot];
         part->series[slot] = series;
     }
+    return series;
+}
+
+void server_count_request(struct server_loop *part, const struct proa_req *req, const struct series *series,
+                          uint64_t duration_ns)
+{
     proa_counter_add(series->requests, part->shard, 1);
     proa_histogram_observe(series->duration, part->shard, (double)duration_ns * 1e-9,
                            wants_exemplar(part, req, duration_ns) ? proa_req_trace(req) : NULL);
@@ -249,7 +254,7 @@ int server_series_reserve(struct server_loop *part, uint32_t routes)
 {
     struct series **series;
 
-    if (!part->server->options.metrics || routes + 1 <= part->series_count)
+    if (!(part->server->options.metrics || part->access_log_all) || routes + 1 <= part->series_count)
         return 0;
     series = realloc(part->series, (routes + 1) * sizeof(struct series *));
     if (!series)
@@ -268,6 +273,7 @@ void server_series_free(struct server_loop *part)
             struct series *series = part->series[i];
 
             part->series[i] = series->next;
+            log_form_free(series->form);
             free(series);
         }
     free(part->series);

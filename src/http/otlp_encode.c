@@ -1,20 +1,13 @@
-/* OTLP's messages for spans and log records in protobuf's wire format (opentelemetry-proto 1: trace.proto, logs.proto, common.proto,
- * resource.proto).
- * Written by hand: a dozen fields do not need a generator. Field numbers stand beside their names. */
+/* OTLP's messages for spans and log records in protobuf's wire format (opentelemetry-proto 1: trace.proto, logs.proto, resource.proto);
+ * attributes come as they are in it (obs/wire.c). Field numbers stand beside their names. */
 #include "otlp_internal.h"
+
+#include "obs/wire.h"
 
 #include <proa/text.h>
 
-enum wire { WIRE_VARINT = 0, WIRE_FIXED64 = 1, WIRE_BYTES = 2, WIRE_FIXED32 = 5 };
-
 enum field {
-    RESOURCE_ATTRIBUTES = 1,
-    KEY_VALUE_KEY = 1,
-    KEY_VALUE_VALUE = 2,
     ANY_STRING = 1,
-    ANY_BOOL = 2,
-    ANY_INT = 3,
-    ANY_DOUBLE = 4,
     SPAN_TRACE_ID = 1,
     SPAN_SPAN_ID = 2,
     SPAN_TRACE_STATE = 3,
@@ -23,7 +16,6 @@ enum field {
     SPAN_KIND = 6,
     SPAN_START = 7,
     SPAN_END = 8,
-    SPAN_ATTRIBUTES = 9,
     SPAN_DROPPED_ATTRIBUTES = 10,
     SPAN_EVENTS = 11,
     SPAN_DROPPED_EVENTS = 12,
@@ -33,287 +25,175 @@ enum field {
     LOG_SEVERITY_NUMBER = 2,
     LOG_SEVERITY_TEXT = 3,
     LOG_BODY = 5,
-    LOG_ATTRIBUTES = 6,
     LOG_DROPPED_ATTRIBUTES = 7,
     LOG_FLAGS = 8,
     LOG_TRACE_ID = 9,
     LOG_SPAN_ID = 10,
     LOG_OBSERVED = 11,
-    EVENT_TIME = 1,
-    EVENT_NAME = 2,
-    EVENT_ATTRIBUTES = 3,
     STATUS_MESSAGE = 2,
     STATUS_CODE = 3,
 };
 /* SpanFlags beside the trace flags of the low byte. */
 enum { FLAG_HAS_IS_REMOTE = 0x100, FLAG_IS_REMOTE = 0x200 };
 
-enum { VARINT_MAX = 10 };
-
-static size_t varint(uint64_t value, char *out)
-{
-    size_t len = 0;
-
-    while (value >= 0x80) {
-        out[len++] = (char)(value | 0x80);
-        value >>= 7;
-    }
-    out[len++] = (char)value;
-    return len;
-}
-
-static void put_varint(struct proa_buf *out, uint64_t value)
-{
-    char bytes[VARINT_MAX];
-
-    proa_buf_add(out, proa_str_n(bytes, varint(value, bytes)));
-}
-
-static void put_key(struct proa_buf *out, uint32_t field, enum wire wire)
-{
-    put_varint(out, (uint64_t)field << 3 | wire);
-}
-
-static void put_number(struct proa_buf *out, uint32_t field, uint64_t value)
-{
-    put_key(out, field, WIRE_VARINT);
-    put_varint(out, value);
-}
-
-static void put_fixed(struct proa_buf *out, uint32_t field, uint64_t value, unsigned bytes)
-{
-    char little[8];
-
-    for (unsigned i = 0; i < bytes; i++)
-        little[i] = (char)(value >> (8 * i));
-    put_key(out, field, bytes == 8 ? WIRE_FIXED64 : WIRE_FIXED32);
-    proa_buf_add(out, proa_str_n(little, bytes));
-}
-
 void otlp_put_bytes(struct proa_buf *out, uint32_t field, proa_str bytes)
 {
-    put_key(out, field, WIRE_BYTES);
-    put_varint(out, bytes.len);
-    proa_buf_add(out, bytes);
+    if (proa_buf_reserve(out, wire_bytes_len(bytes.len)) == 0) /* else the buffer keeps the error */
+        out->len = (size_t)(wire_bytes(out->ptr + out->len, field, bytes) - out->ptr);
 }
 
-static void put_text(struct proa_buf *out, uint32_t field, proa_str text)
-{
-    if (text.len > 0)
-        otlp_put_bytes(out, field, text);
-}
+/* Room for the length of most messages. */
+enum { LEN_BYTES = 2 };
 
 size_t otlp_open(struct proa_buf *out, uint32_t field)
 {
-    put_key(out, field, WIRE_BYTES);
+    static const char none[LEN_BYTES];
+
+    proa_buf_add_char(out, (char)(field << 3 | WIRE_BYTES));
+    proa_buf_add(out, proa_str_n(none, sizeof none));
     return out->len;
 }
 
-/* The length goes before the content once it is known. */
+/* The length goes before the content once it is known: shorter or longer than there is room for, it moves the content. */
 void otlp_close(struct proa_buf *out, size_t opened)
 {
-    char bytes[VARINT_MAX];
-    size_t content = out->error ? 0 : out->len - opened, len = varint(content, bytes);
+    char bytes[WIRE_VARINT_MAX];
+    size_t content = out->error ? 0 : out->len - opened, len = (size_t)(wire_varint(bytes, content) - bytes);
+    char *begin;
 
-    proa_buf_add(out, proa_str_n(bytes, len));
-    if (out->error)
-        return;
-    memmove(out->ptr + opened + len, out->ptr + opened, content);
-    memcpy(out->ptr + opened, bytes, len);
-}
-
-/* An attribute's value as OTLP has it. */
-struct any {
-    enum field field;
-    proa_str text;   /* ANY_STRING */
-    uint64_t number; /* the others; of a double its bits */
-    char digits[PROA_U64_TEXT_MAX];
-};
-
-static void any_of(const struct proa_kv *kv, struct any *ret_any)
-{
-    switch (kv->kind) {
-    case PROA_KV_U64:
-        ret_any->field = ANY_INT;
-        ret_any->number = kv->as.u64;
-        if (kv->as.u64 > INT64_MAX) { /* OTLP's integers have a sign */
-            ret_any->field = ANY_STRING;
-            ret_any->text = proa_str_n(ret_any->digits, proa_u64_text(kv->as.u64, ret_any->digits));
-        }
-        return;
-    case PROA_KV_I64:
-        ret_any->field = ANY_INT;
-        ret_any->number = (uint64_t)kv->as.i64;
-        return;
-    case PROA_KV_F64:
-        ret_any->field = ANY_DOUBLE;
-        memcpy(&ret_any->number, &kv->as.f64, sizeof ret_any->number);
-        return;
-    case PROA_KV_BOOL:
-        ret_any->field = ANY_BOOL;
-        ret_any->number = kv->as.boolean;
-        return;
-    case PROA_KV_STR:
-    case PROA_KV_JSON: break;
+    if (proa_buf_reserve(out, WIRE_VARINT_MAX) < 0)
+        return; /* the buffer keeps the error */
+    begin = out->ptr + opened - LEN_BYTES;
+    if (PROA_UNLIKELY(len != LEN_BYTES)) {
+        memmove(begin + len, begin + LEN_BYTES, content);
+        out->len = out->len + len - LEN_BYTES;
     }
-    ret_any->field = ANY_STRING;
-    ret_any->text = kv->as.str;
+    memcpy(begin, bytes, len);
 }
 
-static size_t varint_len(uint64_t value)
+static char *put_number(char *at, unsigned field, uint64_t value)
 {
-    size_t len = 1;
-
-    for (; PROA_UNLIKELY(value >= 0x80); value >>= 7)
-        len++;
-    return len;
+    return wire_varint(wire_key(at, field, WIRE_VARINT), value);
 }
 
-static size_t bytes_len(size_t len)
+static char *put_fixed32(char *at, uint32_t value)
 {
-    return 1 + varint_len(len) + len;
-}
-
-static size_t any_len(const struct any *any)
-{
-    if (any->field == ANY_STRING)
-        return bytes_len(any->text.len);
-    return any->field == ANY_DOUBLE ? 1 + sizeof any->number : 1 + varint_len(any->number);
-}
-
-/* A field number below 16, so that its key is one byte, then a length. */
-static char *write_head(char *at, uint32_t field, size_t len)
-{
-    *at++ = (char)(field << 3 | WIRE_BYTES);
-    if (len >= 0x80)
-        return at + varint(len, at);
-    *at++ = (char)len;
+    for (unsigned i = 0; i < sizeof value; i++)
+        *at++ = (char)(value >> (8 * i));
     return at;
 }
 
-static char *write_bytes(char *at, uint32_t field, proa_str bytes)
+static char *put_text(char *at, unsigned field, proa_str text)
 {
-    at = write_head(at, field, bytes.len);
+    return text.len > 0 ? wire_bytes(at, field, text) : at;
+}
+
+static char *put_raw(char *at, proa_str bytes)
+{
     if (bytes.len > 0)
         memcpy(at, bytes.ptr, bytes.len);
     return at + bytes.len;
 }
 
-static char *write_any(char *at, const struct any *any)
+static proa_str id_of(const uint8_t *bytes, size_t count)
 {
-    if (any->field == ANY_STRING)
-        return write_bytes(at, ANY_STRING, any->text);
-    if (any->field != ANY_DOUBLE) {
-        *at++ = (char)(any->field << 3 | WIRE_VARINT);
-        return at + varint(any->number, at);
-    }
-    *at++ = (char)(any->field << 3 | WIRE_FIXED64);
-    for (unsigned i = 0; i < sizeof any->number; i++)
-        *at++ = (char)(any->number >> (8 * i));
-    return at;
+    return proa_str_n((const char *)bytes, count);
 }
 
-/* A KeyValue. There are many, so that its lengths are worked out beforehand. */
-static void put_attribute(struct proa_buf *out, uint32_t field, proa_str key, const struct proa_kv *kv)
+static char *put_status(char *at, const struct proa_span_record *span)
 {
-    struct any any __attribute__((uninitialized));
-    size_t value, attribute;
-    char *at;
-
-    any_of(kv, &any);
-    value = any_len(&any);
-    attribute = bytes_len(key.len) + bytes_len(value);
-    if (proa_buf_reserve(out, bytes_len(attribute)) < 0)
-        return; /* the buffer keeps the error */
-    at = write_head(out->ptr + out->len, field, attribute);
-    at = write_bytes(at, KEY_VALUE_KEY, key);
-    at = write_head(at, KEY_VALUE_VALUE, value);
-    out->len = (size_t)(write_any(at, &any) - out->ptr);
-}
-
-static void put_attributes(struct proa_buf *out, uint32_t field, const struct span_attribute *attribute)
-{
-    for (; attribute; attribute = attribute->next)
-        put_attribute(out, field, proa_kv_key(&attribute->kv), &attribute->kv);
-}
-
-static void put_event(struct proa_buf *out, const struct span_event *event)
-{
-    size_t opened = otlp_open(out, SPAN_EVENTS);
-
-    put_fixed(out, EVENT_TIME, (uint64_t)event->time, 8);
-    put_text(out, EVENT_NAME, event->name);
-    put_attributes(out, EVENT_ATTRIBUTES, event->attributes);
-    otlp_close(out, opened);
-}
-
-static void put_status(struct proa_buf *out, const struct proa_span_record *span)
-{
-    size_t opened;
+    proa_str text = span->status_text;
 
     if (span->status == PROA_SPAN_UNSET)
-        return;
-    opened = otlp_open(out, SPAN_STATUS);
-    put_text(out, STATUS_MESSAGE, span->status_text);
-    put_number(out, STATUS_CODE, span->status);
-    otlp_close(out, opened);
+        return at;
+    at = wire_head(at, SPAN_STATUS, (text.len > 0 ? wire_bytes_len(text.len) : 0) + 2);
+    return put_number(put_text(at, STATUS_MESSAGE, text), STATUS_CODE, span->status);
+}
+
+size_t otlp_span_bytes(const struct proa_span_record *span)
+{
+    enum { FIXED_MAX = 160 }; /* ids, times and the heads of the rest */
+    size_t bytes = FIXED_MAX + span->tracestate.len + span->name.len + span->attributes_bytes + span->status_text.len;
+
+    for (const struct span_event *event = span->events; event; event = event->next)
+        bytes += 1 + WIRE_VARINT_MAX + event->len;
+    return bytes;
 }
 
 void otlp_encode_span(struct proa_buf *out, const struct proa_span_record *span)
 {
     uint32_t flags = (span->ids.flags & PROA_TRACE_SAMPLED) | FLAG_HAS_IS_REMOTE;
+    char *at;
 
     if (span->is_parent_remote)
         flags |= FLAG_IS_REMOTE;
-    otlp_put_bytes(out, SPAN_TRACE_ID, proa_str_n((const char *)span->ids.trace_id, sizeof span->ids.trace_id));
-    otlp_put_bytes(out, SPAN_SPAN_ID, proa_str_n((const char *)span->ids.span_id, sizeof span->ids.span_id));
-    put_text(out, SPAN_TRACE_STATE, span->tracestate);
+    if (proa_buf_reserve(out, otlp_span_bytes(span)) < 0)
+        return; /* the buffer keeps the error */
+    at = out->ptr + out->len;
+    at = wire_bytes(at, SPAN_TRACE_ID, id_of(span->ids.trace_id, sizeof span->ids.trace_id));
+    at = wire_bytes(at, SPAN_SPAN_ID, id_of(span->ids.span_id, sizeof span->ids.span_id));
+    at = put_text(at, SPAN_TRACE_STATE, span->tracestate);
     if (span->has_parent)
-        otlp_put_bytes(out, SPAN_PARENT_ID, proa_str_n((const char *)span->parent_id, sizeof span->parent_id));
-    put_text(out, SPAN_NAME, span->name);
-    put_number(out, SPAN_KIND, span->kind);
-    put_fixed(out, SPAN_START, (uint64_t)span->start, 8);
-    put_fixed(out, SPAN_END, (uint64_t)span->end, 8);
-    put_attributes(out, SPAN_ATTRIBUTES, span->attributes);
+        at = wire_bytes(at, SPAN_PARENT_ID, id_of(span->parent_id, sizeof span->parent_id));
+    at = put_text(at, SPAN_NAME, span->name);
+    at = put_number(at, SPAN_KIND, span->kind);
+    at = wire_fixed64(at, SPAN_START, (uint64_t)span->start);
+    at = wire_fixed64(at, SPAN_END, (uint64_t)span->end);
+    at = put_raw(at, span_record_attributes(span));
     if (span->attributes_dropped > 0)
-        put_number(out, SPAN_DROPPED_ATTRIBUTES, span->attributes_dropped);
+        at = put_number(at, SPAN_DROPPED_ATTRIBUTES, span->attributes_dropped);
     for (const struct span_event *event = span->events; event; event = event->next)
-        put_event(out, event);
+        at = wire_bytes(at, SPAN_EVENTS, proa_str_n(event->bytes, event->len));
     if (span->events_dropped > 0)
-        put_number(out, SPAN_DROPPED_EVENTS, span->events_dropped);
-    put_status(out, span);
-    put_fixed(out, SPAN_FLAGS, flags, 4);
+        at = put_number(at, SPAN_DROPPED_EVENTS, span->events_dropped);
+    at = put_status(at, span);
+    at = wire_varint(at, SPAN_FLAGS << 3 | WIRE_FIXED32); /* a key of two bytes */
+    out->len = (size_t)(put_fixed32(at, flags) - out->ptr);
+}
+
+size_t otlp_log_bytes(const struct log_record *record)
+{
+    enum { FIXED_MAX = 160 };
+
+    return FIXED_MAX + record->severity.len + record->message.len + record->attributes.len;
 }
 
 void otlp_encode_log(struct proa_buf *out, const struct log_record *record)
 {
     const struct proa_trace_ids *ids = &record->ids;
-    const struct proa_kv message = proa_kv_str("", record->message);
-    struct any any __attribute__((uninitialized));
+    char *at;
 
-    put_fixed(out, LOG_TIME, (uint64_t)record->time, 8);
-    put_fixed(out, LOG_OBSERVED, (uint64_t)record->time, 8);
-    put_number(out, LOG_SEVERITY_NUMBER, record->level);
-    put_text(out, LOG_SEVERITY_TEXT, record->severity);
-    any_of(&message, &any);
-    if (proa_buf_reserve(out, bytes_len(any_len(&any))) == 0)
-        out->len = (size_t)(write_any(write_head(out->ptr + out->len, LOG_BODY, any_len(&any)), &any) - out->ptr);
-    put_attributes(out, LOG_ATTRIBUTES, record->attributes);
+    if (proa_buf_reserve(out, otlp_log_bytes(record)) < 0)
+        return; /* the buffer keeps the error */
+    at = out->ptr + out->len;
+    at = wire_fixed64(at, LOG_TIME, (uint64_t)record->time);
+    at = wire_fixed64(at, LOG_OBSERVED, (uint64_t)record->time);
+    at = put_number(at, LOG_SEVERITY_NUMBER, record->level);
+    at = put_text(at, LOG_SEVERITY_TEXT, record->severity);
+    at = wire_head(at, LOG_BODY, wire_bytes_len(record->message.len));
+    at = wire_bytes(at, ANY_STRING, record->message);
+    at = put_raw(at, record->attributes);
     if (record->attributes_dropped > 0)
-        put_number(out, LOG_DROPPED_ATTRIBUTES, record->attributes_dropped);
-    if (!record->has_ids)
-        return;
-    put_fixed(out, LOG_FLAGS, ids->flags & PROA_TRACE_SAMPLED, 4);
-    otlp_put_bytes(out, LOG_TRACE_ID, proa_str_n((const char *)ids->trace_id, sizeof ids->trace_id));
-    otlp_put_bytes(out, LOG_SPAN_ID, proa_str_n((const char *)ids->span_id, sizeof ids->span_id));
+        at = put_number(at, LOG_DROPPED_ATTRIBUTES, record->attributes_dropped);
+    if (record->has_ids) {
+        at = put_fixed32(wire_key(at, LOG_FLAGS, WIRE_FIXED32), ids->flags & PROA_TRACE_SAMPLED);
+        at = wire_bytes(at, LOG_TRACE_ID, id_of(ids->trace_id, sizeof ids->trace_id));
+        at = wire_bytes(at, LOG_SPAN_ID, id_of(ids->span_id, sizeof ids->span_id));
+    }
+    out->len = (size_t)(at - out->ptr);
 }
 
 /* The resource: who we are. */
 static void put_resource_text(struct proa_buf *out, proa_str key, proa_str value)
 {
-    struct proa_kv kv = proa_kv_str("", value);
+    const struct proa_kv kv = {.key = key.ptr, .kind = PROA_KV_STR, .key_len = (uint32_t)key.len, .as.str = value};
+    size_t most = WIRE_ATTRIBUTE_MAX + key.len + value.len;
+    char *begin;
 
-    put_attribute(out, RESOURCE_ATTRIBUTES, key, &kv);
+    if (proa_buf_reserve(out, most) < 0)
+        return; /* the buffer keeps the error */
+    begin = out->ptr + out->len;
+    out->len = (size_t)(wire_attribute(begin, begin + most, WIRE_RESOURCE_ATTRIBUTES, &kv, value.len) - out->ptr);
 }
 
 static int bad_attributes(struct proa_error *err)
@@ -370,7 +250,7 @@ static bool read_varint(proa_str *rest, uint64_t *ret_value)
 {
     uint64_t value = 0;
 
-    for (size_t i = 0; i < rest->len && i < VARINT_MAX; i++) {
+    for (size_t i = 0; i < rest->len && i < WIRE_VARINT_MAX; i++) {
         unsigned char byte = (unsigned char)rest->ptr[i];
 
         value |= (uint64_t)(byte & 0x7f) << (7 * i);

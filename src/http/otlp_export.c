@@ -40,9 +40,15 @@ struct signal {
     const char *name;
     const char *metric;
     const char *help;
+    size_t (*bytes)(const struct export_item *item);
     void (*encode)(struct proa_buf *out, const struct export_item *item);
     void (*free)(struct export_item *item);
 };
+
+static size_t span_bytes(const struct export_item *item)
+{
+    return otlp_span_bytes((const struct proa_span_record *)item);
+}
 
 static void encode_span(struct proa_buf *out, const struct export_item *item)
 {
@@ -52,6 +58,11 @@ static void encode_span(struct proa_buf *out, const struct export_item *item)
 static void free_span(struct export_item *item)
 {
     span_record_free((struct proa_span_record *)item);
+}
+
+static size_t log_bytes(const struct export_item *item)
+{
+    return otlp_log_bytes((const struct log_record *)item);
 }
 
 static void encode_log(struct proa_buf *out, const struct export_item *item)
@@ -67,11 +78,13 @@ static void free_log(struct export_item *item)
 static const struct signal span_signal = {.name = "spans",
                                           .metric = "proa_otlp_spans",
                                           .help = "Finished spans by what became of them",
+                                          .bytes = span_bytes,
                                           .encode = encode_span,
                                           .free = free_span};
 static const struct signal log_signal = {.name = "log records",
                                          .metric = "proa_otlp_log_records",
                                          .help = "Log records by what became of them",
+                                         .bytes = log_bytes,
                                          .encode = encode_log,
                                          .free = free_log};
 
@@ -143,11 +156,25 @@ static int wait_signal(struct proa_otlp *otlp, proa_mono_ns until)
 }
 
 /* Encoding. */
+
+/* At once, so that it is not copied as it grows. */
+static int reserve(const struct proa_otlp *otlp, const struct export_item *item, struct proa_buf *out)
+{
+    enum { HEADS_BYTES = 64 };
+    size_t bytes = HEADS_BYTES + otlp->resource.len;
+
+    for (; item; item = item->next)
+        bytes += otlp->signal->bytes(item);
+    return proa_buf_reserve(out, bytes);
+}
+
 static int encode(struct proa_otlp *otlp, const struct export_item *item, struct proa_buf *out)
 {
-    size_t resource_spans = otlp_open(out, REQUEST_RESOURCES), scope_spans, scope;
+    size_t resource_spans, scope_spans, scope;
     uint32_t count = 0;
 
+    PROA_TRY(reserve(otlp, item, out));
+    resource_spans = otlp_open(out, REQUEST_RESOURCES);
     otlp_put_bytes(out, RESOURCES_RESOURCE, proa_buf_str(&otlp->resource));
     scope_spans = otlp_open(out, RESOURCES_SCOPES);
     scope = otlp_open(out, SCOPES_SCOPE);
@@ -378,6 +405,8 @@ static int run_exporter(struct proa_otlp *otlp)
         uint32_t count;
 
         if (export_waiting(otlp->queue) == 0) {
+            if (otlp->options.tracer)
+                tracer_free_spares(otlp->options.tracer);
             PROA_TRY(wait_signal(otlp, PROA_NEVER));
             continue;
         }

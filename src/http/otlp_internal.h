@@ -12,6 +12,9 @@
 /** Appends a Resource message. @returns 0, PROA_EINVAL for resource_attributes that cannot be read, or the buffer's error. */
 PROA_MUST_USE int otlp_encode_resource(struct proa_buf *out, const struct proa_otlp_options *options,
                                        struct proa_error *err);
+/** No more than this is appended for one, its field's head included. */
+size_t otlp_span_bytes(const struct proa_span_record *span);
+size_t otlp_log_bytes(const struct log_record *record);
 /** Appends a Span message's content. */
 void otlp_encode_span(struct proa_buf *out, const struct proa_span_record *span);
 /** Appends a LogRecord message's content. */

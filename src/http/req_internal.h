@@ -76,6 +76,7 @@ struct proa_req {
     bool keep_alive;      /* as the client wishes */
     bool traced;          /* the span is begun */
     bool counted;         /* among the requests in flight */
+    uint8_t trace_fields; /* enum h1_trace_fields */
     proa_str traceparent; /* as it came; ptr NULL: none, or several */
     struct proa_span span;
     struct req_field *trailers;

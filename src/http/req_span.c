@@ -2,46 +2,24 @@
  *
  * Without a tracer the headers are only read when somebody asks for the ids: to log, or to call another service. */
 #include "conn.h"
+#include "h1.h"
 
 #include <string.h>
 
-enum { LENGTHS = 64, LEN_B3 = 2, LEN_BAGGAGE = 7, LEN_B3_MULTI = 10, LEN_B3_MULTI_LAST = 12 };
-
-/* A bit for each length of a field's name that begins with b or x: few requests bring such a header of traces, and most that do not are
- * seen by this. */
-static uint64_t lengths_of(const struct proa_req *req)
-{
-    uint64_t lengths = 0;
-
-    for (uint32_t i = 0; i < req->fields_count; i++) {
-        proa_str name = req->fields[i].name;
-        int first = name.ptr[0] | 0x20;
-
-        if ((first == 'b' || first == 'x') && name.len < LENGTHS)
-            lengths |= UINT64_C(1) << name.len;
-    }
-    return lengths;
-}
-
-static bool has_length(uint64_t lengths, unsigned first, unsigned last)
-{
-    return lengths >> first & ((UINT64_C(1) << (last - first + 1)) - 1);
-}
-
 /* Of the caller: W3C's header, or one of B3's forms. @returns whether it was W3C's. */
-static bool incoming_ids(struct proa_req *req, uint64_t lengths, struct proa_trace_ids *ret_ids)
+static bool incoming_ids(struct proa_req *req, struct proa_trace_ids *ret_ids)
 {
-    proa_str b3 = proa_str_n(NULL, 0);
+    proa_str b3;
 
     if (req->traceparent.ptr && proa_traceparent_parse(req->traceparent, ret_ids))
         return true;
-    if (has_length(lengths, LEN_B3, LEN_B3))
+    if (req->trace_fields & H1_MAY_HAVE_B3) {
         b3 = proa_req_header(req, "b3");
-    if ((b3.ptr && proa_b3_parse(b3, ret_ids)) ||
-        (has_length(lengths, LEN_B3_MULTI, LEN_B3_MULTI_LAST) &&
-         proa_b3_parse_multi(proa_req_header(req, "X-B3-TraceId"), proa_req_header(req, "X-B3-SpanId"),
-                             proa_req_header(req, "X-B3-Sampled"), proa_req_header(req, "X-B3-Flags"), ret_ids)))
-        return false;
+        if ((b3.ptr && proa_b3_parse(b3, ret_ids)) ||
+            proa_b3_parse_multi(proa_req_header(req, "X-B3-TraceId"), proa_req_header(req, "X-B3-SpanId"),
+                                proa_req_header(req, "X-B3-Sampled"), proa_req_header(req, "X-B3-Flags"), ret_ids))
+            return false;
+    }
     *ret_ids = (struct proa_trace_ids){.flags = PROA_TRACE_UNDECIDED};
     return false;
 }
@@ -74,18 +52,28 @@ static struct proa_tracer *tracer_of(const struct proa_req *req)
     return req->route && req->route->def->probe ? NULL : req->home->server->options.tracer;
 }
 
-static void begin(struct proa_req *req)
+static __attribute__((noinline)) void begin_from_caller(struct proa_req *req)
 {
     struct proa_trace_ids remote;
     struct proa_span_options options = {.kind = PROA_SPAN_SERVER, .remote = &remote};
-    uint64_t lengths = lengths_of(req);
 
-    req->traced = true;
-    if (incoming_ids(req, lengths, &remote))
+    if (incoming_ids(req, &remote))
         options.tracestate = incoming_tracestate(req);
-    if (has_length(lengths, LEN_BAGGAGE, LEN_BAGGAGE))
+    if (req->trace_fields & H1_MAY_HAVE_BAGGAGE)
         options.baggage = incoming_baggage(req);
     proa_span_start(tracer_of(req), req->home->loop, &options, &req->span);
+}
+
+static void begin(struct proa_req *req)
+{
+    static const struct proa_trace_ids none = {.flags = PROA_TRACE_UNDECIDED};
+    static const struct proa_span_options root = {.kind = PROA_SPAN_SERVER, .remote = &none};
+
+    req->traced = true;
+    if (req->traceparent.ptr || req->trace_fields)
+        begin_from_caller(req);
+    else
+        proa_span_start(tracer_of(req), req->home->loop, &root, &req->span);
 }
 
 const struct proa_trace_ids *proa_req_trace(const struct proa_req *const_req)

@@ -233,6 +233,7 @@ static void tune(struct proa_task *task)
     struct proa_server *server = part->server;
 
     tune_part(part, &server->next_tuning);
+    proa_ignore(server_series_reserve(part, router_routes(part->router))); /* else lines are made without */
     if (atomic_fetch_sub_explicit(&server->tunes, 1, memory_order_acq_rel) == 1)
         proa_loop_post(server->parts[0].loop, &server->tuned);
 }
@@ -268,7 +269,7 @@ void proa_server_tune(struct proa_server *server, const struct proa_server_tunin
 static bool all_ended(const struct proa_server *server)
 {
     return atomic_load_explicit(&server->shared.controls, memory_order_acquire) == 0 &&
-           atomic_load_explicit(&server->shared.connections, memory_order_relaxed) == 0;
+           atomic_load_explicit(&server->shared.conns, memory_order_acquire) == 0;
 }
 
 /* @returns 0 once all has ended, or why waiting was given up. */

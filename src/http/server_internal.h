@@ -58,11 +58,13 @@ enum limit {
     LIMITS,
 };
 
-/** Metric series of one route, method and status; found without a lock or a hash. */
+/** What requests of one route, method and status have in common; found without a lock or a hash. */
 struct series {
     struct series *next;
     uint16_t status;
     uint8_t method;
+    bool has_no_form;
+    struct log_form *form; /**< of access lines; made with the first */
     struct proa_counter_series *requests;
     struct proa_histogram_series *duration;
 };
@@ -108,8 +110,9 @@ struct server_loop {
 };
 
 struct server_shared {
-    _Atomic uint64_t connections;
-    _Atomic uint64_t in_flight; /* requests whose fibers are suspended */
+    _Atomic uint64_t connections; /* open ones */
+    _Atomic uint64_t conns;       /* they, and those whose request has not ended yet though its client is gone */
+    _Atomic uint64_t in_flight;   /* requests whose fibers are suspended */
     _Atomic uint64_t streams;
     _Atomic int phase;         /* enum server_phase */
     _Atomic uint32_t controls; /* tasks under way to the loops */
@@ -155,19 +158,23 @@ void limits_fill(struct proa_server_limits *limits);
 const char *limit_name(enum limit limit);
 uint64_t limit_value(const struct proa_server_limits *limits, enum limit limit);
 void limit_hit(struct server_loop *part, enum limit limit);
-/** Room for the series of so many routes; what is there stays. */
+/** Room for the series of so many routes, where they are asked for; what is there stays. */
 int server_series_reserve(struct server_loop *part, uint32_t routes);
 /** Tells the limits in the metrics anew. */
 void server_limits_show(struct proa_server *server);
 /** Makes the metrics of a server. */
-int server_metrics_init(struct proa_server *server, struct proa_error *err);
+PROA_COLD int server_metrics_init(struct proa_server *server, struct proa_error *err);
+/** Of a finished request; NULL when neither metrics nor access lines are asked for, or memory is out. */
+struct series *server_series(struct server_loop *part, const struct proa_req *req);
 /** Counts a finished request. */
-void server_count_request(struct server_loop *part, const struct proa_req *req, uint64_t duration_ns);
+void server_count_request(struct server_loop *part, const struct proa_req *req, const struct series *series,
+                          uint64_t duration_ns);
 void server_series_free(struct server_loop *part);
 
 /* access_log.c */
 /** Logs a finished request when it failed, was slow, or all are asked for. */
-void server_log_request(struct server_loop *part, const struct proa_req *req, bool aborted, uint64_t duration_ns);
+void server_log_request(struct server_loop *part, const struct proa_req *req, struct series *series, bool aborted,
+                        uint64_t duration_ns);
 
 /* server.c */
 /** What is left of a freed server goes with the last flush that was asked for before. */

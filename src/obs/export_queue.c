@@ -1,8 +1,6 @@
 /* The queue to an exporter: a stack that any thread pushes to, turned round by the one who takes. */
 #include "export_queue.h"
 
-#include <proa/text.h>
-
 void export_count_dropped(struct export_queue *queue)
 {
     atomic_fetch_add_explicit(&queue->dropped, 1, memory_order_relaxed);
@@ -74,19 +72,4 @@ struct export_item *export_take(struct export_queue *queue, uint32_t max, uint32
     *ret_count = count;
     atomic_fetch_sub_explicit(&queue->waiting, count, memory_order_relaxed);
     return count > 0 ? first : NULL;
-}
-
-void export_mend_text(char *text, size_t len)
-{
-    proa_str rest = proa_str_n(text, len);
-
-    while (rest.len > 0 && !proa_utf8_valid(rest)) {
-        uint32_t code;
-        size_t bytes = proa_utf8_next(rest, &code);
-
-        if (bytes == 0)
-            text[rest.ptr - text] = '?';
-        bytes += bytes == 0;
-        rest = proa_str_n(rest.ptr + bytes, rest.len - bytes);
-    }
 }

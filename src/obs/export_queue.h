@@ -43,7 +43,4 @@ static inline bool export_is_attached(const struct export_queue *queue)
  *  as many as `batch` do. NULL: nobody any more; a thread that is about to call it still may. */
 void export_attach(struct export_queue *queue, uint32_t batch, void (*notify)(void *arg), void *arg);
 
-/** In place. Text that is not UTF-8 would make the whole batch unreadable: such bytes become "?". */
-void export_mend_text(char *text, size_t len);
-
 #endif

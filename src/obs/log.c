@@ -25,18 +25,6 @@ struct filter_list {
     struct log_filter *filter;
 };
 
-struct proa_log {
-    struct log_queue *queue;
-    bool is_text;
-    bool has_colour;
-    proa_time_ns (*wall)(void *arg);
-    void *wall_arg;
-    _Atomic(struct log_filter *) filter; /* shared by all threads */
-    _Atomic(struct log_export *) export; /* NULL: nobody asked for it yet */
-    pthread_mutex_t mutex;               /* of filters */
-    struct filter_list *filters;
-};
-
 static proa_time_ns system_wall(void *arg)
 {
     struct timespec now;
@@ -160,7 +148,7 @@ int proa_log_set_filter(struct proa_log *log, const char *filter, struct proa_er
 }
 
 /* What a logger does not say itself its parents say. */
-static const char *target_of(const struct proa_logger *logger)
+const char *log_target_of(const struct proa_logger *logger)
 {
     for (; logger; logger = logger->parent)
         if (logger->target)
@@ -185,7 +173,7 @@ bool proa_log_enabled(const struct proa_logger *logger, enum proa_log_level leve
     filter = atomic_load_explicit(&logger->log->filter, memory_order_acquire);
     if ((int)level < log_filter_least(filter))
         return false;
-    return (int)level >= log_filter_level(filter, target_of(logger));
+    return (int)level >= log_filter_level(filter, log_target_of(logger));
 }
 
 struct level_name {
@@ -206,6 +194,11 @@ static const struct level_name *level_name(enum proa_log_level level)
     int index = ((int)level - 1) / 4; /* each level has four severity numbers */
 
     return &names[index < 0 ? 0 : index > 4 ? 4 : index];
+}
+
+proa_str log_level_text(enum proa_log_level level)
+{
+    return level_name(level)->json;
 }
 
 struct line {
@@ -417,7 +410,7 @@ static size_t format_line(const struct proa_log *log, const struct proa_logger *
                           proa_str message, const struct proa_kv *fields, uint32_t count, char *out)
 {
     struct line line = {{out, out + LOG_LINE_MAX - TAIL_ROOM, false}, log};
-    const char *target = target_of(logger);
+    const char *target = log_target_of(logger);
     size_t len = 0;
 
     if (!log->is_text)
@@ -465,7 +458,7 @@ void proa_log_line(const struct proa_logger *logger, enum proa_log_level level, 
         log_export_line(export,
                         &(struct log_quick){.time = logger->log->wall(logger->log->wall_arg),
                                             .level = level_name(level)->json,
-                                            .target = proa_str_c(target_of(logger)),
+                                            .target = proa_str_c(log_target_of(logger)),
                                             .message = message,
                                             .ids = ids_of(logger),
                                             .logger = logger,

@@ -1,5 +1,6 @@
 /* Log lines as records for an exporter: copied once, with everything bounded. */
 #include "log_record.h"
+#include "wire.h"
 
 #include <stdlib.h>
 
@@ -35,108 +36,78 @@ struct export_queue *log_export_queue(struct log_export *export)
     return &export->queue;
 }
 
-static void *take_room(struct log_record *record, size_t bytes)
-{
-    size_t rounded = (bytes + 7) & ~(size_t)7;
-    char *room = record->buffer + record->used;
-
-    if (rounded > record->size - record->used)
-        return NULL;
-    record->used += (uint32_t)rounded;
-    return room;
-}
-
-static bool copy_text(struct log_record *record, proa_str text, proa_str *ret_copy)
-{
-    proa_str cut = proa_utf8_cut(text, LOG_VALUE_MAX);
-    char *room = take_room(record, cut.len);
-
-    if (!room)
-        return false;
-    if (cut.len > 0)
-        memcpy(room, cut.ptr, cut.len);
-    export_mend_text(room, cut.len);
-    *ret_copy = proa_str_n(room, cut.len);
-    return true;
-}
-
-static bool is_text(const struct proa_kv *kv)
-{
-    return kv->kind == PROA_KV_STR || kv->kind == PROA_KV_JSON;
-}
-
 /* What the resource says once for all lines. */
 static bool is_of_resource(proa_str key)
 {
     return proa_str_eq_c(key, "service.name") || proa_str_eq_c(key, "deployment.environment.name");
 }
 
-static bool add(struct log_record *record, struct span_attribute ***end, const struct proa_kv *kv)
+static size_t room_for(proa_str text)
 {
-    uint32_t used = record->used;
-    struct span_attribute *attribute = take_room(record, sizeof *attribute);
-
-    if (attribute) {
-        attribute->next = NULL;
-        attribute->kv = *kv;
-        attribute->kv.key_len = (uint32_t)proa_kv_key(kv).len;
-    }
-    if (!attribute || (is_text(kv) && !copy_text(record, kv->as.str, &attribute->kv.as.str))) {
-        record->used = used;
-        record->attributes_dropped++;
-        return false;
-    }
-    **end = attribute;
-    *end = &attribute->next;
-    return true;
+    return text.len < LOG_VALUE_MAX ? text.len : LOG_VALUE_MAX;
 }
 
-static size_t rounded_text(size_t len)
+static size_t room_for_attribute(const struct proa_kv *kv, proa_str key)
 {
-    return (len < LOG_VALUE_MAX ? len : LOG_VALUE_MAX) + 8;
+    bool is_text = kv->kind == PROA_KV_STR || kv->kind == PROA_KV_JSON;
+
+    return WIRE_ATTRIBUTE_MAX + key.len + (is_text ? room_for(kv->as.str) : 0);
 }
 
 /* Room for everything, within the limit. */
-static size_t size_of(const struct log_fields *all, const struct log_quick *line)
+static size_t room_for_all(const struct log_fields *all, const struct log_quick *line)
 {
-    size_t text = rounded_text(line->message.len) + rounded_text(line->target.len);
+    size_t bytes = room_for(line->message) + WIRE_ATTRIBUTE_MAX + room_for(line->target);
 
     for (uint32_t i = 0; i < all->count; i++)
-        if (is_text(all->items[i].kv))
-            text += rounded_text(all->items[i].kv->as.str.len);
-    return (all->count + 1) * sizeof(struct span_attribute) + (text < LOG_RECORD_TEXT_MAX ? text : LOG_RECORD_TEXT_MAX);
+        bytes += room_for_attribute(all->items[i].kv, all->items[i].key);
+    return bytes < LOG_RECORD_BYTES_MAX ? bytes : LOG_RECORD_BYTES_MAX;
+}
+
+static char *add(struct log_record *record, const struct proa_kv *kv, char *at, const char *end)
+{
+    char *next = wire_attribute(at, end, WIRE_LOG_ATTRIBUTES, kv, LOG_VALUE_MAX);
+
+    record->attributes_dropped += next == NULL;
+    return next ? next : at;
+}
+
+/* @param end  of the record's buffer */
+static void fill(struct log_record *record, const struct log_fields *all, const struct log_quick *line, const char *end)
+{
+    const struct proa_kv target = proa_kv_str("target", line->target);
+    proa_str message = proa_utf8_cut(line->message, LOG_VALUE_MAX); /* the first: it fits */
+    char *begin = record->buffer + message.len, *at = begin;
+
+    wire_text(record->buffer, message);
+    record->message = proa_str_n(record->buffer, message.len);
+    if (line->target.len > 0)
+        at = add(record, &target, at, end);
+    for (uint32_t i = 0; i < all->count; i++)
+        if (!is_of_resource(all->items[i].key) && !(all->may_repeat && log_field_is_repeated(all, i)))
+            at = add(record, all->items[i].kv, at, end);
+    record->attributes = proa_str_n(begin, (size_t)(at - begin));
+    record->attributes_dropped += all->too_many;
 }
 
 void log_export_line(struct log_export *export, const struct log_quick *line, enum proa_log_level level)
 {
     struct log_fields all __attribute__((uninitialized));
-    const struct proa_kv target = proa_kv_str("target", line->target);
-    struct span_attribute **end;
     struct log_record *record;
-    size_t size;
+    size_t room;
 
     log_fields_of(&all, line->logger, line->fields, line->count);
-    size = size_of(&all, line);
-    record = malloc(sizeof *record + size);
+    room = room_for_all(&all, line);
+    record = malloc(sizeof *record + room);
     if (!record) {
         export_count_dropped(&export->queue);
         return;
     }
-    *record = (struct log_record){.time = line->time,
-                                  .level = level,
-                                  .severity = line->level,
-                                  .has_ids = line->ids != NULL,
-                                  .size = (uint32_t)size};
+    *record =
+        (struct log_record){.time = line->time, .level = level, .severity = line->level, .has_ids = line->ids != NULL};
     if (line->ids)
         record->ids = *line->ids;
-    end = &record->attributes;
-    (void)copy_text(record, line->message, &record->message); /* the first fits */
-    if (line->target.len > 0)
-        (void)add(record, &end, &target);
-    for (uint32_t i = 0; i < all.count; i++)
-        if (!is_of_resource(all.items[i].key) && !(all.may_repeat && log_field_is_repeated(&all, i)))
-            (void)add(record, &end, all.items[i].kv);
-    record->attributes_dropped += all.too_many;
+    fill(record, &all, line, record->buffer + room);
     if (!export_put(&export->queue, &record->item))
         free(record);
 }

@@ -17,6 +17,8 @@ enum {
     LOG_CUT_MARKER_MAX = 40, /**< behind what was cut */
 };
 
+struct log_queue;
+
 /* log_filter.c */
 struct log_filter;
 /** Text to rules. @returns 0, PROA_EINVAL or PROA_ENOMEM. */
@@ -27,6 +29,21 @@ int log_filter_level(const struct log_filter *filter, const char *target);
 /** No target has a lower one. */
 int log_filter_least(const struct log_filter *filter);
 bool log_filter_equal(const struct log_filter *a, const struct log_filter *b);
+
+struct filter_list;
+struct log_export;
+struct proa_log {
+    struct log_queue *queue;
+    bool is_text;
+    bool has_colour;
+    proa_time_ns (*wall)(void *arg);
+    void *wall_arg;
+    /** Shared by all threads. What was in force stays until the log is freed, so that two are the same if their addresses are. */
+    _Atomic(struct log_filter *) filter;
+    _Atomic(struct log_export *) export; /**< NULL: nobody asked for it yet */
+    pthread_mutex_t mutex;               /**< of filters */
+    struct filter_list *filters;
+};
 
 /* log_text.c: a line under construction, in bounded memory. */
 struct log_text {
@@ -71,6 +88,13 @@ struct log_quick {
 /** A whole line of JSON in `out`, of LOG_LINE_MAX bytes. @returns its length, or 0 when there is anything unusual about it: something to
  *  escape, to cut or to leave out. */
 size_t log_quick_json(const struct log_quick *line, char *out);
+enum { LOG_QUICK_TAIL = 256 /**< bytes of a line's end where log.c may be cutting already */ };
+/** Whether there is nothing unusual about how long or how many it all is. @param ret_outer  the one logger that has fields; NULL: none */
+bool log_quick_fits(const struct log_quick *line, const struct proa_logger **ret_outer);
+/** Its pieces. Each returns where it ended, or NULL. Head: up to and with the message. */
+char *log_quick_head(const struct log_quick *line, char *at);
+/** @param seen  bits of the keys before */
+char *log_quick_fields(const struct proa_kv *fields, uint32_t count, uint64_t *seen, char *at, const char *end);
 
 /** A bit for a kind of key, by length and ends: keys of different bits differ. */
 static inline uint64_t log_key_bit(proa_str key)
@@ -101,14 +125,17 @@ struct log_fields {
     bool may_repeat;    /**< two of a kind were seen */
     bool too_many;
 };
-/** log.c */
+/* log.c */
+/** As it stands in JSON. */
+proa_str log_level_text(enum proa_log_level level);
+/** What a logger or its parents say; NULL: nothing. */
+const char *log_target_of(const struct proa_logger *logger);
 void log_fields_of(struct log_fields *all, const struct proa_logger *logger, const struct proa_kv *fields,
                    uint32_t count);
 /** Of fields with the same key the last counts. */
 bool log_field_is_repeated(const struct log_fields *all, uint32_t index);
 
 /* log_queue.c: lines on their way to the writer's thread. */
-struct log_queue;
 struct log_queue_options {
     int fd;
     uint32_t bytes;

@@ -1,90 +1,17 @@
 /* Most lines have nothing unusual about them, and each request may have one: these are put together straight away, 16 bytes at once, in
  * registers. All others are left to log.c and log_text.c. */
-#include "log_internal.h"
+#include "log_put.h"
 
 #include <math.h>
 
 enum {
     FIELD_ROOM = 96, /* a field but for its text: quotes, and a number */
-    TAIL_ROOM = 256, /* where log.c may be cutting already */
     FIELDS_MAX = 40, /* with more, some may be left out */
     KEY_MAX = 40,
     TARGET_MAX = 64,
 };
 
-typedef unsigned char bytes16 __attribute__((vector_size(16)));
-typedef signed char signed16 __attribute__((vector_size(16)));
-typedef uint64_t words16 __attribute__((vector_size(16)));
-
-static inline __attribute__((always_inline)) bool is_ordinary16(bytes16 bytes)
-{
-    /* As signed numbers, what is not ASCII is below the space too. */
-    words16 found = (words16)(((signed16)bytes < 0x20) | (bytes == 0x7f) | (bytes == (unsigned char)'"') |
-                              (bytes == (unsigned char)'\\'));
-
-    return (found[0] | found[1]) == 0;
-}
-
-static inline bool is_ordinary(char c)
-{
-    return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
-}
-
-/* Of short text: both ends, overlapping, in one vector. */
-static inline __attribute__((always_inline)) bool copy_short(char *out, proa_str value)
-{
-    uint64_t ends[2] = {0};
-    uint32_t head, tail;
-    bytes16 bytes;
-
-    if (value.len < 4) {
-        for (size_t i = 0; i < value.len; i++) {
-            out[i] = value.ptr[i];
-            if (!is_ordinary(value.ptr[i]))
-                return false;
-        }
-        return true;
-    }
-    if (value.len >= 8) {
-        memcpy(&ends[0], value.ptr, 8);
-        memcpy(&ends[1], value.ptr + value.len - 8, 8);
-        memcpy(out, &ends[0], 8);
-        memcpy(out + value.len - 8, &ends[1], 8);
-    } else {
-        memcpy(&head, value.ptr, 4);
-        memcpy(&tail, value.ptr + value.len - 4, 4);
-        memcpy(out, &head, 4);
-        memcpy(out + value.len - 4, &tail, 4);
-        ends[0] = ends[1] = (uint64_t)head << 32 | tail;
-    }
-    memcpy(&bytes, ends, sizeof bytes);
-    return is_ordinary16(bytes);
-}
-
-/* Copies as it looks, 16 bytes at once. @returns whether all of it may stand in a JSON string as it is; else `out` holds a part. */
-static inline __attribute__((always_inline)) bool copy_ordinary(char *out, proa_str value)
-{
-    bytes16 bytes;
-    size_t i = 0;
-
-    if (value.len < sizeof bytes)
-        return copy_short(out, value);
-    for (; value.len - i >= sizeof bytes; i += sizeof bytes) {
-        memcpy(&bytes, value.ptr + i, sizeof bytes);
-        memcpy(out + i, &bytes, sizeof bytes);
-        if (!is_ordinary16(bytes))
-            return false;
-    }
-    if (i == value.len)
-        return true;
-    memcpy(&bytes, value.ptr + value.len - sizeof bytes, sizeof bytes); /* some of them again */
-    memcpy(out + value.len - sizeof bytes, &bytes, sizeof bytes);
-    return is_ordinary16(bytes);
-}
-
-#define PUT(at, literal) (memcpy(at, literal, sizeof(literal) - 1), (at) + sizeof(literal) - 1)
-
-static char *put_head(const struct log_quick *line, char *at)
+char *log_quick_head(const struct log_quick *line, char *at)
 {
     at = PUT(at, "{\"time\":\"");
     at += proa_time_text(line->time, 6, at);
@@ -132,8 +59,7 @@ static inline __attribute__((always_inline)) char *put_value(const struct proa_k
     return NULL;
 }
 
-/* @param seen  bits of the keys before */
-static char *put_fields(const struct proa_kv *fields, uint32_t count, uint64_t *seen, char *at, const char *end)
+char *log_quick_fields(const struct proa_kv *fields, uint32_t count, uint64_t *seen, char *at, const char *end)
 {
     uint64_t bits = *seen;
 
@@ -176,22 +102,28 @@ static bool only_fields(const struct proa_logger *logger, const struct proa_logg
     return true;
 }
 
+bool log_quick_fits(const struct log_quick *line, const struct proa_logger **ret_outer)
+{
+    return line->target.len <= TARGET_MAX && line->message.len <= LOG_VALUE_MAX &&
+           only_fields(line->logger, ret_outer) &&
+           line->count + (*ret_outer ? (*ret_outer)->fields_count : 0) <= FIELDS_MAX;
+}
+
 size_t log_quick_json(const struct log_quick *line, char *out)
 {
-    const char *end = out + LOG_LINE_MAX - TAIL_ROOM;
+    const char *end = out + LOG_LINE_MAX - LOG_QUICK_TAIL;
     const struct proa_logger *outer;
     uint64_t seen = 0;
     char *at;
 
-    if (line->target.len > TARGET_MAX || line->message.len > LOG_VALUE_MAX || !only_fields(line->logger, &outer) ||
-        line->count + (outer ? outer->fields_count : 0) > FIELDS_MAX)
+    if (!log_quick_fits(line, &outer))
         return 0;
-    at = put_head(line, out);
+    at = log_quick_head(line, out);
     if (at && line->ids)
         at = put_ids(line->ids, at);
     if (at && outer)
-        at = put_fields(outer->fields, outer->fields_count, &seen, at, end);
+        at = log_quick_fields(outer->fields, outer->fields_count, &seen, at, end);
     if (at)
-        at = put_fields(line->fields, line->count, &seen, at, end);
+        at = log_quick_fields(line->fields, line->count, &seen, at, end);
     return at ? (size_t)(PUT(at, "}\n") - out) : 0;
 }

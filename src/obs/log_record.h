@@ -3,9 +3,9 @@
 #define PROA_OBS_LOG_RECORD_H
 
 #include "log_internal.h"
-#include "span_record.h"
+#include "export_queue.h"
 
-enum { LOG_RECORD_TEXT_MAX = 4096 /**< bytes of all text of a record; values that find no room are left out */ };
+enum { LOG_RECORD_BYTES_MAX = 6 * 1024 /**< of message and attributes; what finds no room is left out */ };
 
 struct log_record {
     struct export_item item; /**< first */
@@ -15,11 +15,9 @@ struct log_record {
     struct proa_trace_ids ids;
     proa_str severity; /**< static */
     proa_str message;
-    struct span_attribute *attributes;
+    proa_str attributes; /**< fields of OTLP's LogRecord */
     uint32_t attributes_dropped;
-    uint32_t used; /**< of buffer */
-    uint32_t size;
-    char buffer[] __attribute__((aligned(8)));
+    char buffer[];
 };
 
 /** From now on lines that somebody is attached to are kept in this queue; the first call says how many may wait. Stays until the log is

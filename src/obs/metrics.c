@@ -17,6 +17,22 @@ enum {
     PAGE_BYTES = 4096,
 };
 
+static uint64_t bits_of(double value)
+{
+    uint64_t bits;
+
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+static double double_of(uint64_t bits)
+{
+    double value;
+
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
 static const double default_bounds[] = {0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10};
 
 static proa_time_ns system_wall(void *arg)
@@ -410,6 +426,24 @@ static bool is_same(const struct metric_family *family, const struct proa_metric
            (family->bounds_count == bounds_count && memcmp(family->bounds, bounds, bounds_count * sizeof *bounds) == 0);
 }
 
+/* Of a double above zero: n, where 2^n <= value < 2^(n+1); but not below zero, nor above what the table has. */
+static uint32_t octave_of(double value)
+{
+    enum { EXPONENT_AT = 52, EXPONENT_BIAS = 1023 };
+    int octave = (int)(bits_of(value) >> EXPONENT_AT) - EXPONENT_BIAS - METRIC_OCTAVE_MIN;
+
+    return octave < 0 || !(value > 0) ? 0 : octave < METRIC_OCTAVES ? (uint32_t)octave : METRIC_OCTAVES - 1;
+}
+
+static void find_first_buckets(struct metric_family *family)
+{
+    for (uint32_t octave = 1, bucket = 0; octave < METRIC_OCTAVES; octave++) {
+        while (bucket < family->bounds_count && family->bounds[bucket] < ldexp(1, (int)octave + METRIC_OCTAVE_MIN))
+            bucket++;
+        family->first_bucket[octave] = (uint8_t)bucket;
+    }
+}
+
 static struct metric_family *family_alloc(struct proa_metrics *metrics, const struct proa_metric_options *options,
                                           enum metric_kind kind, uint32_t labels_count)
 {
@@ -435,6 +469,7 @@ static struct metric_family *family_alloc(struct proa_metrics *metrics, const st
             return NULL;
         }
         memcpy(family->bounds, bounds, family->bounds_count * sizeof *bounds);
+        find_first_buckets(family);
         family->cell_bytes = sizeof(struct histogram_cell) + (family->bounds_count + 1) * sizeof(uint64_t);
     }
     family->overflow = series_alloc(family, &none, 0);
@@ -452,7 +487,7 @@ static struct metric_family *find_family(struct proa_metrics *metrics, const cha
 {
     struct metric_family *family = atomic_load_explicit(&metrics->families, memory_order_acquire);
 
-    while (family && strcmp(family->options.name, name) != 0)
+    while (family && (*family->options.name != *name || strcmp(family->options.name, name) != 0))
         family = atomic_load_explicit(&family->next, memory_order_acquire);
     return family;
 }
@@ -554,22 +589,6 @@ static void add_u64(_Atomic uint64_t *cell, uint64_t n)
     atomic_store_explicit(cell, atomic_load_explicit(cell, memory_order_relaxed) + n, memory_order_relaxed);
 }
 
-static uint64_t bits_of(double value)
-{
-    uint64_t bits;
-
-    memcpy(&bits, &value, sizeof bits);
-    return bits;
-}
-
-static double double_of(uint64_t bits)
-{
-    double value;
-
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
 static void add_double_shared(_Atomic uint64_t *cell, double n)
 {
     uint64_t old = atomic_load_explicit(cell, memory_order_relaxed);
@@ -658,12 +677,13 @@ void proa_histogram_observe(struct proa_histogram_series *histogram, uint32_t sh
     struct metric_series *series = (struct metric_series *)histogram;
     const struct metric_family *family;
     struct histogram_cell *cell;
-    uint32_t bucket = 0;
+    uint32_t bucket;
     bool is_own;
 
     if (!series || isnan(value))
         return;
     family = series->family;
+    bucket = family->first_bucket[octave_of(value)];
     is_own = shard < series->shards;
     cell = metric_cell(series, is_own ? shard : series->shards);
     while (bucket < family->bounds_count && value > family->bounds[bucket])
@@ -779,13 +799,16 @@ uint64_t proa_histogram_count(const struct proa_histogram_series *series, double
     return count;
 }
 
-int metric_hook_add(struct proa_metrics *metrics, void (*fn)(void *arg), void *arg, void (*done)(void *arg))
+int metric_hook_append(struct proa_metrics *metrics, const struct metric_hook *like)
 {
     struct metric_hook *hook = calloc(1, sizeof *hook);
 
     if (!hook)
         return PROA_ENOMEM;
-    *hook = (struct metric_hook){.fn = fn, .arg = arg, .done = done};
+    hook->fn = like->fn;
+    hook->collect = like->collect;
+    hook->arg = like->arg;
+    hook->done = like->done;
     pthread_mutex_lock(&metrics->mutex);
     if (metrics->last_hook)
         atomic_store_explicit(&metrics->last_hook->next, hook, memory_order_release);
@@ -794,6 +817,17 @@ int metric_hook_add(struct proa_metrics *metrics, void (*fn)(void *arg), void *a
     metrics->last_hook = hook;
     pthread_mutex_unlock(&metrics->mutex);
     return 0;
+}
+
+int metric_hook_add(struct proa_metrics *metrics, void (*fn)(void *arg), void *arg, void (*done)(void *arg))
+{
+    return metric_hook_append(metrics, &(struct metric_hook){.fn = fn, .arg = arg, .done = done});
+}
+
+int proa_metrics_add_collector(struct proa_metrics *metrics, void (*collect)(void *arg, struct proa_collection *out),
+                               void *arg)
+{
+    return metrics ? metric_hook_append(metrics, &(struct metric_hook){.collect = collect, .arg = arg}) : 0;
 }
 
 int proa_metrics_on_scrape(struct proa_metrics *metrics, void (*fn)(void *arg), void *arg)

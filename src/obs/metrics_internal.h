@@ -15,6 +15,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+enum { METRIC_OCTAVES = 64, METRIC_OCTAVE_MIN = -32 };
 enum metric_kind { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
 
 /** Of a histogram's bucket. Written by one at a time: `version` is odd meanwhile. */
@@ -59,7 +60,8 @@ struct metric_family {
     size_t cell_bytes;
     double *bounds; /**< copy of the buckets */
     uint32_t bounds_count;
-    pthread_mutex_t mutex; /**< of the table and of appending */
+    uint8_t first_bucket[METRIC_OCTAVES]; /**< for values from 2^(i + METRIC_OCTAVE_MIN) on: where to begin to look */
+    pthread_mutex_t mutex;                /**< of the table and of appending */
     struct metric_series **table;
     uint32_t table_size;
     uint32_t series_count;          /**< without the overflow series */
@@ -72,7 +74,8 @@ struct metric_family {
 struct metric_hook {
     void (*fn)(void *arg);
     void *arg;
-    void (*done)(void *arg); /**< frees arg with the registry; may be NULL */
+    void (*done)(void *arg);                                 /**< frees arg with the registry; may be NULL */
+    void (*collect)(void *arg, struct proa_collection *out); /* instead of fn */
     _Atomic(struct metric_hook *) next;
 };
 
@@ -129,5 +132,7 @@ void metric_family_free(struct metric_family *family);
 /** Like proa_metrics_on_scrape, for an arg that goes with the registry. */
 PROA_MUST_USE int metric_hook_add(struct proa_metrics *metrics, void (*fn)(void *arg), void *arg,
                                   void (*done)(void *arg));
+/** Likewise for any hook; copied. */
+PROA_MUST_USE int metric_hook_append(struct proa_metrics *metrics, const struct metric_hook *like);
 
 #endif

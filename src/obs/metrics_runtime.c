@@ -3,8 +3,10 @@
 
 #include <dirent.h>
 #include <proa/loops.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -23,7 +25,8 @@ static int new_gauge(struct proa_metrics *metrics, const struct proa_metric_opti
 /* The process. */
 struct process {
     struct proa_counter_series *cpu;
-    struct proa_gauge_series *resident, *virtual_bytes, *virtual_max, *open_fds, *max_fds, *threads;
+    struct proa_gauge_series *resident, *virtual_bytes, *virtual_max, *open_fds, *max_fds, *threads, *start;
+    _Atomic bool has_start;
 };
 
 /* What follows the command's name in /proc/self/stat, field 3 and on. The name may hold anything, also ")". */
@@ -79,10 +82,22 @@ static double limit_of(int resource)
     return limit.rlim_cur == RLIM_INFINITY ? -1 : (double)limit.rlim_cur;
 }
 
+/* Since 1970, or 0. The kernel tells it since boot. */
+static double start_time(const char *fields)
+{
+    enum { START = 22 };
+    struct timespec wall, boot;
+
+    if (clock_gettime(CLOCK_REALTIME, &wall) < 0 || clock_gettime(CLOCK_BOOTTIME, &boot) < 0)
+        return 0;
+    return (double)(wall.tv_sec - boot.tv_sec) + (double)(wall.tv_nsec - boot.tv_nsec) / 1e9 +
+           stat_field(fields, START) / (double)sysconf(_SC_CLK_TCK);
+}
+
 static void read_process(void *arg)
 {
     enum { THREADS = 20, VSIZE = 23, RSS = 24, STAT_BYTES = 1024 };
-    const struct process *process = arg;
+    struct process *process = arg;
     struct rusage usage;
     char buffer[STAT_BYTES], *fields;
 
@@ -93,32 +108,20 @@ static void read_process(void *arg)
         proa_gauge_set(process->threads, stat_field(fields, THREADS));
         proa_gauge_set(process->virtual_bytes, stat_field(fields, VSIZE));
         proa_gauge_set(process->resident, stat_field(fields, RSS) * (double)sysconf(_SC_PAGESIZE));
+        /* Once: the two clocks drift apart. Not when the program starts, which has better things to do. */
+        if (!atomic_exchange(&process->has_start, true))
+            proa_gauge_set(process->start, start_time(fields));
     }
     proa_gauge_set(process->open_fds, open_fds());
     proa_gauge_set(process->max_fds, limit_of(RLIMIT_NOFILE));
     proa_gauge_set(process->virtual_max, limit_of(RLIMIT_AS));
 }
 
-/* Since 1970, or 0. The kernel tells it since boot. */
-static double start_time(void)
-{
-    enum { START = 22, STAT_BYTES = 1024 };
-    char buffer[STAT_BYTES], *fields;
-    struct timespec wall, boot;
-
-    if (!read_stat(buffer, sizeof buffer, &fields) || clock_gettime(CLOCK_REALTIME, &wall) < 0 ||
-        clock_gettime(CLOCK_BOOTTIME, &boot) < 0)
-        return 0;
-    return (double)(wall.tv_sec - boot.tv_sec) + (double)(wall.tv_nsec - boot.tv_nsec) / 1e9 +
-           stat_field(fields, START) / (double)sysconf(_SC_CLK_TCK);
-}
-
 int proa_metrics_add_process(struct proa_metrics *metrics, struct proa_error *err)
 {
-    struct process p;
+    struct process p = {0};
     struct process *kept;
     struct proa_counter *cpu;
-    struct proa_gauge_series *start;
     const struct {
         struct proa_metric_options options;
         struct proa_gauge_series **series;
@@ -127,7 +130,7 @@ int proa_metrics_add_process(struct proa_metrics *metrics, struct proa_error *er
         {{.name = "process_virtual_memory_bytes", .unit = "bytes", .help = "Virtual memory size"}, &p.virtual_bytes},
         {{.name = "process_virtual_memory_max_bytes", .unit = "bytes", .help = "Limit of virtual memory, -1 for none"},
          &p.virtual_max},
-        {{.name = "process_start_time_seconds", .unit = "seconds", .help = "Start since the epoch"}, &start},
+        {{.name = "process_start_time_seconds", .unit = "seconds", .help = "Start since the epoch"}, &p.start},
         {{.name = "process_open_fds", .help = "Open file descriptors"}, &p.open_fds},
         {{.name = "process_max_fds", .help = "Limit of open file descriptors"}, &p.max_fds},
         {{.name = "process_threads", .help = "Threads of the process"}, &p.threads},
@@ -146,12 +149,11 @@ int proa_metrics_add_process(struct proa_metrics *metrics, struct proa_error *er
     kept = malloc(sizeof *kept);
     if (!kept)
         return proa_fail(err, PROA_ENOMEM, "memory is out");
-    *kept = p;
+    memcpy(kept, &p, sizeof p);
     if (metric_hook_add(metrics, read_process, kept, free) < 0) {
         free(kept);
         return proa_fail(err, PROA_ENOMEM, "memory is out");
     }
-    proa_gauge_set(start, start_time());
     return 0;
 }
 

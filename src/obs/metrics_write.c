@@ -204,6 +204,70 @@ static void write_family(const struct writer *w)
     }
 }
 
+/* -- What collectors give -------------------------------------------------------------------------------------------- */
+
+struct proa_collection {
+    struct proa_buf *out;
+    bool is_openmetrics;
+    const char *family; /* name of the last one, whose head is written; NULL: none yet */
+};
+
+static const char *collected_type(const struct proa_collection *collection, const struct proa_collected_family *family,
+                                  size_t *name_len)
+{
+    static const char total[] = "_total";
+    bool is_total = proa_str_ends_with(proa_str_c(family->name), proa_str_c(total));
+
+    if (!family->is_counter)
+        return "gauge";
+    if (!collection->is_openmetrics)
+        return "counter";
+    if (is_total)
+        *name_len -= sizeof total - 1;
+    return is_total ? "counter" : "unknown";
+}
+
+static void collected_head(struct proa_collection *collection, const struct proa_collected_family *family)
+{
+    struct proa_buf *out = collection->out;
+    size_t name_len = strlen(family->name);
+    const char *type = collected_type(collection, family, &name_len);
+    proa_str name = proa_str_n(family->name, name_len);
+
+    if (family->help) {
+        proa_buf_add_c(out, "# HELP ");
+        proa_buf_add(out, name);
+        proa_buf_add_char(out, ' ');
+        add_escaped(out, proa_str_c(family->help), collection->is_openmetrics);
+        proa_buf_add_char(out, '\n');
+    }
+    proa_buf_add_c(out, "# TYPE ");
+    proa_buf_add(out, name);
+    proa_buf_printf(out, " %s\n", type);
+    collection->family = family->name;
+}
+
+void proa_collect(struct proa_collection *collection, const struct proa_collected_family *family,
+                  const proa_str *labels, double value)
+{
+    struct proa_buf *out = collection->out;
+
+    if (!collection->family || strcmp(collection->family, family->name) != 0)
+        collected_head(collection, family);
+    proa_buf_add_c(out, family->name);
+    for (uint32_t i = 0; i < PROA_METRIC_LABELS_MAX && family->labels[i]; i++) {
+        proa_buf_add_char(out, i > 0 ? ',' : '{');
+        proa_buf_add_c(out, family->labels[i]);
+        proa_buf_add_c(out, "=\"");
+        if (proa_utf8_valid(labels[i]))
+            add_escaped(out, labels[i], true);
+        proa_buf_add_char(out, '"');
+    }
+    proa_buf_add_c(out, family->labels[0] ? "} " : " ");
+    add_number(out, value);
+    proa_buf_add_char(out, '\n');
+}
+
 int proa_metrics_write(struct proa_metrics *metrics, enum proa_metrics_format format, struct proa_buf *out)
 {
     struct writer w = {out, format == PROA_METRICS_OPENMETRICS, NULL};
@@ -211,12 +275,17 @@ int proa_metrics_write(struct proa_metrics *metrics, enum proa_metrics_format fo
     const struct metric_family *family;
 
     for (; hook; hook = atomic_load_explicit(&hook->next, memory_order_acquire))
-        hook->fn(hook->arg);
+        if (hook->fn)
+            hook->fn(hook->arg);
     family = atomic_load_explicit(&metrics->families, memory_order_acquire);
     for (; family; family = atomic_load_explicit(&family->next, memory_order_acquire)) {
         w.family = family;
         write_family(&w);
     }
+    for (hook = atomic_load_explicit(&metrics->hooks, memory_order_acquire); hook;
+         hook = atomic_load_explicit(&hook->next, memory_order_acquire))
+        if (hook->collect)
+            hook->collect(hook->arg, &(struct proa_collection){.out = out, .is_openmetrics = w.is_openmetrics});
     if (w.is_openmetrics)
         proa_buf_add_c(out, "# EOF\n");
     return out->error;

@@ -8,16 +8,11 @@
 
 enum { SPAN_RECORD_BYTES = 2048 };
 
-struct span_attribute {
-    struct span_attribute *next;
-    struct proa_kv kv;
-};
-
+/** Something that happened: an Event message of OTLP, without its field's head. */
 struct span_event {
     struct span_event *next;
-    proa_time_ns time;
-    proa_str name;
-    struct span_attribute *attributes;
+    size_t len;
+    char bytes[];
 };
 
 struct proa_span_record {
@@ -35,8 +30,6 @@ struct proa_span_record {
     proa_str name;
     proa_str status_text;
     proa_str tracestate;
-    struct span_attribute *attributes;
-    struct span_attribute **attributes_end;
     uint32_t attributes_count;
     uint32_t attributes_dropped;
     uint64_t keys_seen; /**< a bit for each kind of key: a new one is not among those there */
@@ -44,13 +37,23 @@ struct proa_span_record {
     struct span_event **events_end;
     uint32_t events_count;
     uint32_t events_dropped;
-    uint32_t used; /**< of buffer */
+    /* The buffer: attributes, as fields of OTLP's Span, from its beginning; the rest from its end. */
+    uint32_t attributes_bytes;
+    uint32_t rest_at;
     char buffer[] __attribute__((aligned(8)));
 };
+enum { SPAN_RECORD_BUFFER = SPAN_RECORD_BYTES - sizeof(struct proa_span_record) };
+
+static inline proa_str span_record_attributes(const struct proa_span_record *record)
+{
+    return proa_str_n(record->buffer, record->attributes_bytes);
+}
 
 /** Finished spans in the order of their end, at most `max`; NULL when there are none. Freed by span_record_free. One taker at a time. */
 struct proa_span_record *tracer_take(struct proa_tracer *tracer, uint32_t max, uint32_t *ret_count);
 void span_record_free(struct proa_span_record *record);
+/** Gives back the memory that is kept for new spans. From any thread. */
+void tracer_free_spares(struct proa_tracer *tracer);
 struct export_queue *tracer_queue(struct proa_tracer *tracer);
 /** As export_attach does. */
 void tracer_attach(struct proa_tracer *tracer, uint32_t batch, void (*notify)(void *arg), void *arg);

@@ -1,5 +1,6 @@
 /* Spans: ids and sampling, what is recorded of them, and the queue of finished ones. */
 #include "span_record.h"
+#include "wire.h"
 
 #include <assert.h>
 #include <endian.h>
@@ -7,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+enum { EVENT_BYTES = sizeof(struct span_event) + 8 /* beside its message */ };
 enum sampler { SAMPLE_NONE, SAMPLE_ALL, SAMPLE_RATIO };
 
 struct proa_tracer {
@@ -14,7 +16,12 @@ struct proa_tracer {
     bool follows_parent;
     uint64_t threshold; /* of SAMPLE_RATIO: trace ids below it, of 2^63 */
     struct export_queue queue;
+    /* Records for new spans. Whoever finds somebody at them goes without: shared by all threads. */
+    _Atomic bool are_spares_taken;
+    struct proa_span_record *spares;
+    uint32_t spares_count;
 };
+enum { SPARES_MAX = 512 };
 
 static int read_sampler(struct proa_tracer *tracer, const char *name, const char *arg, struct proa_error *err)
 {
@@ -74,6 +81,7 @@ void proa_tracer_free(struct proa_tracer *tracer)
         return;
     while ((record = tracer_take(tracer, 1, &count)))
         span_record_free(record);
+    tracer_free_spares(tracer);
     free(tracer);
 }
 
@@ -97,9 +105,62 @@ void tracer_attach(struct proa_tracer *tracer, uint32_t batch, void (*notify)(vo
     export_attach(&tracer->queue, batch, notify, arg);
 }
 
+/* Spares. */
+static bool take_spares(struct proa_tracer *tracer)
+{
+    return !atomic_exchange_explicit(&tracer->are_spares_taken, true, memory_order_acquire);
+}
+
+static void leave_spares(struct proa_tracer *tracer)
+{
+    atomic_store_explicit(&tracer->are_spares_taken, false, memory_order_release);
+}
+
+static struct proa_span_record *record_alloc(struct proa_tracer *tracer)
+{
+    struct proa_span_record *record = NULL;
+
+    if (take_spares(tracer)) {
+        record = tracer->spares;
+        if (record) {
+            tracer->spares = (struct proa_span_record *)record->item.next;
+            tracer->spares_count--;
+        }
+        leave_spares(tracer);
+    }
+    return record ? record : malloc(SPAN_RECORD_BYTES);
+}
+
 void span_record_free(struct proa_span_record *record)
 {
+    struct proa_tracer *tracer = record->tracer;
+
+    if (take_spares(tracer)) {
+        if (tracer->spares_count < SPARES_MAX) {
+            record->item.next = (struct export_item *)tracer->spares;
+            tracer->spares = record;
+            tracer->spares_count++;
+            record = NULL;
+        }
+        leave_spares(tracer);
+    }
     free(record);
+}
+
+void tracer_free_spares(struct proa_tracer *tracer)
+{
+    struct proa_span_record *record, *next;
+
+    if (!take_spares(tracer))
+        return;
+    record = tracer->spares;
+    tracer->spares = NULL;
+    tracer->spares_count = 0;
+    leave_spares(tracer);
+    for (; record; record = next) {
+        next = (struct proa_span_record *)record->item.next;
+        free(record);
+    }
 }
 
 /* Sampling. */
@@ -135,16 +196,16 @@ static void random_id(struct proa_loop *loop, uint8_t *out, size_t bytes)
 }
 
 /* Recording. */
+
+/* What is no attribute lies at the buffer's end. */
 static void *take_room(struct proa_span_record *record, size_t bytes)
 {
     size_t rounded = (bytes + 7) & ~(size_t)7;
-    void *room;
 
-    if (rounded > SPAN_RECORD_BYTES - sizeof *record - record->used)
+    if (rounded > record->rest_at - record->attributes_bytes)
         return NULL;
-    room = record->buffer + record->used;
-    record->used += (uint32_t)rounded;
-    return room;
+    record->rest_at -= (uint32_t)rounded;
+    return record->buffer + record->rest_at;
 }
 
 static bool copy_text(struct proa_span_record *record, proa_str text, size_t max, proa_str *ret_copy)
@@ -154,41 +215,15 @@ static bool copy_text(struct proa_span_record *record, proa_str text, size_t max
 
     if (cut.len > 0 && !room)
         return false;
-    if (cut.len > 0)
-        memcpy(room, cut.ptr, cut.len);
-    export_mend_text(room, cut.len);
+    wire_text(room, cut);
     *ret_copy = proa_str_n(room, cut.len);
     return true;
-}
-
-static bool copy_value(struct proa_span_record *record, struct proa_kv kv, struct proa_kv *ret_kv)
-{
-    bool is_text = kv.kind == PROA_KV_STR || kv.kind == PROA_KV_JSON;
-
-    if (is_text && !copy_text(record, kv.as.str, PROA_SPAN_VALUE_MAX, &kv.as.str))
-        return false;
-    *ret_kv = kv;
-    return true;
-}
-
-static struct span_attribute *new_attribute(struct proa_span_record *record, const struct proa_kv *kv)
-{
-    uint32_t used = record->used;
-    struct span_attribute *attribute = take_room(record, sizeof *attribute);
-
-    if (!attribute || !copy_value(record, *kv, &attribute->kv)) {
-        record->used = used;
-        return NULL;
-    }
-    attribute->next = NULL;
-    attribute->kv.key_len = (uint32_t)proa_kv_key(kv).len;
-    return attribute;
 }
 
 static struct proa_span_record *record_new(struct proa_tracer *tracer, struct proa_loop *loop,
                                            const struct proa_span_options *options, const struct proa_span *span)
 {
-    struct proa_span_record *record = malloc(SPAN_RECORD_BYTES);
+    struct proa_span_record *record = record_alloc(tracer);
 
     if (!record) {
         export_count_dropped(&tracer->queue);
@@ -199,8 +234,8 @@ static struct proa_span_record *record_new(struct proa_tracer *tracer, struct pr
                                         .kind = options->kind ? options->kind : PROA_SPAN_INTERNAL,
                                         .began = proa_loop_now_exact(loop),
                                         .start = proa_loop_wall(loop)};
-    record->attributes_end = &record->attributes;
     record->events_end = &record->events;
+    record->rest_at = SPAN_RECORD_BUFFER / 8 * 8;
     /* Whatever comes, these fit: names and tracestate are bounded. */
     (void)copy_text(record, options->name, PROA_SPAN_NAME_MAX, &record->name);
     (void)copy_text(record, span->tracestate, PROA_TRACESTATE_MAX, &record->tracestate);
@@ -220,44 +255,47 @@ static __attribute__((noinline)) void record(struct proa_tracer *tracer, struct 
     span->record->is_parent_remote = is_remote;
 }
 
+/* Ids and flags of a span that is not just its parent's. */
+static void choose_ids(struct proa_tracer *tracer, struct proa_loop *loop, const struct proa_trace_ids *parent,
+                       struct proa_trace_ids *ids)
+{
+    bool should_sample;
+
+    if (parent && proa_trace_present(parent)) {
+        *ids = *parent;
+    } else {
+        random_id(loop, ids->trace_id, sizeof ids->trace_id);
+        ids->flags = parent ? parent->flags & (PROA_TRACE_SAMPLED | PROA_TRACE_DEBUG) : 0; /* of a B3 header alone */
+    }
+    random_id(loop, ids->span_id, sizeof ids->span_id);
+    if (!tracer)
+        return;
+    should_sample = is_sampled(tracer, parent, ids);
+    ids->flags = (uint8_t)(should_sample ? PROA_TRACE_SAMPLED | (parent ? parent->flags & PROA_TRACE_DEBUG : 0) : 0);
+}
+
 void proa_span_start(struct proa_tracer *tracer, struct proa_loop *loop, const struct proa_span_options *options,
                      struct proa_span *ret_span)
 {
     const struct proa_span *local = options->remote ? NULL : proa_span_current(loop);
     const struct proa_trace_ids *parent = options->remote ? options->remote : local ? &local->ids : NULL;
-    struct proa_span span = {.loop = loop};
 
     if (tracer && !export_is_attached(&tracer->queue))
         tracer = NULL;
-    if (local) {
-        span.tracestate = local->tracestate;
-        span.baggage = local->baggage;
-    } else {
-        span.tracestate = options->tracestate;
-        span.baggage = options->baggage;
+    ret_span->tracestate = local ? local->tracestate : options->tracestate;
+    ret_span->baggage = local ? local->baggage : options->baggage;
+    ret_span->loop = loop;
+    ret_span->previous = NULL;
+    ret_span->record = NULL;
+    ret_span->resolve = NULL;
+    /* Below a span that is not sampled nothing is, and nobody would ever see other ids. Nor without a tracer. */
+    if (parent && proa_trace_present(parent) && (!tracer || (local && !local->record && tracer->follows_parent))) {
+        ret_span->ids = *parent;
+        return;
     }
-    if (parent && proa_trace_present(parent)) {
-        span.ids = *parent;
-        /* Below a span that is not sampled nothing is, and nobody would ever see other ids. Nor without a tracer. */
-        if (!tracer || (local && !local->record && tracer->follows_parent)) {
-            *ret_span = span;
-            return;
-        }
-    } else {
-        random_id(loop, span.ids.trace_id, sizeof span.ids.trace_id);
-        if (parent && !tracer) /* the decision of a B3 header alone */
-            span.ids.flags = parent->flags & (PROA_TRACE_SAMPLED | PROA_TRACE_DEBUG);
-    }
-    random_id(loop, span.ids.span_id, sizeof span.ids.span_id);
-    if (tracer) {
-        bool sampled = is_sampled(tracer, parent, &span.ids);
-
-        span.ids.flags = (uint8_t)(sampled ? PROA_TRACE_SAMPLED : 0) |
-                         (uint8_t)(parent && sampled ? parent->flags & PROA_TRACE_DEBUG : 0);
-        if (sampled)
-            record(tracer, loop, options, parent, options->remote != NULL, &span);
-    }
-    *ret_span = span;
+    choose_ids(tracer, loop, parent, &ret_span->ids);
+    if (tracer && (ret_span->ids.flags & PROA_TRACE_SAMPLED))
+        record(tracer, loop, options, parent, options->remote != NULL, ret_span);
 }
 
 struct proa_span *proa_span_current(const struct proa_loop *loop)
@@ -321,65 +359,116 @@ void proa_span_record_name(struct proa_span *span, proa_str name)
     (void)copy_text(span->record, name, PROA_SPAN_NAME_MAX, &span->record->name); /* else the old one stays */
 }
 
-/* By length and ends. */
+/* By both ends. The factor is one by which the keys that the semantic conventions have for one span all differ. */
 static uint64_t key_bit(proa_str key)
 {
-    if (key.len == 0)
-        return 1;
-    return UINT64_C(1) << ((key.len * 7 + (unsigned char)key.ptr[key.len / 2] * 3 +
-                            (unsigned char)key.ptr[key.len - 1]) &
-                           63);
+    uint64_t first = 0, last = 0;
+    uint32_t half = 0;
+
+    if (key.len >= sizeof first) {
+        memcpy(&first, key.ptr, sizeof first);
+        memcpy(&last, key.ptr + key.len - sizeof last, sizeof last);
+    } else if (key.len >= sizeof half) {
+        memcpy(&half, key.ptr, sizeof half);
+        first = half;
+        memcpy(&half, key.ptr + key.len - sizeof half, sizeof half);
+        last = half;
+    } else if (key.len > 0) {
+        first = (unsigned char)key.ptr[0];
+        last = (unsigned char)key.ptr[key.len - 1];
+    }
+    return UINT64_C(1) << ((first ^ (last << 27 | last >> 37)) * UINT64_C(0x1e2feb89414c343d) >> 58);
+}
+
+/* Takes out the attribute that lies at `old`, before the newest. */
+static void take_out(struct proa_span_record *record, proa_str old)
+{
+    size_t at = (size_t)(old.ptr - record->buffer);
+
+    memmove(record->buffer + at, record->buffer + at + old.len, record->attributes_bytes - at - old.len);
+    record->attributes_bytes -= (uint32_t)old.len;
+}
+
+static bool find_attribute(const struct proa_span_record *record, proa_str key, proa_str *ret_attribute)
+{
+    proa_str rest = span_record_attributes(record), before = rest, found;
+
+    for (; wire_next_attribute(&rest, &found); before = rest) {
+        if (!proa_str_eq(found, key))
+            continue;
+        *ret_attribute = proa_str_n(before.ptr, before.len - rest.len);
+        return true;
+    }
+    return false;
 }
 
 void proa_span_record_attribute(struct proa_span *span, const struct proa_kv *kv)
 {
     struct proa_span_record *record = span->record;
-    struct span_attribute *attribute = NULL;
-    uint64_t bit = key_bit(proa_kv_key(kv));
+    proa_str key = proa_kv_key(kv), old;
+    uint64_t bit = key_bit(key);
+    bool is_new = PROA_LIKELY(!(record->keys_seen & bit)) || !find_attribute(record, key, &old);
+    char *at = NULL;
 
-    if (record->keys_seen & bit)
-        attribute = record->attributes;
-    record->keys_seen |= bit;
-    for (; attribute; attribute = attribute->next) {
-        if (strcmp(attribute->kv.key, kv->key) != 0)
-            continue;
-        if (!copy_value(record, *kv, &attribute->kv))
-            record->attributes_dropped++;
-        return;
-    }
-    attribute = record->attributes_count < PROA_SPAN_ATTRIBUTES_MAX ? new_attribute(record, kv) : NULL;
-    if (!attribute) {
+    if (PROA_LIKELY(record->attributes_count < PROA_SPAN_ATTRIBUTES_MAX || !is_new))
+        at = wire_attribute(record->buffer + record->attributes_bytes, record->buffer + record->rest_at,
+                            WIRE_SPAN_ATTRIBUTES, kv, PROA_SPAN_VALUE_MAX);
+    if (!at) {
         record->attributes_dropped++;
         return;
     }
-    *record->attributes_end = attribute;
-    record->attributes_end = &attribute->next;
-    record->attributes_count++;
+    record->keys_seen |= bit;
+    record->attributes_bytes = (uint32_t)(at - record->buffer);
+    if (PROA_LIKELY(is_new))
+        record->attributes_count++;
+    else
+        take_out(record, old);
+}
+
+/* An Event message, for now behind the attributes. @returns its end, or NULL when there is no room. */
+static char *put_event(const struct proa_span_record *record, char *at, const char *end, proa_time_ns time,
+                       const char *name, const struct proa_kv *attributes, uint32_t count)
+{
+    proa_str cut = proa_utf8_cut(proa_str_c(name), PROA_SPAN_NAME_MAX);
+
+    if ((size_t)(end - at) < 2 * WIRE_VARINT_MAX + cut.len)
+        return NULL;
+    at = wire_fixed64(at, WIRE_EVENT_TIME, (uint64_t)time);
+    if (cut.len > 0) {
+        at = wire_head(at, WIRE_EVENT_NAME, cut.len);
+        wire_text(at, cut);
+        at += cut.len;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        char *next = wire_attribute(at, end, WIRE_EVENT_ATTRIBUTES, &attributes[i], PROA_SPAN_VALUE_MAX);
+
+        if (!next)
+            break;
+        at = next;
+    }
+    return at;
 }
 
 void proa_span_record_event(struct proa_span *span, const char *name, const struct proa_kv *attributes, uint32_t count)
 {
     struct proa_span_record *record = span->record;
+    proa_time_ns time = record->start + (proa_time_ns)(proa_loop_now_exact(span->loop) - record->began);
+    char *begin = record->buffer + record->attributes_bytes, *end = NULL;
+    uint32_t room = record->rest_at - record->attributes_bytes;
     struct span_event *event;
-    struct span_attribute **end;
-    uint32_t used = record->used;
+    size_t len;
 
-    event = record->events_count < PROA_SPAN_EVENTS_MAX ? take_room(record, sizeof *event) : NULL;
-    if (!event || !copy_text(record, proa_str_c(name), PROA_SPAN_NAME_MAX, &event->name)) {
-        record->used = used;
+    if (record->events_count < PROA_SPAN_EVENTS_MAX && room > EVENT_BYTES)
+        end = put_event(record, begin, begin + room - EVENT_BYTES, time, name, attributes, count);
+    if (!end) {
         record->events_dropped++;
         return;
     }
+    len = (size_t)(end - begin);
+    event = take_room(record, sizeof *event + len);
+    memmove(event->bytes, begin, len);
+    event->len = len;
     event->next = NULL;
-    event->attributes = NULL;
-    event->time = record->start + (proa_time_ns)(proa_loop_now_exact(span->loop) - record->began);
-    end = &event->attributes;
-    for (uint32_t i = 0; i < count; i++) {
-        *end = new_attribute(record, &attributes[i]);
-        if (!*end)
-            break;
-        end = &(*end)->next;
-    }
     *record->events_end = event;
     record->events_end = &event->next;
     record->events_count++;

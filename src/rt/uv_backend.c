@@ -25,19 +25,25 @@ uv_loop_t *loop_uv(const struct proa_loop *loop)
     return loop->ops == &uv_ops ? &backend_of(loop)->uv : NULL;
 }
 
+static uint64_t read_clock(clockid_t clock)
+{
+    struct timespec now;
+
+    clock_gettime(clock, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+/* The clock of uv_hrtime, read several times a request: without the way through libuv. */
 static proa_mono_ns backend_now(struct proa_loop *loop)
 {
     (void)loop;
-    return uv_hrtime();
+    return read_clock(CLOCK_MONOTONIC);
 }
 
 static proa_time_ns backend_wall(struct proa_loop *loop)
 {
-    struct timespec now;
-
     (void)loop;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (proa_time_ns)now.tv_sec * 1000000000 + now.tv_nsec;
+    return (proa_time_ns)read_clock(CLOCK_REALTIME);
 }
 
 static void backend_random(struct proa_loop *loop, void *out, size_t bytes)

@@ -83,8 +83,9 @@ def free_port():
 
 
 class Operator:
-    def __init__(self, kubectl, folder):
+    def __init__(self, kubectl, folder, *settings):
         self.kubectl = kubectl
+        self.settings = settings
         self.folder = folder
         self.log_file = folder / "operator.log"
         config = json.loads(kubectl("config", "view", "--raw", "--minify", "-o", "json"))
@@ -102,7 +103,7 @@ class Operator:
                "LSAN_OPTIONS": LSAN}
         with open(self.log_file, "ab") as log:
             self.process = subprocess.Popen(
-                [binary(), "run", "--http.address=127.0.0.1"], env=env, stdout=log, stderr=log)
+                [binary(), "run", "--http.address=127.0.0.1", *self.settings], env=env, stdout=log, stderr=log)
 
     def log(self):
         return self.log_file.read_text()

@@ -22,6 +22,7 @@ INVALID = [
     ({"parameters": {"Work_Mem": "1MB"}}, "written in lower case"),
     ({"parameters": {"work_mem": "1\n2"}}, "may not contain line breaks"),
     ({"engine": "mysql", "version": "8.4", "parameters": {"gtid_mode": "OFF"}}, "names a setting that the operator sets itself"),
+    ({"engine": "mysql", "version": "8.4", "parameters": {"loose_port": "1"}}, "without a prefix"),
     ({"engine": "mongodb", "version": "8.0", "parameters": {"net.port": "1"}}, "names a setting that the operator sets itself"),
     ({"engine": "mongodb", "version": "8.0", "parameters": {"verbose": "1"}}, "paths of mongod.conf"),
     ({"resources": {"requests": {"cpu": "many"}}}, "requests must be quantities"),

@@ -188,13 +188,13 @@ class Gone(OSError):
 class Client:
     """One connection, read and written by hand."""
 
-    def __init__(self, port=None, path=None, timeout=20):
+    def __init__(self, port=None, path=None, timeout=20, host="127.0.0.1"):
         if path:
             self.socket = socket.socket(socket.AF_UNIX)
             self.socket.settimeout(timeout)
             self.socket.connect(str(path))
         else:
-            self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+            self.socket = socket.create_connection((host, port), timeout=timeout)
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = b""
 
@@ -298,9 +298,9 @@ class Client:
         self.close()
 
 
-def ask(port, method, target, headers=(), body=None, timeout=20):
+def ask(port, method, target, headers=(), body=None, timeout=20, host="127.0.0.1"):
     """One request on a connection of its own."""
-    with Client(port, timeout=timeout) as client:
+    with Client(port, timeout=timeout, host=host) as client:
         return client.ask(method, target, {**dict(headers), "Connection": "close"}, body)
 
 

@@ -130,7 +130,7 @@ def test_log_lines_arrive(collector, start, tmp_path):
     fields = attributes(record)
     assert fields["http.route"] == "/users/{id}" and fields["http.response.status_code"] == "404" and fields["target"] == "http"
     assert "service.name" not in fields and int(record["timeUnixNano"]) > 0
-    line = next(line for line in users.log() if line.get("trace_id") == trace)  # and it was written as ever
+    line = wait_until(lambda: next((line for line in users.log() if line.get("trace_id") == trace), None))  # and written as ever
     assert line["message"] == "request" and line["level"] == "info"
     assert users.metric("proa_otlp_log_records_total", outcome="sent") >= 1
     assert users.metric("proa_otlp_log_records_total", outcome="dropped") == 0
@@ -143,7 +143,7 @@ def test_a_dead_collector_costs_log_records_only(start, tmp_path):
     for _ in range(30):
         assert ask(users.port, "GET", "/users").status == 200
     assert users.metric("proa_otlp_log_records_total", outcome="dropped") > 0
-    assert sum(line.get("http.route") == "/users" for line in users.log()) == 30
+    wait_until(lambda: sum(line.get("http.route") == "/users" for line in users.log()) == 30, what="all lines")
 
 
 def test_nobody_listens():

@@ -3,7 +3,7 @@ import os
 import secrets
 
 import pytest
-from support import ASAN_SMALL, postgres_module, wait_until
+from support import ASAN_SMALL, ask, postgres_module, wait_until
 from test_reload import Load, reloads
 
 
@@ -66,6 +66,11 @@ def test_a_wrong_password_keeps_the_old_connections(server, start, tmp_path):
     before = wait_until(lambda: connections(server), what="connections")
     write_secret(secret, server.url.replace(server.password, "wrong"))
     wait_until(lambda: reloads(users, "done") == 1, what="the reload")
+    # It is told, with the server's words, and counted; the service stays ready.
+    wait_until(lambda: "does not take the new URL" in users.text(), what="the warning")
+    assert "password authentication failed" in users.text()
+    assert users.metric("db_client_connection_failures_total") > 0
+    assert ask(users.port, "GET", "/readyz").status == 200
     write_secret(secret, "sqlite:other.db")
     wait_until(lambda: reloads(users, "failed") == 1, what="the refusal")
     assert connections(server) & before
@@ -82,3 +87,32 @@ def test_sqlite_refuses(start, tmp_path):
     wait_until(lambda: reloads(users, "failed") == 1, what="the refusal")
     assert "needs a restart" in users.text()
     assert not (tmp_path / "b.db").exists()
+
+
+@pytest.mark.parametrize("wrong,says", [("password", "password authentication failed"), ("database", "does not exist")])
+def test_a_wrong_url_at_start_heals(server, start, tmp_path, wrong, says):
+    """What the server refuses may be put right, by another secret or on the server: it is told, and waited for."""
+    url = server.url.replace(server.password, "wrong") if wrong == "password" else server.url.replace("/postgres?", "/nowhere?")
+    secret = tmp_path / "url"
+    write_secret(secret, url)
+    users = start("users", env={"DATABASE_URL": "", "DATABASE_URL_FILE": str(secret), "ASAN_OPTIONS": ASAN_SMALL})
+
+    def failing_check():
+        return [line for line in users.log() if line["message"] == "a readiness check fails" and says in line["error"]]
+    wait_until(failing_check, 20, "the readiness check to tell why")
+    assert ask(users.port, "GET", "/health").status == 200
+    assert b"[-]database" in ask(users.port, "GET", "/readyz?verbose").body
+    assert users.metric("readiness_check", name="database") == 0
+    assert users.metric("db_client_connection_failures_total") > 0
+    assert any(line["message"] == "PostgreSQL cannot be reached" and says in line["error"] for line in users.log())
+    # said again now and then, not with each attempt
+    assert sum(line["message"] == "bringing the schema up to date" for line in users.log()) <= 2
+    write_secret(secret, server.url)
+    users.wait_ready()
+    assert server.password not in users.text()
+
+
+def test_a_url_that_cannot_be_read_ends_the_start(start):
+    users = start("users", env={"DATABASE_URL": "postgres://proa:hidden@host:port/x"})
+    assert users.wait() != 0
+    assert "cannot start" in users.text() and "port" in users.text() and "hidden" not in users.text()

@@ -448,9 +448,9 @@ def test_key_is_forgotten_after_a_day(start, postgres_url):
     key = {"Idempotency-Key": "old"}
     assert create(users, "ada@example.org", headers=key).status == 201
     with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute("UPDATE idempotency_keys SET created_at = created_at - 86399")
+        connection.execute("UPDATE idempotency_keys SET created_at = created_at - 86400 + 60")
         assert create(users, "ada@example.org", headers=key).status == 201
-        connection.execute("UPDATE idempotency_keys SET created_at = created_at - 10")
+        connection.execute("UPDATE idempotency_keys SET created_at = created_at - 61")
     # As if new: another body is no conflict with the key.
     assert create(users, "grace@example.org", headers=key).status == 201
 

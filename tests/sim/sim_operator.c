@@ -367,6 +367,7 @@ static int story(void *arg)
     hide(&world->outcome, "\"password\":\"");
     hide(&world->outcome, "\"replicationPassword\":\"");
     hide(&world->outcome, "\"agentToken\":\"");
+    hide(&world->outcome, "\"" ANNOTATION_CREDENTIALS "\":\"");
     proa_group_cancel(&operator_group, PROA_ECANCELED);
     (void)proa_group_wait(&operator_group);
     proa_sim_kube_stop(world->api);

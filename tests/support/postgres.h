@@ -182,4 +182,70 @@ static inline uint64_t pg_ms_since(const struct pg_test *test, proa_mono_ns bega
     return (proa_loop_now_exact(test->loop) - began) / 1000000;
 }
 
+struct number {
+    int64_t n;
+};
+PROA_DESCRIBE(number, (n, i64));
+
+struct item {
+    int64_t id;
+    proa_str name;
+};
+PROA_DESCRIBE(item, (id, i64), (name, str));
+
+/** The number n that a statement gives. */
+static inline int64_t pg_number(struct pg_test *test, const char *text)
+{
+    struct number number = {-1};
+
+    assert_ok(test, proa_db_one(pg_sql(test), &number_type, &number, text));
+    return number.n;
+}
+
+/** A new table `item`, and no `child` of it. */
+static inline void pg_table(struct pg_test *test)
+{
+    assert_ok(test, proa_db_exec(pg_sql(test), NULL, "DROP TABLE IF EXISTS child, item"));
+    assert_ok(test, proa_db_exec(
+                        pg_sql(test), NULL,
+                        "CREATE TABLE item (id bigint PRIMARY KEY, name text NOT NULL CONSTRAINT item_name_key UNIQUE, "
+                        "CONSTRAINT item_id_positive CHECK (id > 0))"));
+}
+
+static inline int pg_exec(struct pg_test *test, const char *text)
+{
+    return proa_db_exec(pg_sql(test), NULL, text);
+}
+
+/** A statement in a fiber of its own. */
+struct pg_timed {
+    struct pg_test *test;
+    const char *text;
+    uint64_t ms;
+    int rc;
+    uint64_t took_ms;
+    bool is_long;
+};
+
+static inline int pg_timed(void *arg)
+{
+    struct pg_timed *self = arg;
+    struct pg_test *test = self->test;
+    proa_mono_ns began = proa_loop_now_exact(test->loop);
+    struct proa_deadline_scope scope PROA_CLEANUP(proa_deadline_leave) =
+        proa_deadline_enter(test->loop, self->ms ? began + PROA_MS(self->ms) : PROA_NEVER);
+    struct proa_error err = {0};
+    struct proa_arena arena;
+    struct proa_sql sql;
+
+    proa_arena_init(&arena, NULL, 0);
+    sql = proa_sql(test->db, test->loop, &arena, &err);
+    sql.is_long = self->is_long;
+    self->rc = proa_db_exec(sql, NULL, self->text);
+    assert_int_equal(err.code, self->rc);
+    self->took_ms = pg_ms_since(test, began);
+    proa_arena_done(&arena);
+    return 0;
+}
+
 #endif

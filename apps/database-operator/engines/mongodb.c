@@ -3,19 +3,24 @@
 
 #include <proa/json.h>
 
-static const char *const owned[] = {"net.port",
-                                    "net.bindIp",
+static const char *const owned[] = {"net.bindIp",
                                     "net.bindIpAll",
+                                    "net.port",
+                                    "net.unixDomainSocket.enabled",
                                     "net.unixDomainSocket.pathPrefix",
-                                    "storage.dbPath",
-                                    "replication.replSetName",
-                                    "security.keyFile",
-                                    "security.authorization",
-                                    "security.clusterAuthMode",
-                                    "systemLog.destination",
-                                    "systemLog.path",
                                     "processManagement.fork",
                                     "processManagement.pidFilePath",
+                                    "replication.replSetName",
+                                    "security.authorization",
+                                    "security.clusterAuthMode",
+                                    "security.keyFile",
+                                    "setParameter.authenticationMechanisms",
+                                    "setParameter.enableLocalhostAuthBypass",
+                                    "sharding.clusterRole",
+                                    "storage.dbPath",
+                                    "storage.engine",
+                                    "systemLog.destination",
+                                    "systemLog.path",
                                     NULL};
 
 /* A path of at least two names. */
@@ -43,9 +48,24 @@ static bool is_plain(proa_str value)
     return proa_str_eq_c(value, "true") || proa_str_eq_c(value, "false") || proa_str_to_double(value, &number) == 0;
 }
 
+/* Dots in a name are levels, but for the server's parameters, which are one map: they come one after the other. */
+static void write_key(struct proa_buf *out, proa_str key)
+{
+    static const proa_str prefix = PROA_STR_INIT("setParameter.");
+
+    if (!proa_str_starts_with(key, prefix)) {
+        proa_buf_add(out, key);
+        return;
+    }
+    if (proa_str_find(proa_buf_str(out), PROA_STR("\nsetParameter:\n")) < 0)
+        proa_buf_add_c(out, "setParameter:\n");
+    proa_buf_add_c(out, "  ");
+    proa_buf_add(out, proa_str_slice(key, prefix.len, key.len));
+}
+
 static void write_parameter(struct proa_buf *out, proa_str key, proa_str value)
 {
-    proa_buf_add(out, key);
+    write_key(out, key);
     proa_buf_add_c(out, ": ");
     if (is_plain(value))
         proa_buf_add(out, value);
@@ -54,11 +74,10 @@ static void write_parameter(struct proa_buf *out, proa_str key, proa_str value)
     proa_buf_add_char(out, '\n');
 }
 
-/* Who may join is said by the key file, which the agent writes. */
+/* Who may join is said by the key file, which the agent writes; the addresses are its arguments. */
 static void write_settings(struct proa_buf *out, proa_str name)
 {
     proa_buf_add_c(out, "net.port: 27017\n"
-                        "net.bindIpAll: true\n"
                         "net.unixDomainSocket.pathPrefix: " DATABASE_RUN_DIR "\n"
                         "storage.dbPath: " DATABASE_DATA_DIR "\n"
                         "security.authorization: enabled\n");

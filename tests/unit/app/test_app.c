@@ -98,6 +98,7 @@ struct program {
     bool task_ended_before_stop;
     _Atomic bool dependency_is_there;
     _Atomic bool is_in_start;
+    _Atomic bool stop_is_wanted;
     int late_check, late_task; /* what adding returned outside `start` */
     struct proa_loop *loop;
 };
@@ -363,6 +364,51 @@ static void test_checks(void **state)
     assert_true(program.client_is_happy);
 }
 
+/* A check for liveness moves /livez and not /readyz; the program ends itself with a code of its own. */
+static int stop_oneself(void *arg)
+{
+    struct program *program = arg;
+
+    while (!program->stop_is_wanted)
+        PROA_TRY(proa_sleep(program->loop, PROA_MS(5)));
+    proa_app_stop(program->app, 7);
+    proa_app_stop(program->app, 8); /* the first holds */
+    return 0;
+}
+
+static int add_liveness(struct program *program, struct proa_error *err)
+{
+    program->dependency_is_there = true;
+    PROA_TRY(proa_app_start_task(program->app, "stops", stop_oneself, program));
+    return proa_app_add_check(
+        program->app,
+        &(struct proa_check){
+            .name = "heart", .check = check_dependency, .arg = program, .interval_ms = 20, .for_liveness = true});
+}
+
+static void *watch_liveness(void *arg)
+{
+    struct program *program = arg;
+    bool happy = wait_status("/readyz", 200) && ask_status("/livez") == 200;
+
+    program->dependency_is_there = false;
+    happy = happy && wait_status("/livez", 503) && ask_status("/readyz") == 200 &&
+            answer_has("/metrics", "liveness_check{name=\"heart\"} 0") && !answer_has("/readyz?verbose", "heart");
+    program->dependency_is_there = true;
+    program->client_is_happy = happy && wait_status("/livez", 200);
+    program->stop_is_wanted = true;
+    return NULL;
+}
+
+static void test_liveness_and_own_end(void **state)
+{
+    struct program program = {.when_started = add_liveness, .client = watch_liveness};
+
+    assert_int_equal(RUN(&program), 7);
+    assert_true(program.client_is_happy);
+    assert_int_equal(program.stops, 1);
+}
+
 /* Tasks. */
 static int stay(void *arg)
 {
@@ -608,6 +654,7 @@ int main(void)
         cmocka_unit_test(test_start_fails),
         cmocka_unit_test(test_signal_during_start),
         cmocka_unit_test(test_checks),
+        cmocka_unit_test(test_liveness_and_own_end),
         cmocka_unit_test(test_tasks),
         cmocka_unit_test(test_routes_of_start),
         cmocka_unit_test(test_drain_cuts),

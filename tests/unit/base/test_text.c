@@ -206,6 +206,28 @@ static void test_hex(void **state)
     assert_int_equal(proa_hex_decode(bytes, 0, PROA_STR("")), 0);
 }
 
+static void test_hex_of_all_lengths(void **state)
+{
+    static const char digits[] = "0123456789abcdef";
+    unsigned char bytes[256], back[256];
+    char out[2 * sizeof bytes + 1];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (unsigned char)(i * 7);
+    for (size_t len = 0; len <= sizeof bytes; len++) {
+        out[2 * len] = '!';
+        proa_hex_encode(out, proa_str_n((const char *)bytes, len));
+        for (size_t i = 0; i < len; i++) {
+            assert_int_equal(out[2 * i], digits[bytes[i] >> 4]);
+            assert_int_equal(out[2 * i + 1], digits[bytes[i] & 15]);
+        }
+        assert_int_equal(out[2 * len], '!');
+        assert_int_equal(proa_hex_decode(back, len, proa_str_n(out, 2 * len)), 0);
+        assert_memory_equal(back, bytes, len);
+    }
+}
+
 static void test_percent_decode(void **state)
 {
     static const char *const broken[] = {"%", "a%", "%4", "%4g", "%g4", "%%41", "abc%2", "% 41", "%-1"};
@@ -332,6 +354,7 @@ int main(void)
         cmocka_unit_test(test_base64_is_strict_and_leaves_the_buffer_alone),
         cmocka_unit_test(test_base64_round_trips_within_exact_limits),
         cmocka_unit_test(test_hex),
+        cmocka_unit_test(test_hex_of_all_lengths),
         cmocka_unit_test(test_percent_decode),
         cmocka_unit_test(test_percent_encode_every_byte),
         cmocka_unit_test(test_durations),

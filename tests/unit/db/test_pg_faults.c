@@ -3,24 +3,6 @@
 
 #include <malloc.h>
 
-struct number {
-    int64_t n;
-};
-PROA_DESCRIBE(number, (n, i64));
-
-static int exec(struct pg_test *test, const char *text)
-{
-    return proa_db_exec(pg_sql(test), NULL, text);
-}
-
-static int64_t number_of(struct pg_test *test, const char *text)
-{
-    struct number number = {-1};
-
-    assert_ok(test, proa_db_one(pg_sql(test), &number_type, &number, text));
-    return number.n;
-}
-
 /* A statement in a fiber of its own. */
 struct task {
     struct pg_test *test;
@@ -63,8 +45,8 @@ static void start(struct proa_group *group, struct task *task, struct pg_test *t
 
 static void table(struct pg_test *test)
 {
-    assert_ok(test, exec(test, "DROP TABLE IF EXISTS fault"));
-    assert_ok(test, exec(test, "CREATE TABLE fault (id bigint)"));
+    assert_ok(test, pg_exec(test, "DROP TABLE IF EXISTS fault"));
+    assert_ok(test, pg_exec(test, "CREATE TABLE fault (id bigint)"));
 }
 
 /* @returns milliseconds until a statement works again. */
@@ -72,7 +54,7 @@ static uint64_t heal(struct pg_test *test)
 {
     proa_mono_ns began = proa_loop_now_exact(test->loop);
 
-    while (exec(test, "SELECT 1") < 0) {
+    while (pg_exec(test, "SELECT 1") < 0) {
         assert_int_equal(test->err.code, PROA_EUNAVAILABLE);
         if (pg_ms_since(test, began) > 15000)
             fail_msg("not healed: %s", test->err.message);
@@ -114,7 +96,7 @@ static void terminated_body(struct pg_test *test)
     assert_int_equal(proa_group_wait(&group), 0);
     assert_int_equal(read.rc, PROA_EUNAVAILABLE);
     (void)heal(test);
-    assert_int_equal(number_of(test, "SELECT count(*) AS n FROM fault"), 0);
+    assert_int_equal(pg_number(test, "SELECT count(*) AS n FROM fault"), 0);
 }
 
 static void test_backend_terminated(void **state)
@@ -138,7 +120,7 @@ static void killed_body(struct pg_test *test)
     start(&group, &cte, test, "INSERT INTO fault SELECT 2 FROM pg_sleep(20)");
     assert_int_equal(proa_sleep(test->loop, PROA_MS(200)), 0);
     pid =
-        number_of(test, "SELECT pid::bigint AS n FROM pg_stat_activity WHERE application_name = 'proa' AND query LIKE "
+        pg_number(test, "SELECT pid::bigint AS n FROM pg_stat_activity WHERE application_name = 'proa' AND query LIKE "
                         "'%pg_sleep%' AND pid <> pg_backend_pid() LIMIT 1");
     assert_true(pid > 0);
     /* kill -9: no last word, and the server restarts itself */
@@ -156,7 +138,7 @@ static void killed_alone_body(struct pg_test *test)
     struct proa_group group;
     long pid;
 
-    assert_ok(test, exec(test, "CREATE TABLE IF NOT EXISTS fault (id bigint)"));
+    assert_ok(test, pg_exec(test, "CREATE TABLE IF NOT EXISTS fault (id bigint)"));
     proa_group_init(&group, test->loop);
     start(&group, &write, test, "INSERT INTO fault SELECT 1 FROM pg_sleep(20)");
     start(&group, &behind, test, "INSERT INTO fault VALUES (2)");
@@ -221,15 +203,17 @@ static void transaction_cut_body(struct pg_test *test)
     assert_int_equal(proa_group_wait(&group), 0);
     /* before COMMIT nothing can have been kept */
     assert_int_equal(inside.rc, PROA_EUNAVAILABLE);
-    assert_int_equal(number_of(test, "SELECT count(*) AS n FROM fault"), 0);
+    assert_int_equal(pg_number(test, "SELECT count(*) AS n FROM fault"), 0);
 
-    assert_ok(test, exec(test, "DROP TABLE IF EXISTS late"));
-    assert_ok(test, exec(test, "CREATE TABLE late (id bigint)"));
-    assert_ok(test, exec(test, "CREATE OR REPLACE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM "
-                               "pg_sleep(1); RETURN NULL; END $$"));
+    assert_ok(test, pg_exec(test, "DROP TABLE IF EXISTS late"));
+    assert_ok(test, pg_exec(test, "CREATE TABLE late (id bigint)"));
     assert_ok(test,
-              exec(test, "CREATE CONSTRAINT TRIGGER late AFTER INSERT ON late DEFERRABLE INITIALLY DEFERRED FOR EACH "
-                         "ROW EXECUTE FUNCTION late()"));
+              pg_exec(test, "CREATE OR REPLACE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM "
+                            "pg_sleep(1); RETURN NULL; END $$"));
+    assert_ok(test,
+              pg_exec(test,
+                      "CREATE CONSTRAINT TRIGGER late AFTER INSERT ON late DEFERRABLE INITIALLY DEFERRED FOR EACH "
+                      "ROW EXECUTE FUNCTION late()"));
     proa_group_init(&group, test->loop);
     assert_int_equal(proa_group_start(&group, NULL, run_transaction, &at_commit), 0);
     assert_int_equal(proa_sleep(test->loop, PROA_MS(300)), 0);
@@ -302,7 +286,7 @@ static void restart_body(struct pg_test *test)
     struct proa_group group;
     unsigned before;
 
-    assert_ok(test, exec(test, "SELECT 1"));
+    assert_ok(test, pg_exec(test, "SELECT 1"));
     proa_group_init(&group, test->loop);
     for (int i = 0; i < 64; i++)
         assert_int_equal(proa_group_start(&group, NULL, load_fiber, &load), 0);
@@ -327,7 +311,7 @@ static void down_body(struct pg_test *test)
 {
     struct task task = {.test = test, .text = "INSERT INTO fault VALUES (9)"};
 
-    assert_ok(test, exec(test, "CREATE TABLE IF NOT EXISTS fault (id bigint)"));
+    assert_ok(test, pg_exec(test, "CREATE TABLE IF NOT EXISTS fault (id bigint)"));
     pg_hold(true);
     assert_int_equal(kill(pg_postmaster(), SIGINT), 0);
     assert_int_equal(proa_sleep(test->loop, PROA_MS(500)), 0);
@@ -377,7 +361,7 @@ static void frozen_body(struct pg_test *test)
     unsigned before;
     size_t memory;
 
-    assert_ok(test, exec(test, "SELECT 1"));
+    assert_ok(test, pg_exec(test, "SELECT 1"));
     proa_group_init(&group, test->loop);
     for (int i = 0; i < 300; i++)
         assert_int_equal(proa_group_start(&group, NULL, load_fiber, &load), 0);
@@ -416,7 +400,7 @@ static void silent_body(struct pg_test *test)
                 long_one = {.test = test, .text = "SELECT 1", .is_long = true};
     struct proa_group group;
 
-    assert_ok(test, exec(test, "CREATE TABLE IF NOT EXISTS fault (id bigint)"));
+    assert_ok(test, pg_exec(test, "CREATE TABLE IF NOT EXISTS fault (id bigint)"));
     proa_group_init(&group, test->loop);
     pg_signal_all(SIGSTOP);
     long_one.ms = 500;
@@ -446,7 +430,7 @@ static void cancels_frozen_body(struct pg_test *test)
     struct proa_group group;
     proa_mono_ns began;
 
-    assert_ok(test, exec(test, "SELECT 1"));
+    assert_ok(test, pg_exec(test, "SELECT 1"));
     proa_group_init(&group, test->loop);
     for (size_t i = 0; i < PROA_COUNT(tasks); i++) {
         tasks[i].ms = 1500;

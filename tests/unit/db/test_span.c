@@ -1,7 +1,7 @@
 /* Statements as spans: what they say, and that they are only made where somebody looks. */
 #include "db_case.h"
 
-#include "obs/span_record.h"
+#include "attributes.h"
 
 static struct proa_tracer *tracer;
 
@@ -10,17 +10,9 @@ static void ignore(void *arg)
     (void)arg;
 }
 
-static const struct proa_kv *attribute(const struct proa_span_record *record, const char *key)
-{
-    for (const struct span_attribute *at = record->attributes; at; at = at->next)
-        if (strcmp(at->kv.key, key) == 0)
-            return &at->kv;
-    return NULL;
-}
-
 static void has_text(const struct proa_span_record *record, const char *key, const char *text)
 {
-    const struct proa_kv *kv = attribute(record, key);
+    const struct proa_kv *kv = attribute_of(record, key);
 
     if (!kv || !proa_str_eq_c(kv->as.str, text))
         fail_msg("%s is not %s but " PROA_FMT, key, text, PROA_ARG(kv ? kv->as.str : PROA_STR("absent")));
@@ -65,18 +57,16 @@ static void body(struct db_case *c)
     has_text(record, "db.collection.name", "pets");
     has_text(record, "db.namespace", "store");
     has_text(record, "server.address", "db.example");
-    assert_int_equal(attribute(record, "server.port")->as.u64, 5433);
+    assert_int_equal(attribute_of(record, "server.port")->as.u64, 5433);
     assert_int_equal(record->status, PROA_SPAN_UNSET);
-    for (const struct span_attribute *at = record->attributes; at; at = at->next)
-        if (at->kv.kind == PROA_KV_STR)
-            assert_null(memmem(at->kv.as.str.ptr, at->kv.as.str.len, "secret", 6));
+    assert_null(memmem(record->buffer, record->attributes_bytes, "secret", 6));
     span_record_free(record);
 
     assert_int_equal(proa_db_exec(c->sql, NULL, "BROKEN"), PROA_EEXISTS);
     record = take("BROKEN");
     has_text(record, "error.type", "PROA_EEXISTS");
     assert_int_equal(record->status, PROA_SPAN_ERROR);
-    assert_null(attribute(record, "db.collection.name"));
+    assert_null(attribute_of(record, "db.collection.name"));
     span_record_free(record);
 
     assert_int_equal(proa_db_transaction(c->sql, NULL, two_statements, NULL), 0);

@@ -335,6 +335,10 @@ static void trace_body(struct rig *rig)
     text = rig_content(rig_ask(&client, "GET /traces HTTP/1.1\r\n" HOST "b3: 1\r\n\r\n"));
     assert_memory_not_equal(text + 3, "00000000000000000000000000000000", 32);
     assert_memory_equal(text + 52, "-01", 3);
+    text = rig_content(rig_ask(&client, "GET /traces HTTP/1.1\r\n" HOST "x-b3-sampled: 1\r\n\r\n"));
+    assert_memory_equal(text + 52, "-01", 3);
+    text = rig_content(rig_ask(&client, "GET /traces HTTP/1.1\r\n" HOST "X-B3-Flags: 1\r\n\r\n"));
+    assert_memory_equal(text + 52, "-01", 3);
     rig_close(&client);
 }
 
@@ -393,7 +397,9 @@ static void test_log(void **state)
     assert_has(text, "\"slow request\"");
     assert_has_not(text, "/traces");
     read_log(true, text, sizeof text);
-    assert_has(text, "/traces");
+    assert_has(text, "\"http.request.method\":\"GET\",\"url.path\":\"/traces\",\"http.route\":\"/traces\","
+                     "\"http.response.status_code\":200,\"http.response.body.size\":");
+    assert_has(text, ",\"network.peer.address\":\"");
 }
 
 int main(void)

@@ -23,6 +23,8 @@ struct world {
     struct proa_server *server;
     char address[PROA_ADDRESS_MAX];
     int rc;
+    int (*drive)(struct world *world);
+    unsigned ended[2]; /* handlers, each counted by its loop; not atomic: the drain is what orders them */
 };
 
 static int which(struct proa_req *req)
@@ -36,7 +38,20 @@ static int naps(struct proa_req *req)
     return proa_reply_printf(req, 200, "%s by loop %u", proa_req_route(req), proa_loop_index(proa_req_loop(req)));
 }
 
-static const struct proa_route first_routes[] = {{PROA_GET, "/which", which}, {PROA_GET, "/naps", naps}};
+/* What rolls a transaction back is like this: it goes on though the client is gone. */
+static int stubborn(struct proa_req *req)
+{
+    struct proa_loop *loop = proa_req_loop(req);
+    struct world *world = proa_req_state(req);
+    struct proa_shield_scope shield PROA_CLEANUP(proa_shield_leave) = proa_shield_enter(loop, PROA_SECONDS(5));
+
+    PROA_TRY(proa_sleep(loop, PROA_MS(150)));
+    world->ended[proa_loop_index(loop)]++;
+    return proa_reply_printf(req, 200, "late");
+}
+
+static const struct proa_route first_routes[] = {
+    {PROA_GET, "/which", which}, {PROA_GET, "/naps", naps}, {PROA_GET, "/stubborn", stubborn}};
 static const struct proa_route second_routes[] = {{PROA_GET, "/second", which}};
 
 static void read_answer(struct proa_stream *stream, char *out, size_t bytes)
@@ -85,7 +100,7 @@ static double metric(struct world *world, const char *series)
     return value;
 }
 
-static int drive(struct world *world)
+static int drive_all(struct world *world)
 {
     struct proa_stream *clients[CLIENTS], *slow;
     struct proa_server_counts counts;
@@ -135,18 +150,54 @@ static int drive(struct world *world)
     return 0;
 }
 
+/* Half of the clients go away; their handlers are waited for like the others'. */
+static int drive_gone(struct world *world)
+{
+    struct proa_stream *clients[CLIENTS];
+
+    for (int i = 0; i < CLIENTS; i++) {
+        clients[i] = dial(world);
+        assert_int_equal(proa_stream_write(clients[i], PROA_STR("GET /stubborn HTTP/1.1\r\nHost: a\r\n\r\n")), 0);
+    }
+    assert_int_equal(proa_sleep(world->loop, PROA_MS(50)), 0);
+    for (int i = 0; i < CLIENTS / 2; i++)
+        proa_stream_abort(clients[i]);
+    assert_int_equal(proa_server_drain(world->server, 0, 5000), 0);
+    assert_int_equal(world->ended[0] + world->ended[1], CLIENTS);
+    for (int i = CLIENTS / 2; i < CLIENTS; i++)
+        proa_stream_close(clients[i]);
+    return 0;
+}
+
+/* All of them: no connection is left that could be waited for. */
+static int drive_all_gone(struct world *world)
+{
+    struct proa_stream *clients[CLIENTS];
+
+    for (int i = 0; i < CLIENTS; i++) {
+        clients[i] = dial(world);
+        assert_int_equal(proa_stream_write(clients[i], PROA_STR("GET /stubborn HTTP/1.1\r\nHost: a\r\n\r\n")), 0);
+    }
+    assert_int_equal(proa_sleep(world->loop, PROA_MS(50)), 0);
+    for (int i = 0; i < CLIENTS; i++)
+        proa_stream_abort(clients[i]);
+    assert_int_equal(proa_server_drain(world->server, 0, 5000), 0);
+    assert_int_equal(world->ended[0] + world->ended[1], CLIENTS);
+    return 0;
+}
+
 static int drive_fiber(void *arg)
 {
     struct world *world = arg;
 
-    world->rc = drive(world);
+    world->rc = world->drive(world);
     proa_loops_stop(world->loops);
     return 0;
 }
 
-static void run(const char *address)
+static void run(const char *address, int (*drive)(struct world *world))
 {
-    struct world world = {.rc = -1};
+    struct world world = {.rc = -1, .drive = drive};
 
     assert_int_equal(proa_loops_new(2, NULL, &world.loops, NULL), 0);
     world.loop = proa_loops_at(world.loops, 0);
@@ -158,6 +209,7 @@ static void run(const char *address)
     assert_int_equal(proa_server_start(&(struct proa_server_options){.loops = world.loops,
                                                                      .address = address,
                                                                      .router = world.router,
+                                                                     .state = &world,
                                                                      .metrics = world.metrics,
                                                                      .limits = {.connections = CLIENTS}},
                                        &world.server, NULL),
@@ -175,7 +227,7 @@ static void run(const char *address)
 
 static void test_tcp(void **state)
 {
-    run("127.0.0.1:0");
+    run("127.0.0.1:0", drive_all);
 }
 
 static void test_unix(void **state)
@@ -184,12 +236,24 @@ static void test_unix(void **state)
 
     assert_non_null(mkdtemp(folder));
     snprintf(address, sizeof address, "unix:%s/s", folder);
-    run(address);
+    run(address, drive_all);
     assert_int_equal(rmdir(folder), 0);
+}
+
+static void test_drain_orders_what_handlers_did(void **state)
+{
+    run("127.0.0.1:0", drive_gone);
+}
+
+static void test_drain_waits_for_handlers_of_clients_that_are_gone(void **state)
+{
+    run("127.0.0.1:0", drive_all_gone);
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_tcp), cmocka_unit_test(test_unix)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_tcp), cmocka_unit_test(test_unix),
+                                       cmocka_unit_test(test_drain_orders_what_handlers_did),
+                                       cmocka_unit_test(test_drain_waits_for_handlers_of_clients_that_are_gone)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,7 @@
 /* A trace through the server, a handler and the client, to the next server: spans, and what is passed on. */
 #include "http_rig.h"
 
-#include "obs/span_record.h"
+#include "attributes.h"
 #include <proa/client.h>
 #include <proa/tracer.h>
 
@@ -91,17 +91,9 @@ static struct proa_span_record *take(struct rig *rig, const char *name, enum pro
     return record;
 }
 
-static const struct proa_kv *attribute(const struct proa_span_record *record, const char *key)
-{
-    for (const struct span_attribute *at = record->attributes; at; at = at->next)
-        if (strcmp(at->kv.key, key) == 0)
-            return &at->kv;
-    return NULL;
-}
-
 static void has_text(const struct proa_span_record *record, const char *key, const char *text)
 {
-    const struct proa_kv *kv = attribute(record, key);
+    const struct proa_kv *kv = attribute_of(record, key);
 
     if (!kv || kv->kind != PROA_KV_STR || !proa_str_eq_c(kv->as.str, text))
         fail_msg("%s is not %s but " PROA_FMT, key, text, PROA_ARG(kv ? kv->as.str : PROA_STR("absent")));
@@ -109,7 +101,7 @@ static void has_text(const struct proa_span_record *record, const char *key, con
 
 static void has_number(const struct proa_span_record *record, const char *key, uint64_t number)
 {
-    const struct proa_kv *kv = attribute(record, key);
+    const struct proa_kv *kv = attribute_of(record, key);
 
     assert_non_null(kv);
     assert_int_equal(kv->as.u64, number);
@@ -147,8 +139,8 @@ static void through_body(struct rig *rig)
     has_text(first, "user_agent.original", "test/1");
     has_text(first, "network.protocol.version", "1.1");
     has_number(first, "http.response.status_code", 200);
-    assert_non_null(attribute(first, "client.address"));
-    assert_null(attribute(first, "error.type"));
+    assert_non_null(attribute_of(first, "client.address"));
+    assert_null(attribute_of(first, "error.type"));
     assert_int_equal(first->status, PROA_SPAN_UNSET);
     assert_true(proa_str_eq_c(first->tracestate, "a=1,b=2"));
     has_text(call, "url.full", "http://server/sees?REDACTED");
@@ -188,7 +180,7 @@ static void errors_body(struct rig *rig)
     assert_status(rig_ask(&client, "GET /nowhere HTTP/1.1\r\n" HOST "\r\n"), 404);
     record = take(rig, "GET", PROA_SPAN_SERVER);
     assert_int_equal(record->status, PROA_SPAN_UNSET); /* the client's mistake */
-    assert_null(attribute(record, "http.route"));
+    assert_null(attribute_of(record, "http.route"));
     span_record_free(record);
     assert_status(rig_ask(&client, "PURGE /sees HTTP/1.0\r\n" HOST "Connection: keep-alive\r\n\r\n"), 501);
     record = take(rig, "HTTP", PROA_SPAN_SERVER);

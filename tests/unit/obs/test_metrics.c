@@ -1,6 +1,7 @@
 /* The registry: names, series and their limit, exact sums over shards, many threads. */
 #include "unit.h"
 
+#include "obs/metrics_internal.h"
 #include <math.h>
 #include <proa/fiber.h>
 #include <proa/loops.h>
@@ -109,6 +110,55 @@ static void test_histograms(void **state)
     proa_histogram_observe(series, 0, INFINITY, NULL);
     assert_int_equal(proa_histogram_count(series, &sum), 5);
     assert_true(isinf(sum));
+}
+
+/* In which bucket a value is found, by adding one and looking which count grew. */
+static void assert_bucket(struct proa_histogram_series *histogram, const double *bounds, uint32_t count, double value)
+{
+    uint64_t before[PROA_METRIC_BUCKETS_MAX + 1], after[PROA_METRIC_BUCKETS_MAX + 1];
+    uint32_t expected = 0;
+    double sum;
+
+    while (expected < count && value > bounds[expected])
+        expected++;
+    metric_histogram_read((struct metric_series *)histogram, before, &sum);
+    proa_histogram_observe(histogram, 0, value, NULL);
+    metric_histogram_read((struct metric_series *)histogram, after, &sum);
+    for (uint32_t i = 0; i <= count; i++)
+        if (after[i] - before[i] != (i == expected))
+            fail_msg("%g is in bucket %u", value, i);
+}
+
+static void test_buckets_of_all_values(void **state)
+{
+    static const double few[] = {0.005}, usual[] = {0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5},
+                        wide[] = {-2, -0.5, 0, 1e-300, 1e-10, 1e-9, 2e-9, 1, 2, 4, 4.5, 1e9, 3e9, 1e10, 1e300};
+    static const struct {
+        const char *name;
+        const double *bounds;
+        uint32_t count;
+    } sets[] = {{"few", few, PROA_COUNT(few)}, {"usual", usual, PROA_COUNT(usual)}, {"wide", wide, PROA_COUNT(wide)}};
+    static const double odd[] = {0, -0.0, -1, -INFINITY, 5e-324, 1e-320, 0x1p-32, 0x1p-31, 0x1p31, 0x1p32, INFINITY};
+
+    for (size_t i = 0; i < PROA_COUNT(sets); i++) {
+        struct proa_metric_options options = {
+            .name = sets[i].name, .buckets = sets[i].bounds, .buckets_count = sets[i].count};
+        struct proa_histogram *histogram;
+        struct proa_histogram_series *series;
+
+        assert_int_equal(proa_histogram_new(metrics, &options, &histogram, NULL), 0);
+        series = proa_histogram_with(histogram, NULL);
+        for (size_t k = 0; k < PROA_COUNT(odd); k++)
+            assert_bucket(series, sets[i].bounds, sets[i].count, odd[k]);
+        for (uint32_t k = 0; k < sets[i].count; k++) {
+            assert_bucket(series, sets[i].bounds, sets[i].count, sets[i].bounds[k]);
+            assert_bucket(series, sets[i].bounds, sets[i].count, nextafter(sets[i].bounds[k], INFINITY));
+            assert_bucket(series, sets[i].bounds, sets[i].count, nextafter(sets[i].bounds[k], -INFINITY));
+        }
+        for (int exponent = -40; exponent < 40; exponent++)
+            for (double fraction = 1; fraction < 2; fraction += 0.0625)
+                assert_bucket(series, sets[i].bounds, sets[i].count, ldexp(fraction, exponent));
+    }
 }
 
 static void test_series_are_found_again(void **state)
@@ -438,6 +488,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_counters_add_up_over_shards, setup, teardown),
         cmocka_unit_test_setup_teardown(test_gauges, setup, teardown),
         cmocka_unit_test_setup_teardown(test_histograms, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_buckets_of_all_values, setup, teardown),
         cmocka_unit_test_setup_teardown(test_series_are_found_again, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_number_of_series_is_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(test_label_values_are_made_fit, setup, teardown),

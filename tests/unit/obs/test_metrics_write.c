@@ -69,6 +69,43 @@ static void test_a_counter(void **state)
                                                           "# EOF\n");
 }
 
+static const struct proa_collected_family size = {.name = "pg_size", .help = "Of \\ all", .labels = {"db", "of"}},
+                                          commits = {.name = "pg_commits", .is_counter = true},
+                                          reads = {.name = "pg_reads_total", .help = "Reads", .is_counter = true};
+
+static void collect(void *arg, struct proa_collection *collection)
+{
+    const int *databases = arg;
+
+    for (int i = 0; i < *databases; i++)
+        proa_collect(collection, &size, (proa_str[]){PROA_STR("a\"b"), PROA_STR("\xff")}, 1.5);
+    for (int i = 0; i < 2; i++) {
+        /* In one place one after the other. */
+        struct proa_collected_family family = i == 0 ? commits : reads;
+
+        proa_collect(collection, &family, NULL, 7 + i);
+    }
+}
+
+/* Series come and go, names are as they are given. */
+static void test_collectors(void **state)
+{
+    int databases = 2;
+
+    assert_int_equal(proa_metrics_add_collector(NULL, collect, &databases), 0);
+    assert_int_equal(proa_metrics_add_collector(metrics, collect, &databases), 0);
+    assert_string_equal(scrape(PROA_METRICS_TEXT), "# HELP pg_size Of \\\\ all\n# TYPE pg_size gauge\n"
+                                                   "pg_size{db=\"a\\\"b\",of=\"\"} 1.5\n"
+                                                   "pg_size{db=\"a\\\"b\",of=\"\"} 1.5\n"
+                                                   "# TYPE pg_commits counter\npg_commits 7\n"
+                                                   "# HELP pg_reads_total Reads\n# TYPE pg_reads_total counter\n"
+                                                   "pg_reads_total 8\n");
+    databases = 0;
+    assert_string_equal(scrape(PROA_METRICS_OPENMETRICS), "# TYPE pg_commits unknown\npg_commits 7\n"
+                                                          "# HELP pg_reads Reads\n# TYPE pg_reads counter\n"
+                                                          "pg_reads_total 8\n# EOF\n");
+}
+
 static void test_gauges_and_totals_of_others(void **state)
 {
     struct proa_gauge *gauge;
@@ -381,6 +418,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_an_empty_registry, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_counter, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_collectors, setup, teardown),
         cmocka_unit_test_setup_teardown(test_gauges_and_totals_of_others, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_histogram_with_exemplars, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_second_name, setup, teardown),

@@ -1,7 +1,7 @@
 /* Spans: parents, sampling, what is recorded and what is dropped, and the queue. */
 #include "sim_run.h"
 
-#include "obs/span_record.h"
+#include "attributes.h"
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -319,6 +319,18 @@ static void test_bad_samplers(void **state)
     proa_tracer_free(none);
 }
 
+static void check_event(const struct span_event *event, const char *name, proa_str *ret_attributes)
+{
+    proa_str rest = proa_str_n(event->bytes, event->len), bytes;
+    uint64_t number;
+
+    assert_int_equal(attribute_field(&rest, &number, &bytes), 1 << 3 | 1);
+    assert_true(number == (uint64_t)proa_loop_wall(loop));
+    assert_int_equal(attribute_field(&rest, &number, &bytes), 2 << 3 | 2);
+    assert_true(proa_str_eq_c(bytes, name));
+    *ret_attributes = rest;
+}
+
 static void test_attributes_events_and_status(void **state)
 {
     struct proa_span span = start("GET", NULL);
@@ -326,6 +338,8 @@ static void test_attributes_events_and_status(void **state)
     struct proa_error err = {0};
     struct proa_span_record *record;
     char text[] = "copied\xff";
+    proa_str rest, key;
+    struct proa_kv kv;
 
     proa_span_set(&span, proa_kv_c("s", text));
     proa_span_set(&span, proa_kv_u64("u", 7));
@@ -343,16 +357,74 @@ static void test_attributes_events_and_status(void **state)
     record = take_one();
     assert_true(proa_str_eq_c(record->name, "GET /users/{id}"));
     assert_int_equal(record->attributes_count, 4);
-    assert_true(proa_str_eq_c(record->attributes->kv.as.str, "copied?"));
-    assert_true(record->attributes->next->kv.as.u64 == 8);
-    assert_string_equal(record->attributes->next->next->next->kv.key, "error.type");
+    assert_true(proa_str_eq_c(attribute_of(record, "s")->as.str, "copied?"));
+    assert_true(attribute_of(record, "u")->as.u64 == 8);
+    assert_true(proa_str_eq_c(attribute_of(record, "empty")->as.str, ""));
+    assert_true(proa_str_eq_c(attribute_of(record, "error.type")->as.str, "PROA_EUNAVAILABLE"));
     assert_int_equal(record->events_count, 2);
-    assert_true(proa_str_eq_c(record->events->name, "retry"));
-    assert_true(record->events->attributes->next->kv.as.u64 == 1);
-    assert_null(record->events->next->attributes);
+    check_event(record->events, "retry", &rest);
+    assert_true(attribute_next(&rest, 3, &key, &kv) && proa_str_eq_c(key, "a") && proa_str_eq_c(kv.as.str, "b"));
+    assert_true(attribute_next(&rest, 3, &key, &kv) && proa_str_eq_c(key, "n") && kv.as.u64 == 1);
+    assert_false(attribute_next(&rest, 3, &key, &kv));
+    check_event(record->events->next, "again", &rest);
+    assert_int_equal(rest.len, 0);
     assert_int_equal(record->status, PROA_SPAN_ERROR);
     assert_true(proa_str_eq_c(record->status_text, "no database"));
     span_record_free(record);
+}
+
+/* In all sizes, replaced and not, whatever lies around. */
+static void test_attributes_of_all_sizes(void **state)
+{
+    static const char *const keys[] = {"a",           "ab",         "abcdefg", "abcdefghijklmnopqrstuvwxyz",
+                                       "same.length", "length.same"};
+    struct proa_span_record *record;
+    char value[600];
+
+    memset(value, 'v', sizeof value);
+    for (size_t len = 0; len < sizeof value; len++) {
+        struct proa_span span = start("s", NULL);
+
+        for (size_t i = 0; i < PROA_COUNT(keys); i++)
+            proa_span_set(&span, proa_kv_u64(keys[i], i));
+        proa_span_set(&span, proa_kv_str(keys[len % PROA_COUNT(keys)], proa_str_n(value, len)));
+        record = span.record;
+        assert_int_equal(record->attributes_count, PROA_COUNT(keys));
+        for (size_t i = 0; i < PROA_COUNT(keys); i++) {
+            const struct proa_kv *kv = attribute_of(record, keys[i]);
+
+            assert_int_equal(kv->kind, i == len % PROA_COUNT(keys) ? PROA_KV_STR : PROA_KV_U64);
+            if (kv->kind == PROA_KV_U64)
+                assert_int_equal(kv->as.u64, i);
+            else
+                assert_int_equal(kv->as.str.len, len < PROA_SPAN_VALUE_MAX ? len : PROA_SPAN_VALUE_MAX);
+        }
+        value[len] = 'w';
+        proa_span_end(&span);
+        span_record_free(take_one());
+    }
+}
+
+static void test_numbers(void **state)
+{
+    struct proa_span span = start("s", NULL);
+    static const int64_t numbers[] = {0, 1, 127, 128, 16383, 16384, INT64_MAX, -1, INT64_MIN};
+    static char keys[PROA_COUNT(numbers)][8];
+
+    for (size_t i = 0; i < PROA_COUNT(numbers); i++) {
+        snprintf(keys[i], sizeof keys[i], "k%zu", i);
+        proa_span_set(&span, proa_kv_i64(keys[i], numbers[i]));
+        assert_true((int64_t)attribute_of(span.record, keys[i])->as.u64 == numbers[i]);
+    }
+    proa_span_set(&span, proa_kv_u64("big", UINT64_MAX));
+    assert_true(proa_str_eq_c(attribute_of(span.record, "big")->as.str, "18446744073709551615"));
+    proa_span_set(&span, proa_kv_f64("f", -0.5));
+    assert_true(attribute_of(span.record, "f")->as.f64 == -0.5);
+    proa_span_set(&span, proa_kv_bool("no", false));
+    assert_false(attribute_of(span.record, "no")->as.boolean);
+    proa_span_set(&span, proa_kv_json("j", PROA_STR("{}")));
+    assert_true(proa_str_eq_c(attribute_of(span.record, "j")->as.str, "{}"));
+    proa_span_end(&span);
 }
 
 static void test_a_span_is_bounded(void **state)
@@ -365,7 +437,7 @@ static void test_a_span_is_bounded(void **state)
     memset(value, 'v', sizeof value - 1);
     value[sizeof value - 1] = '\0';
     proa_span_set(&span, proa_kv_c("long", value));
-    assert_int_equal(span.record->attributes->kv.as.str.len, PROA_SPAN_VALUE_MAX);
+    assert_int_equal(attribute_of(span.record, "long")->as.str.len, PROA_SPAN_VALUE_MAX);
     for (int i = 0; i < 200; i++) {
         snprintf(keys[i], sizeof keys[i], "k%d", i);
         proa_span_set(&span, proa_kv_c(keys[i], i % 2 ? value : "1"));
@@ -375,7 +447,7 @@ static void test_a_span_is_bounded(void **state)
     record = span.record;
     assert_int_equal(record->attributes_count + record->attributes_dropped, 201);
     assert_int_equal(record->events_count + record->events_dropped, 200);
-    assert_true(record->used <= SPAN_RECORD_BYTES - sizeof *record);
+    assert_true(record->attributes_bytes <= record->rest_at && record->rest_at <= SPAN_RECORD_BYTES - sizeof *record);
     assert_true(proa_str_eq_c(record->name, "s"));
     proa_span_end(&span);
     /* Many small ones: the limit is their number. */
@@ -527,6 +599,8 @@ int main(void)
         cmocka_unit_test(test_samplers),
         cmocka_unit_test(test_bad_samplers),
         cmocka_unit_test_setup_teardown(test_attributes_events_and_status, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_attributes_of_all_sizes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_numbers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_span_is_bounded, setup, teardown),
         cmocka_unit_test(test_the_queue_is_bounded_and_tells),
         cmocka_unit_test(test_many_threads),

@@ -42,6 +42,8 @@ static void mysql(void **state)
     has(config_of(rig), "[mysqld]\n");
     has(config_of(rig), "\nloose_gtid_mode = ON\n");
     has(config_of(rig), "\ninit_connect = \"SET a=\\\"b\\\"\"\n");
+    /* A volume is not filled by binary logs. */
+    has(config_of(rig), "\nbinlog_expire_logs_seconds = 259200\n");
 }
 
 static void mongodb(void **state)
@@ -51,10 +53,13 @@ static void mongodb(void **state)
     rig_set(rig, "{" RIG_FINALIZED
                  ",\"spec\":{\"engine\":\"mongodb\",\"version\":\"8.0\",\"storageSize\":\"1Gi\",\"parameters\":"
                  "{\"net.maxIncomingConnections\":\"100\",\"systemLog.verbosity\":\"0\","
+                 "\"setParameter.cursorTimeoutMillis\":\"600\",\"setParameter.ttlMonitorEnabled\":\"false\","
                  "\"storage.wiredTiger.engineConfig.journalCompressor\":\"zlib: x\"}}}");
     has(config_of(rig), "\nreplication.replSetName: \"shop\"\n");
     has(config_of(rig), "\nnet.maxIncomingConnections: 100\n");
     has(config_of(rig), "\nstorage.wiredTiger.engineConfig.journalCompressor: \"zlib: x\"\n");
+    /* These are one map: dots are no levels there. */
+    has(config_of(rig), "\nsetParameter:\n  cursorTimeoutMillis: 600\n  ttlMonitorEnabled: false\n");
 }
 
 static void keys(void **state)
@@ -78,6 +83,17 @@ static void keys(void **state)
         {&engine_mysql, "max-connections", false},
         {&engine_mysql, "", false},
         {&engine_mysql, "[x]", false},
+        /* The server knows other ways to write what the operator owns. */
+        {&engine_mysql, "loose_port", false},
+        {&engine_mysql, "disable_log_bin", false},
+        {&engine_mysql, "enable_log_bin", false},
+        {&engine_mysql, "maximum_server_id", false},
+        {&engine_mysql, "skip_log_bin", false},
+        {&engine_mysql, "sync_bin", false},
+        {&engine_mysql, "gtid_strict", false},
+        {&engine_mysql, "skip_external_locking", true},
+        {&engine_mysql, "log_error_verbosity", true},
+        {&engine_mysql, "port_open_timeout", true},
         {&engine_mysql, "9", false},
         {&engine_mongodb, "net.tls.mode", true},
         {&engine_mongodb, "net", false},

@@ -327,6 +327,29 @@ static void roles(void **state)
     assert_null(rig->plan.roles[2]);
 }
 
+static void pods_are_told_of_changed_credentials(void **state)
+{
+    struct rig *rig = *state;
+    char before[SPEC_HASH_LEN + 1];
+
+    rig_serve(rig);
+    rig_plan(rig);
+    assert_true(rig->plan.refresh[0] && rig->plan.refresh[2]);
+    memcpy(before, rig->plan.credentials_hash, sizeof before);
+    for (uint32_t i = 0; i < 3; i++)
+        rig->facts.pods[i].credentials = proa_str_c(before);
+    rig_plan(rig);
+    assert_false(rig->plan.refresh[0] || rig->plan.refresh[2]);
+    rig->facts.secret.password = PROA_STR("another-password");
+    rig_plan(rig);
+    assert_true(rig->plan.refresh[0] && rig->plan.refresh[2]);
+    assert_int_equal(rig->plan.restart, -1);
+    assert_string_not_equal(rig->plan.credentials_hash, before);
+    rig->facts.pods[0].is_terminating = true;
+    rig_plan(rig);
+    assert_false(rig->plan.refresh[0]);
+}
+
 static void a_primary_is_not_scaled_away(void **state)
 {
     struct rig *rig = *state;
@@ -413,6 +436,7 @@ int main(void)
         RIG_TEST(storage),
         RIG_TEST(paused),
         RIG_TEST(roles),
+        RIG_TEST(pods_are_told_of_changed_credentials),
         RIG_TEST(a_primary_is_not_scaled_away),
         RIG_TEST(a_finalizer_comes_first),
         RIG_TEST(deletion_that_retains),

@@ -128,8 +128,14 @@ static void degraded(void **state)
     rig_serve(rig);
     rig_report(rig);
     keep(rig);
-    rig->facts.set.status.ready_replicas = 2;
+    /* The pod says so first, the StatefulSet a moment later. */
     rig->facts.pods[2].is_ready = false;
+    rig_report(rig);
+    assert_true(is(rig, "Degraded", "True", "InstancesNotReady"));
+    assert_int_equal(rig->report.status.replicas_ready, 2);
+    assert_int_equal(rig->report.status.phase, PHASE_RUNNING);
+    keep(rig);
+    rig->facts.set.status.ready_replicas = 2;
     rig_report(rig);
     assert_true(is(rig, "Degraded", "True", "InstancesNotReady"));
     assert_int_equal(rig->report.status.phase, PHASE_RUNNING);
@@ -142,6 +148,14 @@ static void degraded(void **state)
     rig_report(rig);
     assert_true(is(rig, "Degraded", "True", "InstanceFailing"));
     assert_true(proa_str_eq_c(rig_condition(rig, "Degraded")->message, "pod shop-2: ImagePullBackOff: no such image"));
+    /* A new pod waits for its volume a moment: that is no failure yet. */
+    rig->facts.pods[2].problem = PROA_STR("Unschedulable");
+    rig->facts.pods[2].problem_since = rig->facts.now - INT64_C(5000000000);
+    rig_report(rig);
+    assert_true(is(rig, "Degraded", "True", "InstancesNotReady"));
+    rig->facts.now += INT64_C(20000000000);
+    rig_report(rig);
+    assert_true(is(rig, "Degraded", "True", "InstanceFailing"));
 }
 
 static void progress(void **state)

@@ -1,0 +1,75 @@
+/* RFC 5802 section 3, RFC 7677; the form is RFC 5803's. */
+#include "scram.h"
+
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <proa/text.h>
+
+enum { KEY_BYTES = 32, ITERATIONS_MAX = 1000000, SALT_MAX_BYTES = 256 };
+
+#define PREFIX "SCRAM-SHA-256$"
+
+struct keys {
+    unsigned char stored[KEY_BYTES], server[KEY_BYTES];
+};
+
+static bool hmac(const unsigned char key[KEY_BYTES], const char *text, unsigned char out[KEY_BYTES])
+{
+    return HMAC(EVP_sha256(), key, KEY_BYTES, (const unsigned char *)text, strlen(text), out, NULL) != NULL;
+}
+
+static bool derive(proa_str password, proa_str salt, int iterations, struct keys *ret_keys)
+{
+    unsigned char salted[KEY_BYTES], client[KEY_BYTES];
+
+    return PKCS5_PBKDF2_HMAC(password.ptr, (int)password.len, (const unsigned char *)salt.ptr, (int)salt.len,
+                             iterations, EVP_sha256(), KEY_BYTES, salted) == 1 &&
+           hmac(salted, "Client Key", client) && hmac(salted, "Server Key", ret_keys->server) &&
+           EVP_Digest(client, KEY_BYTES, ret_keys->stored, NULL, EVP_sha256(), NULL) == 1;
+}
+
+static void add_base64(struct proa_buf *out, const void *bytes, size_t len)
+{
+    proa_base64_encode(out, proa_str_n(bytes, len));
+}
+
+static proa_str write_verifier(struct proa_arena *arena, proa_str password, proa_str salt, int iterations)
+{
+    struct keys keys;
+    struct proa_buf out;
+
+    if (!derive(password, salt, iterations, &keys))
+        return (proa_str){0};
+    proa_buf_init(&out, arena, 0);
+    proa_buf_printf(&out, PREFIX "%d:", iterations);
+    add_base64(&out, salt.ptr, salt.len);
+    proa_buf_add_char(&out, '$');
+    add_base64(&out, keys.stored, KEY_BYTES);
+    proa_buf_add_char(&out, ':');
+    add_base64(&out, keys.server, KEY_BYTES);
+    return out.error < 0 ? (proa_str){0} : proa_buf_str(&out);
+}
+
+proa_str scram_verifier(struct proa_arena *arena, proa_str password, const unsigned char salt[SCRAM_SALT_BYTES])
+{
+    return write_verifier(arena, password, proa_str_n((const char *)salt, SCRAM_SALT_BYTES), SCRAM_ITERATIONS);
+}
+
+bool scram_matches(struct proa_arena *arena, proa_str verifier, proa_str password)
+{
+    proa_str rest = verifier, iterations_text, salt_text, again;
+    uint64_t iterations;
+    struct proa_buf salt;
+
+    if (!proa_str_starts_with(verifier, proa_str_c(PREFIX)))
+        return false;
+    rest = proa_str_slice(rest, strlen(PREFIX), rest.len);
+    if (!proa_str_split(&rest, ':', &iterations_text) || !proa_str_split(&rest, '$', &salt_text) ||
+        proa_str_to_u64(iterations_text, &iterations) < 0 || iterations == 0 || iterations > ITERATIONS_MAX)
+        return false;
+    proa_buf_init(&salt, arena, SALT_MAX_BYTES);
+    if (proa_base64_decode(&salt, salt_text) < 0)
+        return false;
+    again = write_verifier(arena, password, proa_buf_str(&salt), (int)iterations);
+    return again.ptr && proa_str_eq_secret(again, verifier);
+}

@@ -1,0 +1,324 @@
+/* Opening, several loops, URLs that are wrong or change, closing. */
+#include "postgres.h"
+
+#include <proa/loops.h>
+#include <stdatomic.h>
+
+struct on_loops {
+    struct proa_loops *loops;
+    struct proa_db *db;
+    _Atomic unsigned busy;
+    _Atomic unsigned done;
+};
+struct on_loop {
+    struct on_loops *all;
+    struct proa_loop *loop;
+    struct proa_task task;
+};
+
+static int in_loop_tx(struct proa_sql tx, void *arg)
+{
+    PROA_TRY(proa_db_exec(tx, NULL, "SELECT 1"));
+    return proa_db_exec(tx, NULL, "SELECT 2");
+}
+
+static int use_from_loop(void *arg)
+{
+    struct on_loop *self = arg;
+
+    for (int i = 0; i < 40; i++) {
+        struct proa_error err = {0};
+        struct proa_arena arena;
+        struct proa_sql sql;
+        struct number number;
+
+        proa_arena_init(&arena, proa_loop_blocks(self->loop), 0);
+        sql = proa_sql(self->all->db, self->loop, &arena, &err);
+        if (i % 20 == 7) {
+            struct proa_deadline_scope scope PROA_CLEANUP(proa_deadline_leave) =
+                proa_deadline_enter(self->loop, proa_loop_now(self->loop) + PROA_MS(5));
+
+            proa_ignore(proa_db_exec(sql, NULL, "SELECT pg_sleep(0.02)"));
+        } else if (i % 20 == 3) {
+            assert_int_equal(proa_db_transaction(sql, NULL, in_loop_tx, NULL), 0);
+        } else {
+            assert_int_equal(proa_db_one(sql, &number_type, &number, "SELECT $1::bigint + 1 AS n", proa_i64(i)), 0);
+            assert_int_equal(number.n, i + 1);
+        }
+        proa_arena_done(&arena);
+        self->all->done++;
+    }
+    self->all->busy--;
+    return 0;
+}
+
+static void start_on_loop(struct proa_task *task)
+{
+    struct on_loop *self = PROA_CONTAINER(task, struct on_loop, task);
+
+    for (int i = 0; i < 16; i++)
+        assert_int_equal(proa_loop_start_fiber(self->loop, NULL, use_from_loop, self), 0);
+}
+
+static int close_when_done(void *arg)
+{
+    struct on_loops *all = arg;
+
+    while (all->busy)
+        assert_int_equal(proa_sleep(proa_loops_at(all->loops, 0), PROA_MS(5)), 0);
+    proa_db_close(all->db);
+    proa_loops_stop(all->loops);
+    return 0;
+}
+
+static void test_two_loops(void **state)
+{
+    struct proa_loop_options loop_options = {.fiber_stack_bytes = 256 * 1024};
+    struct on_loops all = {.busy = 32};
+    struct on_loop each[2];
+    struct proa_db_options options = {.url = pg_url(), .drivers = pg_drivers, .own_connections = 4};
+    struct proa_error err = {0};
+
+    assert_int_equal(proa_loops_new(2, &loop_options, &all.loops, &err), 0);
+    options.loops = all.loops;
+    assert_int_equal(proa_db_open(&options, &all.db, &err), 0);
+    for (uint32_t i = 0; i < 2; i++) {
+        each[i] = (struct on_loop){&all, proa_loops_at(all.loops, i), {.run = start_on_loop}};
+        proa_loop_post(each[i].loop, &each[i].task);
+    }
+    assert_int_equal(proa_loop_start_fiber(proa_loops_at(all.loops, 0), NULL, close_when_done, &all), 0);
+    alarm(60);
+    assert_int_equal(proa_loops_run(all.loops, &err), 0);
+    alarm(0);
+    assert_int_equal(all.done, 32 * 40);
+    proa_loops_free(all.loops);
+}
+
+/* When one loop has reached the server again, so have the others: what a readiness check on one of them says is true for all. */
+struct outage {
+    struct proa_loops *loops;
+    struct proa_db *db;
+    struct proa_task task;
+    _Atomic int rc; /* of the other loop's statement; 1: not yet */
+};
+
+static int ping_on(struct outage *self, uint32_t loop)
+{
+    struct proa_error err = {0};
+    struct proa_arena arena;
+    int rc;
+
+    proa_arena_init(&arena, NULL, 0);
+    rc = proa_db_ping(proa_sql(self->db, proa_loops_at(self->loops, loop), &arena, &err));
+    proa_arena_done(&arena);
+    return rc;
+}
+
+static int ping_on_other(void *arg)
+{
+    struct outage *self = arg;
+
+    self->rc = ping_on(self, 1);
+    return 0;
+}
+
+static void start_on_other(struct proa_task *task)
+{
+    struct outage *self = PROA_CONTAINER(task, struct outage, task);
+
+    assert_int_equal(proa_loop_start_fiber(proa_loops_at(self->loops, 1), NULL, ping_on_other, self), 0);
+}
+
+static void ask_other(struct outage *self)
+{
+    self->rc = 1;
+    proa_loop_post(proa_loops_at(self->loops, 1), &self->task);
+    while (self->rc == 1)
+        assert_int_equal(proa_sleep(proa_loops_at(self->loops, 0), PROA_MS(1)), 0);
+}
+
+static int outages(void *arg)
+{
+    struct outage *self = arg;
+    struct proa_loop *loop = proa_loops_at(self->loops, 0);
+
+    for (int round = 0; round < 3; round++) {
+        ask_other(self);
+        assert_int_equal(self->rc, 0);
+        pg_hold(true);
+        assert_int_equal(kill(pg_postmaster(), SIGINT), 0);
+        assert_int_equal(proa_sleep(loop, PROA_MS(4000)), 0); /* back-offs have grown to seconds */
+        ask_other(self);
+        assert_int_equal(self->rc, PROA_EUNAVAILABLE);
+        pg_hold(false);
+        while (ping_on(self, 0) < 0)
+            assert_int_equal(proa_sleep(loop, PROA_MS(1)), 0);
+        ask_other(self);
+        assert_int_equal(self->rc, 0);
+    }
+    proa_db_close(self->db);
+    proa_loops_stop(self->loops);
+    return 0;
+}
+
+static void test_loops_come_back_together(void **state)
+{
+    struct proa_loop_options loop_options = {.fiber_stack_bytes = 256 * 1024};
+    struct outage outage = {.task = {.run = start_on_other}};
+    struct proa_db_options options = {.url = pg_url(), .drivers = pg_drivers};
+    struct proa_error err = {0};
+
+    assert_int_equal(proa_loops_new(2, &loop_options, &outage.loops, &err), 0);
+    options.loops = outage.loops;
+    assert_int_equal(proa_db_open(&options, &outage.db, &err), 0);
+    assert_int_equal(proa_loop_start_fiber(proa_loops_at(outage.loops, 0), NULL, outages, &outage), 0);
+    alarm(60);
+    assert_int_equal(proa_loops_run(outage.loops, &err), 0);
+    alarm(0);
+    proa_loops_free(outage.loops);
+}
+
+/* -- Opening ------------------------------------------------------------------------------------------------------ */
+
+static void test_bad_urls(void **state)
+{
+    static const char *const urls[] = {
+        "postgres://u:hidden@host:port/db", "postgres://u:hidden@h/db?no_such=1", "postgres://u:hid@den@host/db",
+        "postgres://u:hidden@[::1/db",      "postgres://u:hidden%zz@h/db",
+    };
+    struct proa_loop *loop;
+    struct proa_db *db;
+
+    assert_int_equal(proa_loop_new(NULL, &loop), 0);
+    for (size_t i = 0; i < PROA_COUNT(urls); i++) {
+        struct proa_db_options options = {.url = urls[i], .drivers = pg_drivers, .loop = loop};
+        struct proa_error err = {0};
+        int rc = proa_db_open(&options, &db, &err);
+
+        if (rc != PROA_EINVAL)
+            print_error("%s: %d\n", urls[i], rc);
+        assert_int_equal(rc, PROA_EINVAL);
+        assert_null(strstr(err.message, "hid"));
+        assert_null(strstr(err.message, "den"));
+    }
+    proa_loop_free(loop);
+}
+
+static int hold_inside(struct proa_sql tx, void *arg)
+{
+    return proa_db_exec(tx, NULL, "SELECT pg_sleep(0.4)");
+}
+
+static void wrong_password_body(struct pg_test *test)
+{
+    proa_mono_ns began = proa_loop_now_exact(test->loop);
+
+    assert_int_equal(proa_db_ping(pg_sql(test)), PROA_EUNAVAILABLE);
+    assert_in_range(pg_ms_since(test, began), 0, 3000);
+    assert_int_equal(test->err.retry_after_s, 1);
+    assert_non_null(strstr(test->err.message, "password authentication failed"));
+    assert_null(strstr(test->err.message, "wrongword"));
+    /* now it is known: at once */
+    began = proa_loop_now_exact(test->loop);
+    assert_int_equal(proa_db_ping(pg_sql(test)), PROA_EUNAVAILABLE);
+    assert_int_equal(proa_db_transaction(pg_sql(test), NULL, hold_inside, NULL), PROA_EUNAVAILABLE);
+    assert_in_range(pg_ms_since(test, began), 0, 100);
+}
+
+static void test_wrong_password(void **state)
+{
+    char url[256];
+    const char *at = strrchr(pg_url(), '@');
+    struct proa_db_options options = {.url = url};
+
+    (void)snprintf(url, sizeof url, "postgresql://proa:wrongword%s", at);
+    pg_test_run(&options, wrong_password_body);
+}
+
+/* Whether the connection was made with the URL that names it so. */
+static bool is_renewed(struct pg_test *test, struct proa_sql sql, const char *name)
+{
+    struct proa_sql with_error = sql;
+    struct proa_error err = {0};
+
+    (void)test;
+    with_error.err = &err;
+    return proa_db_exec(with_error, NULL, "SELECT 1 / (current_setting('application_name') = $1)::int",
+                        proa_text(proa_str_c(name))) == 0;
+}
+
+static void wait_renewed(struct pg_test *test, const char *name)
+{
+    for (int quiet = 0, tries = 0; quiet < 20; tries++) { /* several in a row: over all connections */
+        assert_true(tries < 1000);
+        quiet = is_renewed(test, pg_sql(test), name) ? quiet + 1 : 0;
+        assert_int_equal(proa_sleep(test->loop, PROA_MS(5)), 0);
+    }
+}
+
+static char other_url[256];
+
+static int change_inside(struct proa_sql tx, void *arg)
+{
+    PROA_TRY(proa_db_set_url(tx.db, pg_url(), tx.err));
+    assert_int_equal(proa_sleep(tx.loop, PROA_MS(300)), 0);
+    return is_renewed(arg, tx, "first") ? 0 : PROA_EINTERNAL; /* its connection stays to the end */
+}
+
+static void new_url_body(struct pg_test *test)
+{
+    char wrong[256];
+
+    assert_int_equal(proa_db_ping(pg_sql(test)), 0);
+    assert_int_equal(proa_db_set_url(test->db, pg_url(), &test->err), 0); /* no change */
+    assert_int_equal(proa_db_set_url(test->db, "postgres://u:hidden%zz@h/db", &test->err), PROA_EINVAL);
+    assert_null(strstr(test->err.message, "hidden"));
+    assert_int_equal(proa_db_set_url(test->db, "other:x", &test->err), PROA_EUNSUPPORTED);
+    /* A wrong one, however long: the old connections serve. */
+    (void)snprintf(wrong, sizeof wrong, "postgresql://proa:wrongword%s", strrchr(pg_url(), '@'));
+    assert_int_equal(proa_db_set_url(test->db, wrong, &test->err), 0);
+    for (int i = 0; i < 50; i++) {
+        assert_int_equal(proa_db_ping(pg_sql(test)), 0);
+        assert_int_equal(proa_sleep(test->loop, PROA_MS(10)), 0);
+    }
+    (void)snprintf(other_url, sizeof other_url, "%s&application_name=first", pg_url());
+    assert_int_equal(proa_db_set_url(test->db, other_url, &test->err), 0);
+    wait_renewed(test, "first");
+    assert_int_equal(proa_db_transaction(pg_sql(test), NULL, change_inside, test), 0);
+    wait_renewed(test, "proa");
+    /* Closed while it is under way. */
+    assert_int_equal(proa_db_set_url(test->db, wrong, &test->err), 0);
+    assert_int_equal(proa_sleep(test->loop, PROA_MS(20)), 0);
+}
+
+static void test_new_url(void **state)
+{
+    struct proa_db_options options = {0};
+
+    pg_test_run(&options, new_url_body);
+}
+
+static void nothing(struct pg_test *test)
+{
+}
+
+static void test_closed_at_once(void **state)
+{
+    struct proa_db_options nowhere = {.url = "postgres://u:p@127.0.0.1:1/none"};
+
+    for (int i = 0; i < 5; i++)
+        pg_test_run(NULL, nothing);
+    pg_test_run(&nowhere, nothing);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_two_loops), cmocka_unit_test(test_loops_come_back_together),
+        cmocka_unit_test(test_bad_urls),  cmocka_unit_test(test_wrong_password),
+        cmocka_unit_test(test_new_url),   cmocka_unit_test(test_closed_at_once),
+    };
+
+    cmocka_set_test_filter(getenv("PROA_TEST_ONLY"));
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,274 @@
+/* Transactions, connections of one's own, migrations. */
+#include "postgres.h"
+
+#include <sys/wait.h>
+
+static int insert_two(struct proa_sql tx, void *arg)
+{
+    PROA_TRY(proa_db_exec(tx, NULL, "INSERT INTO item VALUES (1, 'one')"));
+    PROA_TRY(proa_db_exec(tx, NULL, "INSERT INTO item VALUES (2, 'two')"));
+    return *(int *)arg;
+}
+
+static int broken_inside(struct proa_sql tx, void *arg)
+{
+    int rc = proa_db_exec(tx, NULL, "INSERT INTO item VALUES (10, 'ten')");
+
+    assert_int_equal(rc, 0);
+    return proa_db_exec(tx, NULL, "INSERT INTO item VALUES (10, 'ten')");
+}
+
+static int nested(struct proa_sql tx, void *arg)
+{
+    int fine = 3;
+
+    assert_int_equal(proa_db_transaction(tx, NULL, broken_inside, NULL), PROA_EEXISTS);
+    assert_int_equal(proa_db_transaction(tx, NULL, insert_two, &fine), 3);
+    return 0;
+}
+
+static int sleep_inside(struct proa_sql tx, void *arg)
+{
+    PROA_TRY(proa_db_exec(tx, NULL, "INSERT INTO item VALUES (20, 'twenty')"));
+    return proa_db_exec(tx, NULL, "SELECT pg_sleep(20)");
+}
+
+static int write_inside(struct proa_sql tx, void *arg)
+{
+    return proa_db_exec(tx, NULL, "INSERT INTO item VALUES (30, 'thirty')");
+}
+
+static void transaction_body(struct pg_test *test)
+{
+    struct proa_tx_options read_only = {.read_only = true};
+    int zero = 0, failure = PROA_EPRECONDITION;
+    proa_mono_ns began;
+
+    pg_table(test);
+    assert_int_equal(proa_db_transaction(pg_sql(test), NULL, insert_two, &failure), PROA_EPRECONDITION);
+    assert_int_equal(pg_number(test, "SELECT count(*) AS n FROM item"), 0);
+    assert_ok(test, proa_db_transaction(pg_sql(test), NULL, insert_two, &zero));
+    assert_int_equal(pg_number(test, "SELECT count(*) AS n FROM item"), 2);
+    assert_ok(test, pg_exec(test, "DELETE FROM item"));
+    assert_ok(test, proa_db_transaction(pg_sql(test), NULL, nested, NULL));
+    assert_int_equal(pg_number(test, "SELECT sum(id)::bigint AS n FROM item"), 3);
+    assert_true(proa_db_transaction(pg_sql(test), &read_only, write_inside, NULL) < 0);
+    /* cut short: rolled back, and the one connection is good again */
+    began = proa_loop_now_exact(test->loop);
+    {
+        struct proa_deadline_scope scope PROA_CLEANUP(proa_deadline_leave) =
+            proa_deadline_enter(test->loop, began + PROA_MS(200));
+
+        assert_int_equal(proa_db_transaction(pg_sql(test), NULL, sleep_inside, NULL), PROA_ETIMEDOUT);
+    }
+    assert_in_range(pg_ms_since(test, began), 190, 2500);
+    assert_ok(test, proa_db_transaction(pg_sql(test), NULL, write_inside, NULL));
+    assert_int_equal(pg_number(test, "SELECT sum(id)::bigint AS n FROM item"), 33);
+    assert_int_equal(
+        pg_number(test, "SELECT count(*) AS n FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'"), 0);
+}
+
+static void test_transactions(void **state)
+{
+    struct proa_db_options options = {.own_connections = 1};
+
+    pg_test_run(&options, transaction_body);
+}
+
+struct counting {
+    struct pg_test *test;
+    unsigned tries;
+};
+
+static int add_one(struct proa_sql tx, void *arg)
+{
+    struct counting *self = arg;
+    struct number number;
+
+    self->tries++;
+    PROA_TRY(proa_db_one(tx, &number_type, &number, "SELECT id AS n FROM item WHERE name = 'counter'"));
+    PROA_TRY(proa_sleep(tx.loop, PROA_MS(2)));
+    return proa_db_exec(tx, NULL, "UPDATE item SET id = $1 WHERE name = 'counter'", proa_i64(number.n + 1));
+}
+
+static int count_up(void *arg)
+{
+    struct counting *self = arg;
+    struct proa_tx_options options = {.isolation = PROA_SERIALIZABLE, .retries = 100};
+
+    for (int i = 0; i < 5; i++) {
+        struct proa_error err = {0};
+        struct proa_arena arena;
+        int rc;
+
+        proa_arena_init(&arena, NULL, 0);
+        rc = proa_db_transaction(proa_sql(self->test->db, self->test->loop, &arena, &err), &options, add_one, self);
+        if (rc < 0)
+            print_error("%s\n", err.message);
+        assert_int_equal(rc, 0);
+        proa_arena_done(&arena);
+    }
+    return 0;
+}
+
+static void serialisation_body(struct pg_test *test)
+{
+    struct counting self = {.test = test};
+    struct proa_group group;
+
+    pg_table(test);
+    assert_ok(test, pg_exec(test, "INSERT INTO item VALUES (1, 'counter')"));
+    proa_group_init(&group, test->loop);
+    for (int i = 0; i < 6; i++)
+        assert_int_equal(proa_group_start(&group, NULL, count_up, &self), 0);
+    assert_int_equal(proa_group_wait(&group), 0);
+    assert_int_equal(pg_number(test, "SELECT id AS n FROM item"), 31);
+    assert_true(self.tries > 30);
+}
+
+static void test_serialisation_is_retried(void **state)
+{
+    struct proa_db_options options = {.own_connections = 3};
+
+    pg_test_run(&options, serialisation_body);
+}
+
+static int hold_inside(struct proa_sql tx, void *arg)
+{
+    return proa_db_exec(tx, NULL, "SELECT pg_sleep(0.4)");
+}
+
+static int hold_one(void *arg)
+{
+    struct pg_timed *self = arg;
+    struct pg_test *test = self->test;
+    struct proa_deadline_scope scope PROA_CLEANUP(proa_deadline_leave) =
+        proa_deadline_enter(test->loop, self->ms ? proa_loop_now_exact(test->loop) + PROA_MS(self->ms) : PROA_NEVER);
+    struct proa_error err = {0};
+    struct proa_arena arena;
+
+    proa_arena_init(&arena, NULL, 0);
+    self->rc = proa_db_transaction(proa_sql(test->db, test->loop, &arena, &err), NULL, hold_inside, NULL);
+    proa_arena_done(&arena);
+    return 0;
+}
+
+static void own_pool_body(struct pg_test *test)
+{
+    struct pg_timed first = {.test = test}, gives_up = {.test = test, .ms = 100}, second = {.test = test};
+    struct pg_timed refused = {.test = test};
+    struct proa_group group;
+
+    assert_ok(test, proa_db_ping(pg_sql(test)));
+    proa_group_init(&group, test->loop);
+    assert_int_equal(proa_group_start(&group, NULL, hold_one, &first), 0);
+    assert_int_equal(proa_sleep(test->loop, PROA_MS(150)), 0);
+    assert_int_equal(proa_group_start(&group, NULL, hold_one, &gives_up), 0);
+    assert_int_equal(proa_group_start(&group, NULL, hold_one, &second), 0);
+    assert_int_equal(proa_group_start(&group, NULL, hold_one, &refused), 0);
+    assert_int_equal(proa_group_wait(&group), 0);
+    assert_int_equal(first.rc, 0);
+    assert_int_equal(gives_up.rc, PROA_ETIMEDOUT);
+    assert_int_equal(second.rc, 0);
+    assert_int_equal(refused.rc, PROA_EBUSY);
+    assert_int_equal(pg_number(test, "SELECT count(*) AS n FROM pg_stat_activity WHERE application_name = 'proa'"), 3);
+}
+
+static void test_own_connections_are_bounded(void **state)
+{
+    struct proa_db_options options = {.own_connections = 1, .waiting_max = 2};
+
+    pg_test_run(&options, own_pool_body);
+}
+
+/* -- Migrations, loops -------------------------------------------------------------------------------------------- */
+
+static const struct proa_migration migrations[] = {
+    {.number = 1,
+     .name = "tables",
+     .postgres = "CREATE TABLE migrated (id bigint PRIMARY KEY); SELECT pg_sleep(0.2); INSERT INTO migrated VALUES (1);"
+                 "-- a comment\nINSERT INTO migrated VALUES (2)"},
+    {.number = 2, .name = "more", .sql = "INSERT INTO migrated SELECT max(id) + 1 FROM migrated"},
+};
+
+static void migrate_body(struct pg_test *test)
+{
+    assert_ok(test, proa_db_migrate(pg_sql(test), migrations, PROA_COUNT(migrations)));
+}
+
+static void check_migrated_body(struct pg_test *test)
+{
+    static const struct proa_migration broken[] = {
+        {.number = 1, .name = "tables", .postgres = "CREATE TABLE other (id bigint)"},
+        {.number = 2, .name = "more", .sql = "INSERT INTO migrated SELECT max(id) + 1 FROM migrated"},
+    };
+    struct proa_migration failing[3];
+
+    migrate_body(test);
+    assert_int_equal(pg_number(test, "SELECT sum(id)::bigint AS n FROM migrated"), 6);
+    assert_int_equal(proa_db_migrate(pg_sql(test), broken, PROA_COUNT(broken)), PROA_ECONFLICT);
+    failing[0] = migrations[0];
+    failing[1] = migrations[1];
+    failing[2] =
+        (struct proa_migration){.number = 3, .name = "fails", .sql = "INSERT INTO migrated VALUES (9); SELECT 1 / 0"};
+    assert_true(proa_db_migrate(pg_sql(test), failing, 3) < 0);
+    assert_int_equal(pg_number(test, "SELECT sum(id)::bigint AS n FROM migrated"), 6);
+}
+
+static void test_migrations_race(void **state)
+{
+    pid_t children[4];
+
+    (void)pg_beside("DROP TABLE IF EXISTS migrated, proa_migrations");
+    for (size_t i = 0; i < PROA_COUNT(children); i++) {
+        children[i] = fork();
+        if (children[i] == 0) {
+            (void)execl("/proc/self/exe", "test_pg", "--migrate", NULL);
+            _exit(1);
+        }
+    }
+    for (size_t i = 0; i < PROA_COUNT(children); i++) {
+        int status = -1;
+
+        assert_int_equal(waitpid(children[i], &status, 0), children[i]);
+        assert_int_equal(status, 0);
+    }
+    pg_test_run(NULL, check_migrated_body);
+}
+
+/* -- TLS -- */
+
+static void over_tls_body(struct pg_test *test)
+{
+    assert_int_equal(pg_number(test, "SELECT ssl::int AS n FROM pg_stat_ssl WHERE pid = pg_backend_pid()"), 1);
+    transaction_body(test);
+}
+
+static void test_tls(void **state)
+{
+    struct proa_db_options options = {.url = getenv("PROA_TEST_PG_TLS"), .shared_connections = 1, .own_connections = 2};
+
+    if (!options.url) {
+        skip();
+        return;
+    }
+    pg_test_run(&options, over_tls_body);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_transactions),
+        cmocka_unit_test(test_serialisation_is_retried),
+        cmocka_unit_test(test_own_connections_are_bounded),
+        cmocka_unit_test(test_migrations_race),
+        cmocka_unit_test(test_tls),
+    };
+
+    if (argc > 1 && strcmp(argv[1], "--migrate") == 0) {
+        pg_test_run(NULL, migrate_body);
+        return 0;
+    }
+    cmocka_set_test_filter(getenv("PROA_TEST_ONLY"));
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

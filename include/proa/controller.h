@@ -97,10 +97,10 @@ struct proa_controller_options {
     const struct proa_source *owns;     /**< ended by {NULL}; objects whose controlling owner is of for_'s kind */
     const struct proa_source *watches;  /**< ended by {NULL}; with a map */
     uint32_t concurrency;               /**< reconciles at once; 0: 1 */
-    uint64_t resync_ns;                 /**< every object again after it, spread out, at low priority; 0: never */
-    uint64_t backoff_first_ns;          /**< 0: 5 ms, doubling to */
-    uint64_t backoff_max_ns;            /**< 0: 1,000 s */
-    uint32_t reconcile_ms;              /**< deadline of one; 0: 60,000 */
+    uint64_t resync_ns;        /**< every object again after it, spread over 64 moments, at low priority; 0: never */
+    uint64_t backoff_first_ns; /**< 0: 5 ms, doubling to */
+    uint64_t backoff_max_ns;   /**< 0: 1,000 s */
+    uint32_t reconcile_ms;     /**< deadline of one; 0: 60,000 */
 };
 
 struct proa_manager_options {

@@ -4,7 +4,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-enum { LOOK_MS = 500 };
+enum { LOOK_MS = 500, RESYNC_SLOTS = 64 };
 static const uint64_t await_ns = PROA_SECONDS(5);
 
 static uint32_t shard(const struct queue *queue)
@@ -164,6 +164,14 @@ static void wait_is_over(struct queue_item *item)
         make_ready(item, true);
 }
 
+/* Resyncs are spread over the period, but in slots: a program at rest wakes up for some of them at once, and not for each. */
+static proa_mono_ns resync_time(const struct queue *queue, proa_mono_ns at)
+{
+    uint64_t slot = queue->options.resync_ns / RESYNC_SLOTS;
+
+    return slot > 0 ? at - at % slot : at;
+}
+
 static void fire(struct proa_timer *timer)
 {
     struct queue_item *item = PROA_CONTAINER(timer, struct queue_item, timer);
@@ -172,7 +180,7 @@ static void fire(struct proa_timer *timer)
     if (item->await_until <= now)
         wait_is_over(item);
     if (item->resync_at <= now) {
-        item->resync_at = now + item->queue->options.resync_ns;
+        item->resync_at = resync_time(item->queue, now + item->queue->options.resync_ns);
         add_item(item, QUEUE_LOW);
     }
     if (item->requeue_at <= now) {
@@ -358,7 +366,8 @@ void queue_finish(struct queue_item *item, const struct queue_outcome *outcome)
     if (!outcome->exists)
         item->resync_at = PROA_NEVER;
     else if (resync_ns > 0 && item->resync_at == PROA_NEVER)
-        item->resync_at = now + 1 + proa_loop_random_u64(queue->options.loop) % resync_ns; /* spread from the start */
+        item->resync_at = resync_time(queue, now + resync_ns / RESYNC_SLOTS + 1 +
+                                                 proa_loop_random_u64(queue->options.loop) % resync_ns);
     arm(item);
     if (item->is_dirty || outcome->was_stopped)
         add_item(item, item->is_dirty ? item->priority : QUEUE_NORMAL);

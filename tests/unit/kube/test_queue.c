@@ -251,6 +251,9 @@ static void resync_is_spread_and_regular(void **state)
         }
         assert_int_equal(count, 200);
     }
+    /* In 64 slots, so that a program at rest wakes up seldom. */
+    for (struct table_node *node = table_next(&rig.queue.items, NULL); node; node = table_next(&rig.queue.items, node))
+        assert_int_equal(PROA_CONTAINER(node, struct queue_item, node)->resync_at % (PROA_SECONDS(30) / 64), 0);
     /* An object that is gone comes no more. */
     for (int i = 0; i < 200; i++) {
         snprintf(name, sizeof name, "n%d", i);

@@ -79,6 +79,16 @@ static void test_say_and_end(void **state)
     run(say_and_end);
 }
 
+/* A set of signals in /proc/PID/status, without 32 and 33: they are the C library's, which lets nobody change them, and some starters
+ * of programs ignore them. */
+static uint64_t signals(proa_str status, proa_str label)
+{
+    ptrdiff_t at = proa_str_find(status, label);
+
+    assert_true(at >= 0);
+    return strtoull(status.ptr + at + label.len, NULL, 16) & ~(UINT64_C(3) << 31);
+}
+
 static void inherit(void)
 {
     proa_str text = shell("env; pwd; cat /proc/self/status", (proa_str){0}).output;
@@ -91,8 +101,8 @@ static void inherit(void)
     assert_int_equal(proa_str_find(text, PROA_STR("KUBERNETES")), -1);
     assert_int_equal(proa_str_find(text, PROA_STR("de_DE")), -1);
     /* No signal is ignored or blocked, though SIGPIPE is here. */
-    assert_true(proa_str_find(text, PROA_STR("SigIgn:\t0000000000000000\n")) >= 0);
-    assert_true(proa_str_find(text, PROA_STR("SigBlk:\t0000000000000000\n")) >= 0);
+    assert_int_equal(signals(text, PROA_STR("SigIgn:\t")), 0);
+    assert_int_equal(signals(text, PROA_STR("SigBlk:\t")), 0);
     /* And no descriptor but the three, and the one that is just read. */
     assert_string_equal(shell("ls /proc/self/fd | wc -l", (proa_str){0}).output.ptr, "4\n");
 }

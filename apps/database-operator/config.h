@@ -3,6 +3,7 @@
 #define DATABASE_OPERATOR_CONFIG_H
 
 #include <proa/config.h>
+#include <proa/defs.h>
 
 struct operator_images {
     proa_str postgres, mysql, mongodb;
@@ -29,6 +30,6 @@ struct operator_config {
 };
 PROA_DECLARE_TYPE(operator_config);
 
-#define DEFAULT_AGENT_IMAGE "localhost/proa/database-operator:0.1.0"
+#define DEFAULT_AGENT_IMAGE "localhost/proa/database-operator:" PROA_VERSION
 
 #endif

@@ -8,8 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define VERSION "0.1.0"
-
 enum { AGAIN_S = 2, MONITORS_S = 60, EXIT_USAGE = 2 };
 
 extern char **environ;
@@ -161,7 +159,7 @@ static int start(struct proa_app *app, void *state, struct proa_error *err)
                                                        .config = op->kube_config,
                                                        .metrics = proa_app_metrics(app),
                                                        .logger = proa_app_logger(app),
-                                                       .user_agent = OPERATOR_NAME "/" VERSION,
+                                                       .user_agent = OPERATOR_NAME "/" PROA_VERSION,
                                                        .field_manager = OPERATOR_NAME},
                            &op->kube, err));
     op->settings = (struct plan_settings){.agent_image = config->agent_image,
@@ -172,7 +170,7 @@ static int start(struct proa_app *app, void *state, struct proa_error *err)
                                           .monitoring_namespace = config->monitoring_namespace};
     if (op->settings.operator_namespace.len == 0)
         op->settings.operator_namespace = proa_str_c(proa_kube_config_namespace(op->kube_config));
-    PROA_INFO(proa_app_logger(app), "operator", proa_kv_c("version", VERSION),
+    PROA_INFO(proa_app_logger(app), "operator", proa_kv_c("version", PROA_VERSION),
               proa_kv_c("server", proa_kube_config_server(op->kube_config)));
     PROA_TRY(proa_app_add_check(app, &(struct proa_check){.name = "controllers", .check = check_manager, .arg = op}));
     return proa_app_start_task(app, "operator", run_operator, op);
@@ -192,7 +190,7 @@ static int run(int argc, char **argv)
     struct operator_state op = {0};
 
     return proa_app_run(&(struct proa_app_options){.name = OPERATOR_NAME,
-                                                   .version = VERSION,
+                                                   .version = PROA_VERSION,
                                                    .doc = "Databases as Kubernetes resources.",
                                                    .state = &op,
                                                    .config_type = &operator_config_type.type,
@@ -205,7 +203,7 @@ static int run(int argc, char **argv)
 /* -- The other commands ---------------------------------------------------------------------------------------------- */
 
 static const char usage[] =
-    "database-operator " VERSION ": Databases as Kubernetes resources.\n\n"
+    "database-operator " PROA_VERSION ": Databases as Kubernetes resources.\n\n"
     "Usage: database-operator run [settings]          the operator; run --help lists the settings\n"
     "       database-operator crd                     prints the CustomResourceDefinition\n"
     "       database-operator manifests [--namespace NAME] [--image IMAGE] [-- SETTING...]\n"
@@ -278,7 +276,7 @@ int main(int argc, char **argv)
     if (strcmp(command, "manifests") == 0)
         return print_manifests(argc - 2, argv + 2);
     if (strcmp(command, "version") == 0 || strcmp(command, "--version") == 0)
-        return puts("database-operator " VERSION) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+        return puts("database-operator " PROA_VERSION) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
     if (strcmp(command, "--help") == 0 || strcmp(command, "-h") == 0)
         return fputs(usage, stdout) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
     return misuse("there is no command", command);

@@ -147,6 +147,7 @@ int main(int argc, char **argv)
     struct users_app users = {0};
 
     return proa_app_run(&(struct proa_app_options){.name = "users",
+                                                   .version = PROA_VERSION,
                                                    .doc = "Users over JSON, in PostgreSQL or SQLite.",
                                                    .routes = users_routes,
                                                    .routes_count = users_routes_count,

@@ -42,6 +42,7 @@ int main(int argc, char **argv)
     struct hello hello = {0};
 
     return proa_app_run(&(struct proa_app_options){.name = "hello",
+                                                   .version = PROA_VERSION,
                                                    .doc = "The smallest Proa service.",
                                                    .routes = routes,
                                                    .routes_count = PROA_COUNT(routes),

@@ -14,6 +14,9 @@
 #define PROA_END_DECLS
 #endif
 
+/** The kit's, as of semver.org; the build holds it to the project's. */
+#define PROA_VERSION "0.1.0"
+
 #define PROA_MUST_USE __attribute__((warn_unused_result))
 #define PROA_PRINTF(fmt_index, args_index) __attribute__((format(printf, fmt_index, args_index)))
 #define PROA_COLD __attribute__((cold))

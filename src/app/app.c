@@ -105,6 +105,8 @@ static int show_limit(struct proa_app *app, const char *name, double value, stru
 static int set_up_metrics(struct proa_app *app, struct proa_error *err)
 {
     int rc = app->config.metrics ? proa_metrics_new(proa_loops_count(app->loops), &app->metrics) : 0;
+    const proa_str drain_ms = PROA_STR("drain_ms");
+    struct proa_counter *hits;
 
     if (rc < 0)
         return proa_fail(err, rc, "memory is out");
@@ -112,6 +114,12 @@ static int set_up_metrics(struct proa_app *app, struct proa_error *err)
     PROA_TRY(proa_metrics_add_loops(app->metrics, app->loops, err));
     PROA_TRY(show_limit(app, "drain_delay_ms", app->config.http.drain_delay_ms, err));
     PROA_TRY(show_limit(app, "drain_ms", app->config.http.drain_ms, err));
+    PROA_TRY(proa_counter_new(app->metrics,
+                              &(struct proa_metric_options){.name = "http_server_limit_hits",
+                                                            .help = "How often a limit of the server was reached",
+                                                            .labels = {"limit"}},
+                              &hits, err));
+    app->drain_hits = proa_counter_with(hits, &drain_ms);
     PROA_TRY(reload_metrics(app, err));
     return proa_counter_new(app->metrics,
                             &(struct proa_metric_options){.name = "loop_stalls",

@@ -27,7 +27,7 @@ static int open_server(struct proa_app *app, const char *address, const struct p
         return proa_fail(err, PROA_ENOMEM, "memory is out");
     app_config_limits(http, &options.limits);
     if (proa_server_start(&options, ret_server, err) < 0)
-        return proa_error_wrap(err, "listening on %s", address);
+        return proa_error_wrap(err, is_admin ? "the server of probes and metrics" : "the HTTP server");
     proa_server_address(*ret_server, bound);
     PROA_INFO(&app->logger, "listening", proa_kv_c("address", bound),
               proa_kv_c("listener", is_admin ? "admin" : "http"));
@@ -117,17 +117,9 @@ static int serve(struct proa_app *app, struct proa_error *err)
 
 static void count_cut(struct proa_app *app)
 {
-    struct proa_counter *hits;
-    proa_str label = PROA_STR("drain_ms");
-
     PROA_WARN(&app->logger, "the drain's time is over: what was left is cut",
               proa_kv_u64("drain_ms", app->config.http.drain_ms));
-    if (proa_counter_new(app->metrics,
-                         &(struct proa_metric_options){.name = "http_server_limit_hits",
-                                                       .help = "Times a limit was reached",
-                                                       .labels = {"limit"}},
-                         &hits, NULL) == 0)
-        proa_counter_add(proa_counter_with(hits, &label), 0, 1);
+    proa_counter_add(app->drain_hits, 0, 1);
 }
 
 /* @returns false when something had to be cut. */

@@ -18,6 +18,8 @@ static int not_now(struct proa_req *req, const char *why)
         return PROA_ENOMEM;
     proa_json_writer_init(&json, body);
     proa_json_object(&json);
+    proa_json_key(&json, PROA_STR("type"));
+    proa_json_text(&json, PROA_STR("about:blank"));
     proa_json_key(&json, PROA_STR("title"));
     proa_json_text(&json, PROA_STR("Service Unavailable"));
     proa_json_key(&json, PROA_STR("status"));

@@ -1,6 +1,7 @@
 """The command line of programs: help, version, settings and their mistakes."""
 import os
 import re
+import socket
 import subprocess
 
 import pytest
@@ -30,8 +31,18 @@ def test_help_of_the_program_s_own_settings():
 
 
 def test_version():
-    done = run("hello", "--version")
-    assert done.returncode == 0 and done.stdout.startswith("hello ")
+    version = re.search(r"version: '([^']+)'", (ROOT / "meson.build").read_text())[1]
+    for program in ("hello", "users"):
+        done = run(program, "--version")
+        assert done.returncode == 0 and done.stdout == f"{program} {version}\n"
+
+
+def test_port_in_use():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = run("hello", "--http.address=127.0.0.1", f"--port={port}")
+    assert done.returncode == 1
+    assert f"the HTTP server: listening on 127.0.0.1:{port}: Address already in use" in done.stdout
 
 
 def test_help_wins_over_mistakes():

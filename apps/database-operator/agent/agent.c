@@ -6,8 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define VERSION "0.1.0"
-
 enum { EXIT_USAGE = 2, STOP_MARGIN_MS = 30000, ARGUMENTS_MAX = 200 };
 
 extern char **environ;
@@ -90,7 +88,7 @@ static int start(struct proa_app *app, void *state, struct proa_error *err)
         &agent->client, err));
     if (proa_metrics_add_collector(proa_app_metrics(app), agent_collect, agent) < 0)
         return proa_fail(err, PROA_ENOMEM, "memory is out");
-    PROA_INFO(agent->logger, "agent", proa_kv_c("version", VERSION), proa_kv_str("pod", agent->config.pod),
+    PROA_INFO(agent->logger, "agent", proa_kv_c("version", PROA_VERSION), proa_kv_str("pod", agent->config.pod),
               proa_kv_c("engine", agent->instance.engine->name));
     PROA_TRY(proa_app_add_check(
         app, &(struct proa_check){.name = "instance", .check = check_ready, .arg = agent, .interval_ms = 250}));
@@ -153,7 +151,7 @@ int agent_main(int argc, char **argv)
         arguments[count++] = argv[i];
     arguments[count] = NULL;
     agent->options = (struct proa_app_options){.name = "database-agent",
-                                               .version = VERSION,
+                                               .version = PROA_VERSION,
                                                .doc = "Looks after one instance of a database.",
                                                .routes = agent_routes,
                                                .routes_count = agent_routes_count,

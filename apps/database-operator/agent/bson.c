@@ -154,8 +154,9 @@ static bool value_bytes(enum bson_type type, proa_str rest, size_t *ret_bytes)
         bytes = (size_t)length;
         break;
     case BSON_REGEX:
-        if (!take_c(&after, &ignored) || !take_c(&after, &ignored))
-            return false;
+        for (int i = 0; i < 2; i++) /* pattern and options */
+            if (!take_c(&after, &ignored))
+                return false;
         bytes = rest.len - after.len;
         break;
     default: return false;

@@ -93,7 +93,7 @@ static int known_keys(const struct instance *instance, struct proa_arena *arena,
                       struct proa_error *err)
 {
     const char *path = proa_arena_printf(arena, "%s/" MO_KEYS_FILE, folder).ptr;
-    proa_str key, rest, newest = {0};
+    proa_str key = {0}, rest = {0}, newest = {0};
     int rc;
 
     if (!path)
@@ -121,7 +121,7 @@ static int write_key_file(const struct instance *instance, struct proa_arena *ar
                           struct proa_error *err)
 {
     const char *path = instance_run_path(arena, instance, MO_KEY_FILE);
-    proa_str keys, key;
+    proa_str keys = {0}, key;
     struct proa_buf out;
 
     PROA_TRY(known_keys(instance, arena, folder, &keys, err));
@@ -137,12 +137,16 @@ static int write_key_file(const struct instance *instance, struct proa_arena *ar
 int mo_read_key(const struct instance *instance, struct proa_arena *arena, proa_str *ret_key, struct proa_error *err)
 {
     const char *path = instance_run_path(arena, instance, MO_KEY_FILE);
-    proa_str content, key;
+    proa_str content = {0}, key = {0};
 
     if (!path)
         return proa_fail(err, PROA_ENOMEM, "memory is out");
     PROA_TRY(proa_file_read(instance->loop, arena, path, KEY_FILE_MAX_BYTES, &content, err));
-    if (!proa_str_split(&content, '"', &key) || !proa_str_split(&content, '"', &key) || key.len != MO_KEY_LEN)
+    /* The first between quotes. */
+    for (int i = 0; i < 2; i++)
+        if (!proa_str_split(&content, '"', &key))
+            key = (proa_str){0};
+    if (key.len != MO_KEY_LEN)
         return proa_fail(err, PROA_ESYNTAX, "%s holds no key", path);
     *ret_key = key;
     return 0;

@@ -133,7 +133,7 @@ int mo_run(struct mo_session *session, struct mo_command *command, const char *d
            struct proa_error *err)
 {
     struct proa_buf *buf = &command->buf;
-    proa_str answer;
+    proa_str answer = {0};
     int rc;
 
     bson_text(&command->w, "$db", proa_str_c(database));
@@ -214,7 +214,7 @@ static proa_str attribute(proa_str message, char name)
 
 static proa_str payload_of(proa_str answer)
 {
-    struct bson_value value;
+    struct bson_value value = {0};
 
     if (!bson_find(answer, "payload", &value) || value.type != BSON_BINARY)
         return (proa_str){0};
@@ -310,7 +310,7 @@ static int check_server(const struct scram *scram, proa_str answer, struct proa_
 int mo_login(struct mo_session *session, const char *database, proa_str user, proa_str password, struct proa_error *err)
 {
     struct scram scram = {.session = session, .database = database, .password = password};
-    proa_str answer;
+    proa_str answer = {0};
 
     PROA_TRY(start_scram(&scram, user, &answer, err));
     PROA_TRY(continue_scram(&scram, answer, &answer, err));

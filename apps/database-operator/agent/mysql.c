@@ -13,6 +13,7 @@ const struct driver driver_mysql = {
     .configure = my_configure,
     .server_arguments = my_server_arguments,
     .ask = my_ask,
+    .settle = my_settle,
     .apply_credentials = my_apply_credentials,
     .follow = my_follow,
     .judge = my_judge,

@@ -19,6 +19,7 @@
 #define MY_INIT_FILE "mysql-init.sql"
 #define MY_SOURCE_FILE "mysql-source.cnf"
 #define MY_STANDBY_MARK "proa-standby" /* in the data folder */
+#define MY_PASSWORD_TAIL "-Aa9"        /* of generated passwords, for servers with rules for them */
 
 enum { MY_PASSWORD_LEN = 32 }; /* the longest that a replica can be told */
 
@@ -80,6 +81,8 @@ uint64_t my_number(const struct my_row *row, const char *name);
 int my_configure(const struct instance *instance, const char *folder, struct proa_error *err);
 int my_server_arguments(const struct instance *instance, struct proa_arena *arena, const char *folder,
                         const char *ret_arguments[SERVER_ARGUMENTS_MAX], struct proa_error *err);
+/** MariaDB: brings the system tables to the server's version. */
+int my_settle(const struct instance *instance, struct proa_error *err);
 /** Of a server without network and binary log that is used while data are made. */
 PROA_MUST_USE int my_setup_arguments(const struct instance *instance, struct proa_arena *arena, const char *folder,
                                      const char *ret_arguments[SERVER_ARGUMENTS_MAX], struct proa_error *err);

@@ -261,7 +261,7 @@ static uint64_t logs_share(const struct instance *instance)
 static int collect(const struct instance *instance, struct proa_arena *arena, struct samples *samples,
                    struct proa_error *err)
 {
-    proa_str output, first_log;
+    proa_str output = {0}, first_log = {0};
     struct proa_buf script;
 
     PROA_TRY(my_run(instance, arena, proa_str_c(question), &output, err));

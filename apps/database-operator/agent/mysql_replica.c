@@ -23,8 +23,10 @@ static const char question[] =
     "identity, REPLACE(/*M! @@global.gtid_current_pos */ /*!80000 @@global.gtid_executed */, '\\n', '') AS position, "
     "/*M! '' */ /*!80000 REPLACE(@@global.gtid_purged, '\\n', '') */ AS oldest, %s AS size;\n"
     "SHOW REPLICA STATUS;\n";
-static const char size_question[] = "(SELECT IFNULL(SUM(data_length + index_length), 0) FROM information_schema.tables "
-                                    "WHERE table_schema NOT IN ('information_schema', 'performance_schema'))";
+/* The files of the tables: what is in memory, where information_schema.tables would open every one of them. */
+static const char size_question[] =
+    "(SELECT IFNULL(SUM(file_size), 0) FROM information_schema./*M! innodb_sys_tablespaces */"
+    "/*!80000 innodb_tablespaces */)";
 
 static void copy_text(char *out, size_t max, proa_str text)
 {
@@ -175,8 +177,8 @@ static void add_change(struct proa_buf *out, const struct instance *instance, co
 static int follow(const struct instance *instance, struct proa_arena *arena, struct proa_error *err)
 {
     struct engine_status status;
-    struct my_replica replica;
-    struct my_login source;
+    struct my_replica replica = {0};
+    struct my_login source = {0};
     struct proa_buf script;
     bool is_same;
 
@@ -277,7 +279,7 @@ static int judge(const struct instance *instance, struct proa_arena *arena, cons
                  enum verdict *ret_verdict, const char **ret_why, struct proa_error *err)
 {
     struct engine_status status;
-    struct my_replica replica;
+    struct my_replica replica = {0};
     bool has_more;
 
     PROA_TRY(ask(instance, arena, false, &status, &replica, err));

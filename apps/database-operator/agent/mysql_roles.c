@@ -101,7 +101,7 @@ static int add_user(struct proa_buf *out, const struct instance *instance, struc
 static int add_replication_user(struct proa_buf *out, const struct instance *instance, struct proa_arena *arena,
                                 bool is_there, struct proa_error *err)
 {
-    char password[MY_PASSWORD_LEN + 1];
+    char password[MY_PASSWORD_LEN + 1] = "";
     bool differs = true;
 
     PROA_TRY(my_replication_password(instance, password, err));
@@ -181,7 +181,7 @@ static int apply(const struct instance *instance, struct proa_arena *arena, stru
     const struct credentials *credentials = instance->credentials;
     const char *why_not = my_why_not_user(credentials->username);
     struct proa_buf script;
-    struct facts facts;
+    struct facts facts = {0};
 
     if (why_not)
         return proa_fail(err, PROA_EINVAL, "credentials: %s", why_not);

@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #define SERVER_ID_FILE "proa-server-id"
-#define ROOT_PASSWORD_TAIL "-Aa9" /* for images with rules for passwords */
 
 enum { ROOT_PASSWORD_BYTES = 24, SERVER_ID_TEXT_MAX = 16, ORDINAL_BITS = 3, SETUP_PACKET_BYTES = 1 << 30 };
 
@@ -58,14 +57,14 @@ static int mark_role(const struct instance *instance, struct proa_arena *arena, 
 static int write_root(const struct instance *instance, struct proa_arena *arena, struct proa_error *err)
 {
     unsigned char bytes[ROOT_PASSWORD_BYTES];
-    char password[2 * ROOT_PASSWORD_BYTES + sizeof ROOT_PASSWORD_TAIL] = "";
+    char password[2 * ROOT_PASSWORD_BYTES + sizeof MY_PASSWORD_TAIL] = "";
     const char *path = instance_run_path(arena, instance, MY_INIT_FILE);
     struct my_login login = {.socket = instance_run_path(arena, instance, "mysqld.sock"), .user = PROA_STR("root")};
     proa_str script;
 
     proa_loop_random(instance->loop, bytes, sizeof bytes);
     proa_hex_encode(password, proa_str_n((const char *)bytes, sizeof bytes));
-    memcpy(password + 2 * ROOT_PASSWORD_BYTES, ROOT_PASSWORD_TAIL, sizeof ROOT_PASSWORD_TAIL);
+    memcpy(password + 2 * ROOT_PASSWORD_BYTES, MY_PASSWORD_TAIL, sizeof MY_PASSWORD_TAIL);
     login.password = proa_str_c(password);
     script =
         proa_arena_printf(arena,
@@ -83,7 +82,7 @@ static int write_root(const struct instance *instance, struct proa_arena *arena,
 int my_configure(const struct instance *instance, const char *folder, struct proa_error *err)
 {
     struct proa_arena arena;
-    uint32_t id;
+    uint32_t id = 0;
     int rc;
 
     proa_arena_init(&arena, NULL, 0);
@@ -148,7 +147,7 @@ int my_server_arguments(const struct instance *instance, struct proa_arena *aren
     const struct agent_config *config = instance->config;
     bool is_standby = instance->role == ROLE_STANDBY;
     struct argument_list list = {.out = ret_arguments};
-    uint32_t id;
+    uint32_t id = 0;
 
     PROA_TRY(server_id(instance, arena, folder, &id, err));
     add_common(&list, instance, arena, folder, "mysqld");
@@ -182,4 +181,31 @@ int my_setup_arguments(const struct instance *instance, struct proa_arena *arena
     add(&list, "--innodb-flush-log-at-trx-commit=0");
     add(&list, proa_arena_printf(arena, "--max-allowed-packet=%d", SETUP_PACKET_BYTES).ptr);
     return finish(&list, err);
+}
+
+/* -- After every start ----------------------------------------------------------------------------------------------- */
+
+/* MySQL does it itself. The program does nothing when it has been run with this version before, and writes to no binary log: every instance
+ * does it for itself. */
+int my_settle(const struct instance *instance, struct proa_error *err)
+{
+    struct child_result result;
+    struct proa_arena arena;
+    const char *login;
+    int rc = 0;
+
+    proa_arena_init(&arena, NULL, 0);
+    login = instance_run_path(&arena, instance, MY_ROOT_FILE);
+    if (my_is_mariadb(instance, &arena)) {
+        const char *const arguments[] = {instance_program(&arena, instance, "mariadb-upgrade"),
+                                         proa_arena_printf(&arena, "--defaults-file=%s", login ? login : "").ptr,
+                                         "--upgrade-system-tables", "--skip-write-binlog", NULL};
+
+        rc = !login || !arguments[0] || !arguments[1]
+                 ? proa_fail(err, PROA_ENOMEM, "memory is out")
+                 : child_run_ok(instance->children, &arena, &(struct child_options){.arguments = arguments}, &result,
+                                err);
+    }
+    proa_arena_done(&arena);
+    return rc;
 }

@@ -100,8 +100,8 @@ int my_replication_password(const struct instance *instance, char ret_password[M
         return proa_fail(err, PROA_EINVAL, "credentials: replicationPassword is empty");
     if (derive_secret(instance->credentials->replication_password, "mysql-replication", bytes) < 0)
         return proa_fail(err, PROA_EINTERNAL, "deriving a password");
-    proa_hex_encode(ret_password, proa_str_n((const char *)bytes, MY_PASSWORD_LEN / 2));
-    ret_password[MY_PASSWORD_LEN] = '\0';
+    proa_hex_encode(ret_password, proa_str_n((const char *)bytes, (MY_PASSWORD_LEN - strlen(MY_PASSWORD_TAIL)) / 2));
+    memcpy(ret_password + MY_PASSWORD_LEN - strlen(MY_PASSWORD_TAIL), MY_PASSWORD_TAIL, sizeof MY_PASSWORD_TAIL);
     return 0;
 }
 
@@ -148,7 +148,7 @@ int my_write_login(const struct instance *instance, struct proa_arena *arena, co
 int my_source_login(const struct instance *instance, struct proa_arena *arena, struct my_login *ret_login,
                     struct proa_error *err)
 {
-    char password[MY_PASSWORD_LEN + 1];
+    char password[MY_PASSWORD_LEN + 1] = "";
     struct my_login login = {.user = PROA_STR(MY_REPLICATION_USER)};
 
     PROA_TRY(my_replication_password(instance, password, err));
@@ -162,7 +162,7 @@ int my_source_login(const struct instance *instance, struct proa_arena *arena, s
 
 int my_write_source(const struct instance *instance, struct proa_arena *arena, struct proa_error *err)
 {
-    struct my_login login;
+    struct my_login login = {0};
 
     PROA_TRY(my_source_login(instance, arena, &login, err));
     return my_write_login(instance, arena, MY_SOURCE_FILE, &login, err);

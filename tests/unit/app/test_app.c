@@ -152,8 +152,20 @@ static int get_stuck(struct proa_req *req)
     return rc < 0 ? rc : proa_reply_text(req, 200, PROA_STR("never"));
 }
 
+/* Holds up the loop that accepts no connections, until told otherwise. */
+static struct proa_loop *accepting_loop;
+static _Atomic bool hangs;
+
+static int get_hang(struct proa_req *req)
+{
+    while (hangs && proa_req_loop(req) != accepting_loop)
+        nap_ms(5);
+    return proa_reply_text(req, 200, PROA_STR("back"));
+}
+
 static const struct proa_route routes[] = {
     {PROA_GET, "/hello", get_hello},
+    {PROA_GET, "/hang", get_hang},
     {PROA_GET, "/block", get_block},
     {PROA_GET, "/stuck", get_stuck},
 };
@@ -409,6 +421,67 @@ static void test_liveness_and_own_end(void **state)
     assert_int_equal(program.stops, 1);
 }
 
+/* A loop that does not come back makes the process not alive; the other loop says so. */
+static int note_loop(struct program *program, struct proa_error *err)
+{
+    accepting_loop = program->loop;
+    return 0;
+}
+
+/* @returns a connection whose request holds up a loop. The first one may have gone to the other loop: then the next does not. */
+static int hang_a_loop(void)
+{
+    static const char request[] = "GET /hang HTTP/1.1\r\nHost: a\r\n\r\n";
+    struct timeval patience = {.tv_usec = 500000};
+    int last = -1;
+
+    for (int i = 0; i < 2; i++) {
+        char answer[1024];
+        int fd = connect_to_program();
+        bool is_held;
+
+        if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) < 0)
+            return -1;
+        is_held = send(fd, request, sizeof request - 1, MSG_NOSIGNAL) == (ssize_t)sizeof request - 1 &&
+                  recv(fd, answer, sizeof answer, 0) < 0;
+        if (last >= 0)
+            close(last);
+        if (is_held)
+            return fd;
+        last = fd;
+    }
+    close(last);
+    return -1;
+}
+
+static void *watch_hang(void *arg)
+{
+    struct program *program = arg;
+    bool happy = wait_status("/startupz", 200) && ask_status("/livez") == 200;
+    int fd;
+
+    hangs = true;
+    fd = hang_a_loop();
+    happy = happy && fd >= 0 && ask_status("/livez") == 200;
+    for (int i = 0; happy && i < PATIENCE_MS / 100 && ask_status("/livez") == 200; i++)
+        nap_ms(100);
+    happy = happy && answer_has("/livez", "a loop hangs") && answer_has("/livez", "\"type\":\"about:blank\"");
+    hangs = false;
+    program->client_is_happy = happy && wait_status("/livez", 200);
+    if (fd >= 0)
+        close(fd);
+    kill(getpid(), SIGINT);
+    return NULL;
+}
+
+static void test_a_hung_loop_is_not_alive(void **state)
+{
+    struct program program = {.when_started = note_loop, .client = watch_hang};
+
+    assert_int_equal(RUN(&program), 0);
+    assert_true(program.client_is_happy);
+}
+
 /* Tasks. */
 static int stay(void *arg)
 {
@@ -655,6 +728,7 @@ int main(void)
         cmocka_unit_test(test_signal_during_start),
         cmocka_unit_test(test_checks),
         cmocka_unit_test(test_liveness_and_own_end),
+        cmocka_unit_test(test_a_hung_loop_is_not_alive),
         cmocka_unit_test(test_tasks),
         cmocka_unit_test(test_routes_of_start),
         cmocka_unit_test(test_drain_cuts),

@@ -3,12 +3,13 @@ MESON_ARGS ?=
 PREFIX ?= /usr/local
 DESTDIR ?=
 SOAK_SECONDS ?= 3600
+SIM_SECONDS ?= 180
 # The distribution's, for which setup installs what the tests import.
 PYTHON ?= /usr/bin/python3
 comma := ,
 export LSAN_OPTIONS ?= suppressions=$(CURDIR)/tests/support/lsan.supp:print_suppressions=0
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-build build run agent-image engine-images run-operator observe test test-units test-integration test-cluster \
+.PHONY: sim help setup setup-build build run agent-image engine-images run-operator observe test test-units test-integration test-cluster \
 	test-nodes lint format figures soak fuzz tsan clang valgrind hardening limits install clean
 
 # Configures a build folder once; ninja notices later changes of the build files. $(1): folder, $(2): environment, $(3): options.
@@ -140,8 +141,13 @@ figures: build ## measures what the README quotes
 fuzz: setup ## each fuzzer for 15 seconds
 	@tools/fuzz 15
 
-soak: setup ## each fuzzer for SOAK_SECONDS
+sim: setup ## the operator by ever new seeds of the simulation for SIM_SECONDS
+	@$(call configure,clang,CC=clang,$(test_options))
+	@tools/sim $(SIM_SECONDS)
+
+soak: setup ## each fuzzer, then the simulation, for SOAK_SECONDS
 	@tools/fuzz $(SOAK_SECONDS)
+	@$(MAKE) --no-print-directory sim SIM_SECONDS=$(SOAK_SECONDS)
 
 install: build ## libraries, headers and pkg-config files below PREFIX (and DESTDIR)
 	@meson configure build/release -Dprefix=$(PREFIX) && ninja -C build/release --quiet >build/install.log

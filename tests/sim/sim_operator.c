@@ -1,6 +1,7 @@
 /* The database operator beside a simulated API server on virtual time. It is killed after every single call, and begins again; with
  * seeds, answers are lost, conflicts and 410s come back, watches are cut. It must end at the same objects as an undisturbed run, with none
- * more. A run that fails is repeated by its seed: PROA_SIM_SEED; PROA_SIM_SEEDS says how many. */
+ * more. A run that fails is repeated by its seed: PROA_SIM_SEED; PROA_SIM_SEEDS says how many there are at least,
+ * PROA_SIM_SECONDS for how long there are more, PROA_SIM_FIRST with which they begin. */
 #include "unit.h"
 
 #include "reconcile.h"
@@ -11,6 +12,7 @@
 #include <proa/sim_kube.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #define ADDRESS "10.0.0.1:6443"
 
@@ -441,19 +443,29 @@ static void killed_after_every_call(void **state)
     proa_buf_done(&expected);
 }
 
+static uint64_t setting(const char *name, uint64_t otherwise)
+{
+    const char *text = getenv(name);
+
+    return text ? strtoull(text, NULL, 10) : otherwise;
+}
+
 static void seeds(void **state)
 {
-    const char *one = getenv("PROA_SIM_SEED"), *many = getenv("PROA_SIM_SEEDS");
-    uint64_t first = one ? strtoull(one, NULL, 10) : 1, count = one ? 1 : many ? strtoull(many, NULL, 10) : SEEDS;
+    uint64_t one = setting("PROA_SIM_SEED", 0), first = one ? one : setting("PROA_SIM_FIRST", 1);
+    uint64_t count = one ? 1 : setting("PROA_SIM_SEEDS", SEEDS), seconds = one ? 0 : setting("PROA_SIM_SECONDS", 0);
     struct proa_buf expected = run(1, 0, false, NULL);
+    time_t until = time(NULL) + (time_t)seconds;
+    uint64_t seed = first;
 
     (void)state;
-    for (uint64_t seed = first; seed < first + count; seed++) {
+    for (; seed - first < count || time(NULL) < until; seed++) {
         struct proa_buf got = run(seed, 0, true, NULL);
 
         same(&expected, &got, seed, 0);
         proa_buf_done(&got);
     }
+    printf("# %llu seeds\n", (unsigned long long)(seed - first));
     proa_buf_done(&expected);
 }
 

@@ -45,6 +45,10 @@ class MysqlInstance(Instance):
     def start(self, *arguments, wrapper=(), **environment):
         return super().start(*arguments, wrapper=wrapper, PATH=PATH, **environment)
 
+    def wait_ready(self, seconds=120):
+        """A copy takes its time on a machine that has other things to do."""
+        return super().wait_ready(seconds)
+
     def write_login(self, user, password, host):
         file = self.folder / "login.cnf"
         file.write_text(f"[client]\nuser=\"{user}\"\npassword=\"{password}\"\nhost={host}\nport=3306\n")

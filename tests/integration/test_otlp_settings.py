@@ -276,7 +276,7 @@ def test_https_that_is_not_trusted(collect, start, pki, certificate, authority):
                                         **({OTLP + "CERTIFICATE": str(pki / f"{authority}.crt")} if authority else {})}).wait_ready()
     assert ask(service.port, "GET", "/hello").status == 200
     wait_until(lambda: service.metric("proa_otlp_spans_total", outcome="failed") > 0, what="the counter")
-    line = next(line for line in service.log() if line["message"] == "spans cannot be exported")
+    line = wait_until(lambda: next((line for line in service.log() if line["message"] == "spans cannot be exported"), None), what="the line")
     assert line["level"] == "warn" and "certificate" in line["error"], line
     failed = service.metric("proa_otlp_spans_total", outcome="failed")
     assert ask(service.port, "GET", "/hello").status == 200 and ask(service.port, "GET", "/readyz").status == 200

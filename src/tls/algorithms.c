@@ -36,7 +36,7 @@ extern const OSSL_DISPATCH ossl_sha1_functions[], ossl_sha224_functions[], ossl_
     ossl_sha384_functions[], ossl_sha512_functions[], ossl_aes128gcm_functions[], ossl_aes256gcm_functions[],
     ossl_aes256ctr_functions[], ossl_aes256ecb_functions[], ossl_chacha20_ossl_poly1305_functions[],
     ossl_hmac_functions[], ossl_kdf_hkdf_functions[], ossl_kdf_tls1_3_kdf_functions[], ossl_kdf_tls1_prf_functions[],
-    ossl_drbg_ctr_functions[], ossl_seed_src_functions[], ossl_ecdh_keyexch_functions[],
+    ossl_kdf_pbkdf2_functions[], ossl_drbg_ctr_functions[], ossl_seed_src_functions[], ossl_ecdh_keyexch_functions[],
     ossl_x25519_keyexch_functions[], ossl_rsa_signature_functions[], ossl_ecdsa_signature_functions[],
     ossl_ed25519_signature_functions[], ossl_rsa_keymgmt_functions[], ossl_rsapss_keymgmt_functions[],
     ossl_ec_keymgmt_functions[], ossl_x25519_keymgmt_functions[], ossl_ed25519_keymgmt_functions[];
@@ -83,10 +83,12 @@ static const OSSL_ALGORITHM macs[] = {
     {"HMAC", DEFAULT, ossl_hmac_functions, NULL},
     {NULL, NULL, NULL, NULL},
 };
+/* PBKDF2 is of SCRAM, by which databases know their users. */
 static const OSSL_ALGORITHM derivations[] = {
     {"HKDF", DEFAULT, ossl_kdf_hkdf_functions, NULL},
     {"TLS13-KDF", DEFAULT, ossl_kdf_tls1_3_kdf_functions, NULL},
     {"TLS1-PRF", DEFAULT, ossl_kdf_tls1_prf_functions, NULL},
+    {"PBKDF2:1.2.840.113549.1.5.12", DEFAULT, ossl_kdf_pbkdf2_functions, NULL},
     {NULL, NULL, NULL, NULL},
 };
 static const OSSL_ALGORITHM generators[] = {
@@ -213,7 +215,7 @@ void openssl_add_all_digests_int(void)
  * else. */
 int main(void)
 {
-    unsigned char random[16];
+    unsigned char random[16], derived[32];
     SSL_CTX *context = SSL_CTX_new(TLS_client_method());
     EVP_CIPHER *cipher = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
     EVP_KEYEXCH *exchange = EVP_KEYEXCH_fetch(NULL, "X25519", NULL);
@@ -221,6 +223,7 @@ int main(void)
     EVP_PKEY *key = EVP_PKEY_Q_keygen(NULL, NULL, "EC", "P-256");
 
     return !context || !cipher || !exchange || !signature || !key || EVP_MD_fetch(NULL, "SHA3-256", NULL) ||
-           RAND_bytes(random, sizeof random) != 1;
+           RAND_bytes(random, sizeof random) != 1 ||
+           PKCS5_PBKDF2_HMAC("password", 8, random, sizeof random, 4096, EVP_sha256(), sizeof derived, derived) != 1;
 }
 #endif

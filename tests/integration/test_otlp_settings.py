@@ -2,6 +2,7 @@
 import gzip
 import http.server
 import os
+import signal
 import ssl
 import subprocess
 import threading
@@ -189,6 +190,34 @@ def test_the_collector_says_when(collect, start, wait):
     assert hello.metric("proa_otlp_spans_total", outcome="failed") == 0
 
 
+def test_headers_change_together_or_not_at_all(collect, start, tmp_path):
+    """Their files are read again on SIGHUP; a bad one of log lines keeps the old ones of spans too."""
+    collector = collect()
+    spans, logs = tmp_path / "spans", tmp_path / "logs"
+    spans.write_text("x-key=old")
+    logs.write_text("x-key=old")
+    hello = start("hello", "--http.access-log", env={
+        **SOON, "OTEL_LOGS_EXPORTER": "otlp", OTLP + "ENDPOINT": collector.url,
+        OTLP + "TRACES_HEADERS_FILE": str(spans), OTLP + "LOGS_HEADERS_FILE": str(logs)}).wait_ready()
+
+    def keys():
+        """Of the next requests with spans and with log lines."""
+        before = {path: len(collector.of(path)) for path in ("/v1/traces", "/v1/logs")}
+        assert ask(hello.port, "GET", "/api/users/7").status == 200
+        return [wait_until(lambda path=path: collector.of(path)[before[path]:], what=path)[-1][0]["x-key"] for path in before]
+
+    assert keys() == ["old", "old"]
+    spans.write_text("x-key=new")
+    logs.write_text("x-key")
+    since = len(hello.lines)
+    hello.send_signal(signal.SIGHUP)
+    assert OTLP + "LOGS_HEADERS has a header without" in hello.wait_for_line("has a header without", since=since)
+    assert keys() == ["old", "old"]
+    logs.write_text("x-key=newer")
+    hello.send_signal(signal.SIGHUP)
+    wait_until(lambda: keys() == ["new", "newer"], what="the new keys")
+
+
 def openssl(*arguments):
     subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)
 
@@ -247,7 +276,7 @@ def test_https_that_is_not_trusted(collect, start, pki, certificate, authority):
                                         **({OTLP + "CERTIFICATE": str(pki / f"{authority}.crt")} if authority else {})}).wait_ready()
     assert ask(service.port, "GET", "/hello").status == 200
     wait_until(lambda: service.metric("proa_otlp_spans_total", outcome="failed") > 0, what="the counter")
-    line = next(line for line in service.log() if line["message"] == "spans cannot be exported")
+    line = wait_until(lambda: next((line for line in service.log() if line["message"] == "spans cannot be exported"), None), what="the line")
     assert line["level"] == "warn" and "certificate" in line["error"], line
     failed = service.metric("proa_otlp_spans_total", outcome="failed")
     assert ask(service.port, "GET", "/hello").status == 200 and ask(service.port, "GET", "/readyz").status == 200

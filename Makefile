@@ -12,8 +12,10 @@ export LSAN_OPTIONS ?= suppressions=$(CURDIR)/tests/support/lsan.supp:print_supp
 .PHONY: sim help setup setup-build build run agent-image engine-images run-operator observe test test-units test-integration test-cluster \
 	test-nodes lint format figures soak fuzz tsan clang valgrind hardening limits install clean
 
-# Configures a build folder once; ninja notices later changes of the build files. $(1): folder, $(2): environment, $(3): options.
-configure = test -e build/$(1)/build.ninja || $(2) meson setup build/$(1) $(3) $(MESON_ARGS) >build/$(1).log || \
+# Configures a build folder, again when its options have changed here; ninja notices later changes of the build files. $(1): folder,
+# $(2): environment, $(3): options.
+configure = echo '$(3) $(MESON_ARGS)' | cmp -s - build/$(1)/options || { test ! -e build/$(1)/build.ninja || again=--reconfigure; \
+	$(2) meson setup $$again build/$(1) $(3) $(MESON_ARGS) >build/$(1).log && echo '$(3) $(MESON_ARGS)' >build/$(1)/options; } || \
 	{ tail -n 20 build/$(1).log; exit 1; }
 release_options = -Dbuildtype=release -Db_lto=true -Db_ndebug=true -Dtests=false -Dstatic_hello=true -Dstatic_operator=true
 test_options = -Dbuildtype=debug -Doptimization=1 --werror

@@ -85,7 +85,7 @@ static inline bool attribute_next(proa_str *rest, unsigned field, proa_str *ret_
 static inline const struct proa_kv *attribute_of(const struct proa_span_record *record, const char *wanted)
 {
     static struct proa_kv kv;
-    proa_str rest = span_record_attributes(record), key;
+    proa_str rest = span_record_attributes(record), key = {0};
 
     while (attribute_next(&rest, 9, &key, &kv))
         if (proa_str_eq_c(key, wanted))

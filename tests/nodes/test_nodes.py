@@ -230,7 +230,8 @@ def test_delete_removes_all(story):
     story.apply(deletionPolicy="Delete")
     until(lambda: story.is_ready(), 30, "Ready")
     story.kubectl("delete", "db", "shop", "-n", story.namespace, "--timeout=50s")
-    until(lambda: not story.get("pvc")["items"] and not story.get("secret", "shop-credentials"), 60, "claims and Secret go")
+    until(lambda: not [claim for claim in story.get("pvc")["items"] if "shop" in claim["metadata"]["name"]] and
+          not story.get("secret", "shop-credentials"), 60, "claims and Secret go")
     left = json.loads(story.kubectl("get", "all,pvc,secret,cm,pdb,networkpolicy,sa,role,rolebinding", "-n", story.namespace, "-o", "json"))
     names = [f"{i['kind']}/{i['metadata']['name']}" for i in left["items"]]
     assert not [name for name in names if "shop" in name], names

@@ -135,7 +135,7 @@ static void test_serialisation_is_retried(void **state)
 
 static int hold_inside(struct proa_sql tx, void *arg)
 {
-    return proa_db_exec(tx, NULL, "SELECT pg_sleep(0.4)");
+    return proa_db_exec(tx, NULL, "SELECT pg_sleep(1)");
 }
 
 static int hold_one(void *arg)
@@ -162,7 +162,10 @@ static void own_pool_body(struct pg_test *test)
     assert_ok(test, proa_db_ping(pg_sql(test)));
     proa_group_init(&group, test->loop);
     assert_int_equal(proa_group_start(&group, NULL, hold_one, &first), 0);
-    assert_int_equal(proa_sleep(test->loop, PROA_MS(150)), 0);
+    while (pg_number(test,
+                     "SELECT count(*) AS n FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%pg_sleep(1)%' "
+                     "AND pid <> pg_backend_pid()") == 0)
+        assert_int_equal(proa_sleep(test->loop, PROA_MS(5)), 0);
     assert_int_equal(proa_group_start(&group, NULL, hold_one, &gives_up), 0);
     assert_int_equal(proa_group_start(&group, NULL, hold_one, &second), 0);
     assert_int_equal(proa_group_start(&group, NULL, hold_one, &refused), 0);

@@ -422,14 +422,13 @@ static long resident_pages(void)
     return resident;
 }
 
-static void test_shards_that_do_not_write_cost_nothing(void **state)
+/* @returns pages that a registry for many loops, of which one writes, has made resident. */
+static long pages_of_one_writer(void)
 {
     struct proa_metrics *wide;
     struct proa_histogram *histogram;
-    long before = resident_pages();
+    long before = resident_pages(), pages;
 
-    if (IS_THREAD_SANITIZED)
-        skip(); /* its shadow memory is counted */
     assert_int_equal(proa_metrics_new(PROA_LOOPS_MAX, &wide), 0);
     for (int i = 0; i < 20; i++) {
         static const char *const names[] = {"a", "b", "c", "d", "e", "f", "g", "h", "i", "j",
@@ -440,8 +439,17 @@ static void test_shards_that_do_not_write_cost_nothing(void **state)
         proa_histogram_observe(proa_histogram_with(histogram, NULL), 3, 1, NULL);
         proa_histogram_count(proa_histogram_with(histogram, NULL), NULL); /* reading does not make memory */
     }
-    assert_true(resident_pages() - before < 64);
+    pages = resident_pages() - before;
     proa_metrics_free(wide);
+    return pages;
+}
+
+static void test_shards_that_do_not_write_cost_nothing(void **state)
+{
+    if (IS_THREAD_SANITIZED)
+        skip();                  /* its shadow memory is counted */
+    (void)pages_of_one_writer(); /* code and the allocator's first pages are not what is asked for */
+    assert_in_range(pages_of_one_writer(), 0, PROA_LOOPS_MAX / 4);
 }
 
 static void test_without_a_registry_nothing_is_counted(void **state)

@@ -265,43 +265,37 @@ static int headless(const struct plan_input *in, struct plan *plan)
     return add(plan, &draft, &proa_kube_services, name_with(in, "-headless"));
 }
 
-/* The name's label is the StatefulSet controller's, so that a new pod of the primary is found without this operator. */
-static int service_rw(const struct plan_input *in, struct plan *plan)
+/* For clients: the database's port of the instances that have the label too, if there is one. */
+static int client_service(const struct plan_input *in, struct plan *plan, const char *component, const char *suffix,
+                          const char *label, proa_str value)
 {
     struct draft draft;
     writer *w = begin(in, &draft);
 
-    metadata(w, in, "read-write");
+    metadata(w, in, component);
     object(w, "spec");
     array(w, "ports");
     service_port(w, in->engine->port_name, in->engine->port);
     end_array(w);
     object(w, "selector");
     selector_members(w, in);
-    text(w, "statefulset.kubernetes.io/pod-name", plan->primary);
+    if (label)
+        text(w, label, value);
     end(w);
     end(w);
-    return add(plan, &draft, &proa_kube_services, name_with(in, "-rw"));
+    return add(plan, &draft, &proa_kube_services, name_with(in, suffix));
+}
+
+/* The name's label is the StatefulSet controller's, so that a new pod of the primary is found without this operator. */
+static int service_rw(const struct plan_input *in, struct plan *plan)
+{
+    return client_service(in, plan, "read-write", "-rw", "statefulset.kubernetes.io/pod-name", plan->primary);
 }
 
 /* Standbys; of a Database of one instance that one, which clients need not know. */
 static int service_ro(const struct plan_input *in, struct plan *plan)
 {
-    struct draft draft;
-    writer *w = begin(in, &draft);
-
-    metadata(w, in, "read-only");
-    object(w, "spec");
-    array(w, "ports");
-    service_port(w, in->engine->port_name, in->engine->port);
-    end_array(w);
-    object(w, "selector");
-    selector_members(w, in);
-    if (plan->replicas > 1)
-        text_c(w, LABEL_ROLE, "replica");
-    end(w);
-    end(w);
-    return add(plan, &draft, &proa_kube_services, name_with(in, "-ro"));
+    return client_service(in, plan, "read-only", "-ro", plan->replicas > 1 ? LABEL_ROLE : NULL, PROA_STR("replica"));
 }
 
 /* -- Disruptions and network ----------------------------------------------------------------------------------------- */

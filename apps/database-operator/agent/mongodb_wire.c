@@ -1,9 +1,8 @@
 /* MongoDB's wire protocol, as far as one command after the other over the local socket needs it: OP_MSG with one section, and SCRAM.
  * docs/decisions/mongodb-client.md says why not by mongosh. */
 #include "mongodb_internal.h"
+#include "scram.h"
 
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
 #include <proa/stream.h>
 #include <proa/text.h>
 #include <stdio.h>
@@ -13,7 +12,6 @@ enum {
     PREFIX_BYTES = HEADER_BYTES + 5, /* flags, kind of section */
     OP_MSG = 2013,
     ANSWER_MAX_BYTES = 4 * 1024 * 1024,
-    SCRAM_BYTES = 32,
     NONCE_BYTES = 24,
     ITERATIONS_MIN = 4096,
     ITERATIONS_MAX = 1000000,
@@ -176,28 +174,19 @@ struct scram {
     proa_str password;
     proa_str first; /* the client's first message, without its header */
     char nonce[2 * NONCE_BYTES + 1];
-    unsigned char server_signature[SCRAM_BYTES];
+    unsigned char server_signature[SCRAM_KEY_BYTES];
 };
 
-static bool hmac(const unsigned char key[SCRAM_BYTES], proa_str text, unsigned char out[SCRAM_BYTES])
-{
-    return HMAC(EVP_sha256(), key, SCRAM_BYTES, (const unsigned char *)text.ptr, text.len, out, NULL) != NULL;
-}
-
-/* RFC 5802 section 3. */
 static bool prove(struct scram *scram, proa_str salt, int iterations, proa_str auth_message,
-                  unsigned char ret_proof[SCRAM_BYTES])
+                  unsigned char ret_proof[SCRAM_KEY_BYTES])
 {
-    unsigned char salted[SCRAM_BYTES], client[SCRAM_BYTES], server[SCRAM_BYTES], stored[SCRAM_BYTES];
+    struct scram_keys keys;
 
-    if (PKCS5_PBKDF2_HMAC(scram->password.ptr, (int)scram->password.len, (const unsigned char *)salt.ptr, (int)salt.len,
-                          iterations, EVP_sha256(), SCRAM_BYTES, salted) != 1 ||
-        !hmac(salted, PROA_STR("Client Key"), client) || !hmac(salted, PROA_STR("Server Key"), server) ||
-        EVP_Digest(client, sizeof client, stored, NULL, EVP_sha256(), NULL) != 1 ||
-        !hmac(stored, auth_message, ret_proof) || !hmac(server, auth_message, scram->server_signature))
+    if (!scram_derive(scram->password, salt, iterations, &keys) || !scram_hmac(keys.stored, auth_message, ret_proof) ||
+        !scram_hmac(keys.server, auth_message, scram->server_signature))
         return false;
-    for (size_t i = 0; i < SCRAM_BYTES; i++)
-        ret_proof[i] ^= client[i];
+    for (size_t i = 0; i < SCRAM_KEY_BYTES; i++)
+        ret_proof[i] ^= keys.client[i];
     return true;
 }
 
@@ -262,7 +251,7 @@ static int start_scram(struct scram *scram, proa_str user, proa_str *ret_answer,
 static int answer_challenge(struct scram *scram, proa_str challenge, struct proa_buf *out, struct proa_error *err)
 {
     proa_str nonce = attribute(challenge, 'r'), auth_message;
-    unsigned char proof[SCRAM_BYTES];
+    unsigned char proof[SCRAM_KEY_BYTES];
     struct proa_buf salt;
     uint64_t iterations;
 
@@ -301,9 +290,9 @@ static int check_server(const struct scram *scram, proa_str answer, struct proa_
     bool is_good;
 
     proa_buf_init(&signature, scram->session->arena, SALT_MAX_BYTES);
-    is_good =
-        proa_base64_decode(&signature, attribute(payload_of(answer), 'v')) == 0 &&
-        proa_str_eq_secret(proa_buf_str(&signature), proa_str_n((const char *)scram->server_signature, SCRAM_BYTES));
+    is_good = proa_base64_decode(&signature, attribute(payload_of(answer), 'v')) == 0 &&
+              proa_str_eq_secret(proa_buf_str(&signature),
+                                 proa_str_n((const char *)scram->server_signature, SCRAM_KEY_BYTES));
     return is_good ? 0 : proa_fail(err, PROA_EFORBIDDEN, "the server does not know the password");
 }
 

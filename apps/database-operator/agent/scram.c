@@ -1,31 +1,28 @@
-/* RFC 5802 section 3, RFC 7677; the form is RFC 5803's. */
+/* Keys and verifiers. */
 #include "scram.h"
 
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <proa/text.h>
 
-enum { KEY_BYTES = 32, ITERATIONS_MAX = 1000000, SALT_MAX_BYTES = 256 };
+enum { ITERATIONS_MAX = 1000000, SALT_MAX_BYTES = 256 };
 
 #define PREFIX "SCRAM-SHA-256$"
 
-struct keys {
-    unsigned char stored[KEY_BYTES], server[KEY_BYTES];
-};
-
-static bool hmac(const unsigned char key[KEY_BYTES], const char *text, unsigned char out[KEY_BYTES])
+bool scram_hmac(const unsigned char key[SCRAM_KEY_BYTES], proa_str text, unsigned char ret_bytes[SCRAM_KEY_BYTES])
 {
-    return HMAC(EVP_sha256(), key, KEY_BYTES, (const unsigned char *)text, strlen(text), out, NULL) != NULL;
+    return HMAC(EVP_sha256(), key, SCRAM_KEY_BYTES, (const unsigned char *)text.ptr, text.len, ret_bytes, NULL) != NULL;
 }
 
-static bool derive(proa_str password, proa_str salt, int iterations, struct keys *ret_keys)
+bool scram_derive(proa_str password, proa_str salt, int iterations, struct scram_keys *ret_keys)
 {
-    unsigned char salted[KEY_BYTES], client[KEY_BYTES];
+    unsigned char salted[SCRAM_KEY_BYTES];
 
     return PKCS5_PBKDF2_HMAC(password.ptr, (int)password.len, (const unsigned char *)salt.ptr, (int)salt.len,
-                             iterations, EVP_sha256(), KEY_BYTES, salted) == 1 &&
-           hmac(salted, "Client Key", client) && hmac(salted, "Server Key", ret_keys->server) &&
-           EVP_Digest(client, KEY_BYTES, ret_keys->stored, NULL, EVP_sha256(), NULL) == 1;
+                             iterations, EVP_sha256(), SCRAM_KEY_BYTES, salted) == 1 &&
+           scram_hmac(salted, PROA_STR("Client Key"), ret_keys->client) &&
+           scram_hmac(salted, PROA_STR("Server Key"), ret_keys->server) &&
+           EVP_Digest(ret_keys->client, SCRAM_KEY_BYTES, ret_keys->stored, NULL, EVP_sha256(), NULL) == 1;
 }
 
 static void add_base64(struct proa_buf *out, const void *bytes, size_t len)
@@ -35,18 +32,18 @@ static void add_base64(struct proa_buf *out, const void *bytes, size_t len)
 
 static proa_str write_verifier(struct proa_arena *arena, proa_str password, proa_str salt, int iterations)
 {
-    struct keys keys;
+    struct scram_keys keys;
     struct proa_buf out;
 
-    if (!derive(password, salt, iterations, &keys))
+    if (!scram_derive(password, salt, iterations, &keys))
         return (proa_str){0};
     proa_buf_init(&out, arena, 0);
     proa_buf_printf(&out, PREFIX "%d:", iterations);
     add_base64(&out, salt.ptr, salt.len);
     proa_buf_add_char(&out, '$');
-    add_base64(&out, keys.stored, KEY_BYTES);
+    add_base64(&out, keys.stored, SCRAM_KEY_BYTES);
     proa_buf_add_char(&out, ':');
-    add_base64(&out, keys.server, KEY_BYTES);
+    add_base64(&out, keys.server, SCRAM_KEY_BYTES);
     return out.error < 0 ? (proa_str){0} : proa_buf_str(&out);
 }
 

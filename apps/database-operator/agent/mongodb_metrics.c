@@ -208,16 +208,11 @@ static int collect(struct mo_session *session, struct samples *samples, struct p
 int mo_collect(const struct instance *instance, const struct engine_status *own, struct samples *samples,
                struct proa_error *err)
 {
-    struct mo_session session = {0};
-    struct proa_arena arena;
-    int rc;
+    struct proa_arena arena PROA_CLEANUP(proa_arena_done);
+    struct mo_session session PROA_CLEANUP(mo_close) = {0};
 
     (void)own;
     proa_arena_init(&arena, NULL, 0);
-    rc = mo_open_system(&session, instance, &arena, err);
-    if (rc == 0)
-        rc = collect(&session, samples, err);
-    mo_close(&session);
-    proa_arena_done(&arena);
-    return rc;
+    PROA_TRY(mo_open_system(&session, instance, &arena, err));
+    return collect(&session, samples, err);
 }

@@ -108,17 +108,12 @@ static int apply(struct mo_session *session, struct proa_error *err)
 int mo_apply_credentials(const struct instance *instance, struct proa_error *err)
 {
     const char *why_not = mo_why_not_user(instance->credentials->username);
-    struct mo_session session = {0};
-    struct proa_arena arena;
-    int rc;
+    struct proa_arena arena PROA_CLEANUP(proa_arena_done);
+    struct mo_session session PROA_CLEANUP(mo_close) = {0};
 
+    proa_arena_init(&arena, NULL, 0);
     if (why_not)
         return proa_fail(err, PROA_EINVAL, "credentials: %s", why_not);
-    proa_arena_init(&arena, NULL, 0);
-    rc = mo_open_system(&session, instance, &arena, err);
-    if (rc == 0)
-        rc = apply(&session, err);
-    mo_close(&session);
-    proa_arena_done(&arena);
-    return rc;
+    PROA_TRY(mo_open_system(&session, instance, &arena, err));
+    return apply(&session, err);
 }

@@ -121,17 +121,12 @@ static int ask(struct mo_session *session, bool with_size, struct engine_status 
 
 int mo_ask(const struct instance *instance, bool with_size, struct engine_status *ret_status, struct proa_error *err)
 {
-    struct mo_session session = {0};
-    struct proa_arena arena;
-    int rc;
+    struct proa_arena arena PROA_CLEANUP(proa_arena_done);
+    struct mo_session session PROA_CLEANUP(mo_close) = {0};
 
     proa_arena_init(&arena, NULL, 0);
-    rc = mo_open_system(&session, instance, &arena, err);
-    if (rc == 0)
-        rc = ask(&session, with_size, ret_status, err);
-    mo_close(&session);
-    proa_arena_done(&arena);
-    return rc;
+    PROA_TRY(mo_open_system(&session, instance, &arena, err));
+    return ask(&session, with_size, ret_status, err);
 }
 
 /* -- Members --------------------------------------------------------------------------------------------------------- */
@@ -197,19 +192,14 @@ static int initiate(struct mo_session *session, struct proa_error *err)
 
 int mo_settle(const struct instance *instance, struct proa_error *err)
 {
-    struct mo_session session = {0};
-    struct proa_arena arena;
-    int rc;
+    struct proa_arena arena PROA_CLEANUP(proa_arena_done);
+    struct mo_session session PROA_CLEANUP(mo_close) = {0};
 
+    proa_arena_init(&arena, NULL, 0);
     if (instance->role != ROLE_PRIMARY)
         return 0;
-    proa_arena_init(&arena, NULL, 0);
-    rc = mo_open_system(&session, instance, &arena, err);
-    if (rc == 0)
-        rc = initiate(&session, err);
-    mo_close(&session);
-    proa_arena_done(&arena);
-    return rc;
+    PROA_TRY(mo_open_system(&session, instance, &arena, err));
+    return initiate(&session, err);
 }
 
 struct members {
@@ -308,17 +298,12 @@ static int reconfigure(struct mo_session *session, struct proa_error *err)
 
 int mo_keep_replicas(const struct instance *instance, struct proa_error *err)
 {
-    struct mo_session session = {0};
-    struct proa_arena arena;
-    int rc;
+    struct proa_arena arena PROA_CLEANUP(proa_arena_done);
+    struct mo_session session PROA_CLEANUP(mo_close) = {0};
 
     proa_arena_init(&arena, NULL, 0);
-    rc = mo_open_system(&session, instance, &arena, err);
-    if (rc == 0)
-        rc = reconfigure(&session, err);
-    mo_close(&session);
-    proa_arena_done(&arena);
-    return rc;
+    PROA_TRY(mo_open_system(&session, instance, &arena, err));
+    return reconfigure(&session, err);
 }
 
 /* The primary makes a standby a member; whom it copies from, a member finds out itself. */

@@ -133,13 +133,10 @@ static int ask(const struct instance *instance, struct proa_arena *arena, bool w
 int my_ask(const struct instance *instance, bool with_size, struct engine_status *ret_status, struct proa_error *err)
 {
     struct my_replica replica;
-    struct proa_arena arena;
-    int rc;
+    struct proa_arena arena PROA_CLEANUP(proa_arena_done);
 
     proa_arena_init(&arena, NULL, 0);
-    rc = ask(instance, &arena, with_size, ret_status, &replica, err);
-    proa_arena_done(&arena);
-    return rc;
+    return ask(instance, &arena, with_size, ret_status, &replica, err);
 }
 
 /* -- Following ------------------------------------------------------------------------------------------------------- */
@@ -200,13 +197,10 @@ static int follow(const struct instance *instance, struct proa_arena *arena, str
 
 int my_follow(const struct instance *instance, struct proa_error *err)
 {
-    struct proa_arena arena;
-    int rc;
+    struct proa_arena arena PROA_CLEANUP(proa_arena_done);
 
     proa_arena_init(&arena, NULL, 0);
-    rc = follow(instance, &arena, err);
-    proa_arena_done(&arena);
-    return rc;
+    return follow(instance, &arena, err);
 }
 
 /* -- Judging --------------------------------------------------------------------------------------------------------- */

@@ -126,18 +126,6 @@ void pg_add_primary_conninfo(struct proa_buf *out, const struct instance *instan
 
 /* -- postgresql.conf ------------------------------------------------------------------------------------------------- */
 
-static void add_setting(struct proa_buf *out, const char *key, proa_str value)
-{
-    proa_buf_add_c(out, key);
-    proa_buf_add_c(out, " = '");
-    for (size_t i = 0; i < value.len; i++) {
-        if (value.ptr[i] == '\'' || value.ptr[i] == '\\')
-            proa_buf_add_char(out, value.ptr[i]);
-        proa_buf_add_char(out, value.ptr[i]);
-    }
-    proa_buf_add_c(out, "'\n");
-}
-
 static int add_main(struct proa_buf *out, const struct instance *instance, struct proa_arena *arena,
                     struct proa_error *err)
 {
@@ -153,11 +141,11 @@ static int add_main(struct proa_buf *out, const struct instance *instance, struc
              "log_timezone = 'UTC'\n"
              "log_line_prefix = '%m [%p] %q%u@%d '\n");
     proa_buf_printf(out, "include = '" PROA_FMT "/" DATABASE_CONFIG_FILE "'\n", PROA_ARG(instance->config->config_dir));
-    add_setting(out, "unix_socket_directories", instance->config->run_dir);
+    engine_postgres.write_parameter(out, PROA_STR("unix_socket_directories"), instance->config->run_dir);
     proa_buf_add_c(out, "unix_socket_permissions = 0700\n");
     proa_buf_printf(out, "port = %u\n", pg_port(instance));
     if (instance->config->listen.len > 0)
-        add_setting(out, "listen_addresses", instance->config->listen);
+        engine_postgres.write_parameter(out, PROA_STR("listen_addresses"), instance->config->listen);
     proa_buf_add_c(out, "include_if_exists = '" LEAST_FILE "'\n");
     if (instance->role != ROLE_STANDBY)
         return 0;
@@ -166,9 +154,9 @@ static int add_main(struct proa_buf *out, const struct instance *instance, struc
     pg_add_primary_conninfo(&conninfo, instance, passfile);
     if (conninfo.error < 0)
         return proa_fail(err, PROA_ENOMEM, "memory is out");
-    add_setting(out, "primary_conninfo", proa_buf_str(&conninfo));
+    engine_postgres.write_parameter(out, PROA_STR("primary_conninfo"), proa_buf_str(&conninfo));
     pg_slot_name(instance, instance->ordinal, slot);
-    add_setting(out, "primary_slot_name", proa_str_c(slot));
+    engine_postgres.write_parameter(out, PROA_STR("primary_slot_name"), proa_str_c(slot));
     return 0;
 }
 

@@ -426,13 +426,10 @@ static int ask(const struct instance *instance, struct proa_arena *arena, const 
 int pg_collect(const struct instance *instance, const struct engine_status *own, struct samples *samples,
                struct proa_error *err)
 {
-    struct proa_arena arena;
-    int rc;
+    struct proa_arena arena PROA_CLEANUP(proa_arena_done);
 
     proa_arena_init(&arena, NULL, 0);
-    rc = ask(instance, &arena, own, samples, err);
-    proa_arena_done(&arena);
-    return rc;
+    return ask(instance, &arena, own, samples, err);
 }
 
 const struct sample_family pg_up = {.name = "pg_up", .help = "Whether the server answers"};

@@ -166,11 +166,8 @@ static int apply(const struct instance *instance, struct proa_arena *arena, stru
 
 int pg_apply_credentials(const struct instance *instance, struct proa_error *err)
 {
-    struct proa_arena arena;
-    int rc;
+    struct proa_arena arena PROA_CLEANUP(proa_arena_done);
 
     proa_arena_init(&arena, NULL, 0);
-    rc = apply(instance, &arena, err);
-    proa_arena_done(&arena);
-    return rc;
+    return apply(instance, &arena, err);
 }

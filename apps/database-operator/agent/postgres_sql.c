@@ -5,26 +5,26 @@
 
 enum { PSQL_NO_CONNECTION = 2, OUTPUT_MAX_BYTES = 1024 * 1024 };
 
-void pg_add_literal(struct proa_buf *out, proa_str text)
+/* In quotes, in which the quote itself is doubled. */
+static void add_quoted(struct proa_buf *out, char quote, proa_str text)
 {
-    proa_buf_add_char(out, '\'');
+    proa_buf_add_char(out, quote);
     for (size_t i = 0; i < text.len; i++) {
-        if (text.ptr[i] == '\'')
-            proa_buf_add_char(out, '\'');
+        if (text.ptr[i] == quote)
+            proa_buf_add_char(out, quote);
         proa_buf_add_char(out, text.ptr[i]);
     }
-    proa_buf_add_char(out, '\'');
+    proa_buf_add_char(out, quote);
+}
+
+void pg_add_literal(struct proa_buf *out, proa_str text)
+{
+    add_quoted(out, '\'', text);
 }
 
 void pg_add_identifier(struct proa_buf *out, proa_str name)
 {
-    proa_buf_add_char(out, '"');
-    for (size_t i = 0; i < name.len; i++) {
-        if (name.ptr[i] == '"')
-            proa_buf_add_char(out, '"');
-        proa_buf_add_char(out, name.ptr[i]);
-    }
-    proa_buf_add_char(out, '"');
+    add_quoted(out, '"', name);
 }
 
 void pg_add_conninfo(struct proa_buf *out, const char *key, proa_str value)

@@ -217,14 +217,17 @@ static inline int pg_exec(struct pg_test *test, const char *text)
     return proa_db_exec(pg_sql(test), NULL, text);
 }
 
-/** A statement in a fiber of its own. */
+/** A statement, or a transaction, in a fiber of its own. */
 struct pg_timed {
     struct pg_test *test;
     const char *text;
+    int (*inside)(struct proa_sql tx, void *arg); /**< of a transaction, instead of a text */
     uint64_t ms;
     int rc;
     uint64_t took_ms;
     bool is_long;
+    char message[PROA_ERROR_MESSAGE_MAX];
+    uint32_t retry_after_s;
 };
 
 static inline int pg_timed(void *arg)
@@ -241,11 +244,29 @@ static inline int pg_timed(void *arg)
     proa_arena_init(&arena, NULL, 0);
     sql = proa_sql(test->db, test->loop, &arena, &err);
     sql.is_long = self->is_long;
-    self->rc = proa_db_exec(sql, NULL, self->text);
+    self->rc = self->inside ? proa_db_transaction(sql, NULL, self->inside, NULL) : proa_db_exec(sql, NULL, self->text);
     assert_int_equal(err.code, self->rc);
     self->took_ms = pg_ms_since(test, began);
+    memcpy(self->message, err.message, sizeof self->message);
+    self->retry_after_s = err.retry_after_s;
     proa_arena_done(&arena);
     return 0;
+}
+
+/** Runs `body` by the server's URL for TLS, which it asks for by pg_assert_tls; skips where the server has no TLS. */
+static inline void pg_test_run_tls(void (*body)(struct pg_test *test))
+{
+    struct proa_db_options options = {.url = getenv("PROA_TEST_PG_TLS"), .shared_connections = 1, .own_connections = 2};
+
+    if (!options.url) {
+        skip();
+        return;
+    }
+    pg_test_run(&options, body);
+}
+static inline void pg_assert_tls(struct pg_test *test)
+{
+    assert_int_equal(pg_number(test, "SELECT ssl::int AS n FROM pg_stat_ssl WHERE pid = pg_backend_pid()"), 1);
 }
 
 #endif

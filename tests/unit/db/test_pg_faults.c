@@ -3,44 +3,10 @@
 
 #include <malloc.h>
 
-/* A statement in a fiber of its own. */
-struct task {
-    struct pg_test *test;
-    const char *text;
-    uint64_t ms;
-    bool is_long;
-    int rc;
-    uint64_t took_ms;
-    char message[PROA_ERROR_MESSAGE_MAX];
-    uint32_t retry_after_s;
-};
-
-static int run_task(void *arg)
+static void start(struct proa_group *group, struct pg_timed *task, struct pg_test *test, const char *text)
 {
-    struct task *self = arg;
-    struct pg_test *test = self->test;
-    proa_mono_ns began = proa_loop_now_exact(test->loop);
-    struct proa_deadline_scope scope PROA_CLEANUP(proa_deadline_leave) =
-        proa_deadline_enter(test->loop, self->ms ? began + PROA_MS(self->ms) : PROA_NEVER);
-    struct proa_error err = {0};
-    struct proa_arena arena;
-    struct proa_sql sql;
-
-    proa_arena_init(&arena, NULL, 0);
-    sql = proa_sql(test->db, test->loop, &arena, &err);
-    sql.is_long = self->is_long;
-    self->rc = proa_db_exec(sql, NULL, self->text);
-    self->took_ms = pg_ms_since(test, began);
-    memcpy(self->message, err.message, sizeof self->message);
-    self->retry_after_s = err.retry_after_s;
-    proa_arena_done(&arena);
-    return 0;
-}
-
-static void start(struct proa_group *group, struct task *task, struct pg_test *test, const char *text)
-{
-    *task = (struct task){.test = test, .text = text, .ms = task->ms, .is_long = task->is_long};
-    assert_int_equal(proa_group_start(group, NULL, run_task, task), 0);
+    *task = (struct pg_timed){.test = test, .text = text, .ms = task->ms, .is_long = task->is_long};
+    assert_int_equal(proa_group_start(group, NULL, pg_timed, task), 0);
 }
 
 static void table(struct pg_test *test)
@@ -71,7 +37,7 @@ static const char terminate[] = "SELECT count(pg_terminate_backend(pid)) " SLEEP
 
 static void terminated_body(struct pg_test *test)
 {
-    struct task write = {0}, behind = {0}, read_behind = {0}, read = {0};
+    struct pg_timed write = {0}, behind = {0}, read_behind = {0}, read = {0};
     struct proa_group group;
 
     table(test);
@@ -108,7 +74,7 @@ static void test_backend_terminated(void **state)
 
 static void killed_body(struct pg_test *test)
 {
-    struct task write = {0}, behind = {0}, cte = {0}, read = {0};
+    struct pg_timed write = {0}, behind = {0}, cte = {0}, read = {0};
     struct proa_group group;
     long pid;
 
@@ -134,7 +100,7 @@ static void killed_body(struct pg_test *test)
 
 static void killed_alone_body(struct pg_test *test)
 {
-    struct task write = {0}, behind = {0}, read = {0};
+    struct pg_timed write = {0}, behind = {0}, read = {0};
     struct proa_group group;
     long pid;
 
@@ -173,31 +139,16 @@ static int insert_late(struct proa_sql tx, void *arg)
     return proa_db_exec(tx, NULL, "INSERT INTO late VALUES (1)");
 }
 
-static int run_transaction(void *arg)
-{
-    struct task *self = arg;
-    struct pg_test *test = self->test;
-    struct proa_deadline_scope scope PROA_CLEANUP(proa_deadline_leave) =
-        proa_deadline_enter(test->loop, self->ms ? proa_loop_now_exact(test->loop) + PROA_MS(self->ms) : PROA_NEVER);
-    struct proa_error err = {0};
-    struct proa_arena arena;
-
-    proa_arena_init(&arena, NULL, 0);
-    self->rc = proa_db_transaction(proa_sql(test->db, test->loop, &arena, &err), NULL,
-                                   self->text ? insert_late : insert_and_sleep, NULL);
-    proa_arena_done(&arena);
-    return 0;
-}
-
 static void transaction_cut_body(struct pg_test *test)
 {
-    struct task inside = {.test = test}, at_commit = {.test = test, .text = "late"};
-    struct task too_late = {.test = test, .text = "late", .ms = 300};
+    struct pg_timed inside = {.test = test, .inside = insert_and_sleep};
+    struct pg_timed at_commit = {.test = test, .inside = insert_late};
+    struct pg_timed too_late = {.test = test, .inside = insert_late, .ms = 300};
     struct proa_group group;
 
     table(test);
     proa_group_init(&group, test->loop);
-    assert_int_equal(proa_group_start(&group, NULL, run_transaction, &inside), 0);
+    assert_int_equal(proa_group_start(&group, NULL, pg_timed, &inside), 0);
     assert_int_equal(proa_sleep(test->loop, PROA_MS(300)), 0);
     assert_int_equal(pg_beside(terminate), 1);
     assert_int_equal(proa_group_wait(&group), 0);
@@ -215,14 +166,14 @@ static void transaction_cut_body(struct pg_test *test)
                       "CREATE CONSTRAINT TRIGGER late AFTER INSERT ON late DEFERRABLE INITIALLY DEFERRED FOR EACH "
                       "ROW EXECUTE FUNCTION late()"));
     proa_group_init(&group, test->loop);
-    assert_int_equal(proa_group_start(&group, NULL, run_transaction, &at_commit), 0);
+    assert_int_equal(proa_group_start(&group, NULL, pg_timed, &at_commit), 0);
     assert_int_equal(proa_sleep(test->loop, PROA_MS(300)), 0);
     assert_int_equal(pg_beside("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE query = 'COMMIT'"),
                      1);
     assert_int_equal(proa_group_wait(&group), 0);
     assert_int_equal(at_commit.rc, PROA_EUNKNOWN);
     /* the deadline passes while COMMIT runs: it is not cancelled, and its outcome unknown */
-    (void)run_transaction(&too_late);
+    (void)pg_timed(&too_late);
     assert_int_equal(too_late.rc, PROA_EUNKNOWN);
     /* an idle connection that is cut is not handed out */
     assert_int_equal(proa_sleep(test->loop, PROA_MS(1000)), 0);
@@ -230,7 +181,7 @@ static void transaction_cut_body(struct pg_test *test)
     assert_int_equal(proa_sleep(test->loop, PROA_MS(300)), 0);
     (void)heal(test);
     at_commit.ms = 5000;
-    (void)run_transaction(&at_commit);
+    (void)pg_timed(&at_commit);
     assert_int_equal(at_commit.rc, 0);
 }
 
@@ -258,9 +209,9 @@ static int load_fiber(void *arg)
 
     load->running++;
     while (!load->stop) {
-        struct task task = {.test = load->test, .text = "SELECT 1", .ms = load->deadline_ms};
+        struct pg_timed task = {.test = load->test, .text = "SELECT 1", .ms = load->deadline_ms};
 
-        (void)run_task(&task);
+        (void)pg_timed(&task);
         if (task.rc == 0)
             load->ok++;
         else if (task.rc == PROA_EUNAVAILABLE)
@@ -309,31 +260,31 @@ static void test_restart_heals(void **state)
 
 static void down_body(struct pg_test *test)
 {
-    struct task task = {.test = test, .text = "INSERT INTO fault VALUES (9)"};
+    struct pg_timed task = {.test = test, .text = "INSERT INTO fault VALUES (9)"};
 
     assert_ok(test, pg_exec(test, "CREATE TABLE IF NOT EXISTS fault (id bigint)"));
     pg_hold(true);
     assert_int_equal(kill(pg_postmaster(), SIGINT), 0);
     assert_int_equal(proa_sleep(test->loop, PROA_MS(500)), 0);
-    (void)run_task(&task); /* waits a bounded time, in the hope of a restart */
+    (void)pg_timed(&task); /* waits a bounded time, in the hope of a restart */
     assert_int_equal(task.rc, PROA_EUNAVAILABLE);
     assert_in_range(task.took_ms, 0, 1500);
     assert_int_equal(task.retry_after_s, 1);
     assert_non_null(strstr(task.message, "cannot be reached"));
-    (void)run_task(&task); /* then fails at once */
+    (void)pg_timed(&task); /* then fails at once */
     assert_int_equal(task.rc, PROA_EUNAVAILABLE);
     assert_in_range(task.took_ms, 0, 50);
     task.is_long = true;
-    (void)run_task(&task);
+    (void)pg_timed(&task);
     assert_int_equal(task.rc, PROA_EUNAVAILABLE);
     assert_in_range(task.took_ms, 0, 50);
     pg_hold(false);
     assert_in_range(heal(test), 0, 8000);
     task.is_long = false;
-    (void)run_task(&task);
+    (void)pg_timed(&task);
     assert_int_equal(task.rc, 0);
     task.is_long = true;
-    (void)run_task(&task);
+    (void)pg_timed(&task);
     assert_int_equal(task.rc, 0);
 }
 
@@ -395,9 +346,9 @@ static void test_frozen_under_load(void **state)
 
 static void silent_body(struct pg_test *test)
 {
-    struct task write = {.test = test, .text = "INSERT INTO fault VALUES (1)"};
-    struct task read = {.test = test, .text = "SELECT 1"},
-                long_one = {.test = test, .text = "SELECT 1", .is_long = true};
+    struct pg_timed write = {.test = test, .text = "INSERT INTO fault VALUES (1)"};
+    struct pg_timed read = {.test = test, .text = "SELECT 1"},
+                    long_one = {.test = test, .text = "SELECT 1", .is_long = true};
     struct proa_group group;
 
     assert_ok(test, pg_exec(test, "CREATE TABLE IF NOT EXISTS fault (id bigint)"));
@@ -426,7 +377,7 @@ static void test_silent_server_is_given_up(void **state)
 
 static void cancels_frozen_body(struct pg_test *test)
 {
-    static struct task tasks[8];
+    static struct pg_timed tasks[8];
     struct proa_group group;
     proa_mono_ns began;
 
@@ -450,7 +401,7 @@ static void cancels_frozen_body(struct pg_test *test)
     (void)heal(test);
     tasks[0].ms = 5000;
     tasks[0].text = "SELECT 1";
-    (void)run_task(&tasks[0]);
+    (void)pg_timed(&tasks[0]);
     assert_int_equal(tasks[0].rc, 0);
 }
 

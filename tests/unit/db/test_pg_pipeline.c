@@ -242,20 +242,14 @@ static void test_plan_out_of_date(void **state)
 
 static void over_tls_body(struct pg_test *test)
 {
-    assert_int_equal(pg_number(test, "SELECT ssl::int AS n FROM pg_stat_ssl WHERE pid = pg_backend_pid()"), 1);
+    pg_assert_tls(test);
     big_body(test);
     pipeline_body(test);
 }
 
 static void test_tls(void **state)
 {
-    struct proa_db_options options = {.url = getenv("PROA_TEST_PG_TLS"), .shared_connections = 1, .own_connections = 2};
-
-    if (!options.url) {
-        skip();
-        return;
-    }
-    pg_test_run(&options, over_tls_body);
+    pg_test_run_tls(over_tls_body);
 }
 
 int main(void)

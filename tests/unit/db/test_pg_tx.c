@@ -138,37 +138,22 @@ static int hold_inside(struct proa_sql tx, void *arg)
     return proa_db_exec(tx, NULL, "SELECT pg_sleep(1)");
 }
 
-static int hold_one(void *arg)
-{
-    struct pg_timed *self = arg;
-    struct pg_test *test = self->test;
-    struct proa_deadline_scope scope PROA_CLEANUP(proa_deadline_leave) =
-        proa_deadline_enter(test->loop, self->ms ? proa_loop_now_exact(test->loop) + PROA_MS(self->ms) : PROA_NEVER);
-    struct proa_error err = {0};
-    struct proa_arena arena;
-
-    proa_arena_init(&arena, NULL, 0);
-    self->rc = proa_db_transaction(proa_sql(test->db, test->loop, &arena, &err), NULL, hold_inside, NULL);
-    proa_arena_done(&arena);
-    return 0;
-}
-
 static void own_pool_body(struct pg_test *test)
 {
-    struct pg_timed first = {.test = test}, gives_up = {.test = test, .ms = 100}, second = {.test = test};
-    struct pg_timed refused = {.test = test};
+    struct pg_timed first = {.test = test, .inside = hold_inside}, second = first, refused = first;
+    struct pg_timed gives_up = {.test = test, .inside = hold_inside, .ms = 100};
     struct proa_group group;
 
     assert_ok(test, proa_db_ping(pg_sql(test)));
     proa_group_init(&group, test->loop);
-    assert_int_equal(proa_group_start(&group, NULL, hold_one, &first), 0);
+    assert_int_equal(proa_group_start(&group, NULL, pg_timed, &first), 0);
     while (pg_number(test,
                      "SELECT count(*) AS n FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%pg_sleep(1)%' "
                      "AND pid <> pg_backend_pid()") == 0)
         assert_int_equal(proa_sleep(test->loop, PROA_MS(5)), 0);
-    assert_int_equal(proa_group_start(&group, NULL, hold_one, &gives_up), 0);
-    assert_int_equal(proa_group_start(&group, NULL, hold_one, &second), 0);
-    assert_int_equal(proa_group_start(&group, NULL, hold_one, &refused), 0);
+    assert_int_equal(proa_group_start(&group, NULL, pg_timed, &gives_up), 0);
+    assert_int_equal(proa_group_start(&group, NULL, pg_timed, &second), 0);
+    assert_int_equal(proa_group_start(&group, NULL, pg_timed, &refused), 0);
     assert_int_equal(proa_group_wait(&group), 0);
     assert_int_equal(first.rc, 0);
     assert_int_equal(gives_up.rc, PROA_ETIMEDOUT);
@@ -243,19 +228,13 @@ static void test_migrations_race(void **state)
 
 static void over_tls_body(struct pg_test *test)
 {
-    assert_int_equal(pg_number(test, "SELECT ssl::int AS n FROM pg_stat_ssl WHERE pid = pg_backend_pid()"), 1);
+    pg_assert_tls(test);
     transaction_body(test);
 }
 
 static void test_tls(void **state)
 {
-    struct proa_db_options options = {.url = getenv("PROA_TEST_PG_TLS"), .shared_connections = 1, .own_connections = 2};
-
-    if (!options.url) {
-        skip();
-        return;
-    }
-    pg_test_run(&options, over_tls_body);
+    pg_test_run_tls(over_tls_body);
 }
 
 int main(int argc, char **argv)

@@ -128,6 +128,8 @@ PROA_MUST_USE int metric_options_check(const struct proa_metric_options *options
 /** @returns NULL when it was appended, else the one that has its name already. */
 struct metric_family *metric_family_append(struct proa_metrics *metrics, struct metric_family *fresh);
 void metric_family_free(struct metric_family *family);
+/** Fills first_bucket, from the bounds. */
+void metric_find_first_buckets(struct metric_family *family);
 
 /** Like proa_metrics_on_scrape, for an arg that goes with the registry. */
 PROA_MUST_USE int metric_hook_add(struct proa_metrics *metrics, void (*fn)(void *arg), void *arg,

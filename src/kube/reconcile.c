@@ -325,14 +325,23 @@ static int is_gone(struct proa_reconcile *ctx, const struct proa_kube_kind *kind
     return rc < 0 ? rc : !proa_str_eq(object.metadata.uid, uid);
 }
 
+/* Waits until the cache has seen an object change or go, if it shows it still: its deletion's version is in no answer. */
+static void await_gone(struct proa_reconcile *ctx, const struct proa_kube_kind *kind, proa_str namespace_,
+                       proa_str name)
+{
+    struct proa_cache *cache = proa_controller_cache(ctx->controller, kind);
+    const struct cache_entry *entry = cache ? cache_find(cache, namespace_, name) : NULL;
+
+    if (entry)
+        queue_await_change(run_of(ctx)->item, cache, entry);
+}
+
 int proa_reconcile_delete(struct proa_reconcile *ctx, const struct proa_kube_kind *kind,
                           const struct proa_kube_meta *meta, const struct proa_kube_delete_options *options)
 {
-    struct proa_cache *cache = proa_controller_cache(ctx->controller, kind);
     struct proa_kube_delete_options own = {0};
     /* They may lie in the cache, which changes meanwhile. */
     proa_str namespace_ = proa_arena_str(ctx->arena, meta->namespace_), name = proa_arena_str(ctx->arena, meta->name);
-    const struct cache_entry *entry;
     int rc;
 
     if (options)
@@ -355,9 +364,7 @@ int proa_reconcile_delete(struct proa_reconcile *ctx, const struct proa_kube_kin
         return 0;
     }
     PROA_TRY(note(ctx, rc));
-    entry = cache ? cache_find(cache, namespace_, name) : NULL;
-    if (entry)
-        queue_await_change(run_of(ctx)->item, cache, entry);
+    await_gone(ctx, kind, namespace_, name);
     return 0;
 }
 
@@ -365,7 +372,10 @@ int proa_reconcile_finalizer(struct proa_reconcile *ctx, const struct proa_kube_
                              const struct proa_kube_meta *meta, const char *finalizer, bool is_wanted)
 {
     struct proa_kube_patch_options options = {.kind = PROA_KUBE_APPLY, .force = true};
-    struct existing existing;
+    /* They may lie in the cache, which changes meanwhile. */
+    proa_str namespace_ = proa_arena_str(ctx->arena, meta->namespace_), name = proa_arena_str(ctx->arena, meta->name);
+    uint64_t version = cache_version(meta->resource_version);
+    struct existing existing = {0};
     struct proa_buf body;
     proa_str manager;
     int rc;
@@ -383,17 +393,21 @@ int proa_reconcile_finalizer(struct proa_reconcile *ctx, const struct proa_kube_
     }
     proa_buf_add_c(&body, "}}");
     manager = proa_arena_printf(ctx->arena, "%s-finalizer", proa_kube_field_manager(ctx->kube));
-    if (body.error < 0 || !manager.ptr)
+    if (body.error < 0 || !manager.ptr || !namespace_.ptr || !name.ptr)
         return proa_fail(ctx->err, PROA_ENOMEM, "no memory for a finalizer");
     options.field_manager = manager.ptr;
-    rc = proa_kube_patch(ctx->kube, ctx->arena, kind, meta->namespace_, meta->name, proa_buf_str(&body), &options,
+    rc = proa_kube_patch(ctx->kube, ctx->arena, kind, namespace_, name, proa_buf_str(&body), &options,
                          &existing_type.type, &existing, ctx->err);
     if (!is_wanted && (rc == PROA_ENOTFOUND || rc == PROA_ECONFLICT)) {
         proa_error_clear(ctx->err); /* it is gone, with its last finalizer perhaps */
-        return 0;
+        rc = 0;
     }
     PROA_TRY(note(ctx, rc));
-    proa_reconcile_await(ctx, kind, existing.metadata.resource_version);
+    /* What goes with its last finalizer is answered as it was before. */
+    if (cache_version(existing.metadata.resource_version) > version)
+        proa_reconcile_await(ctx, kind, existing.metadata.resource_version);
+    else
+        await_gone(ctx, kind, namespace_, name);
     return 0;
 }
 

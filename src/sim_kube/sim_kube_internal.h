@@ -212,8 +212,8 @@ static inline yyjson_val *snapshot_root(const struct sim_snapshot *snapshot)
 {
     return yyjson_doc_get_root(snapshot->doc);
 }
-/** A version of what would be stored. NULL when memory is out. */
-struct sim_snapshot *snapshot_new(struct proa_sim_kube *kube, yyjson_mut_doc *doc);
+/** The object as it is at a resourceVersion. NULL when memory is out. */
+struct sim_snapshot *snapshot_new(yyjson_mut_doc *doc, uint64_t version);
 /** Puts a new version; gives it its resourceVersion. `object` NULL: a new one. */
 PROA_MUST_USE int store_put(struct proa_sim_kube *kube, struct sim_kind *kind, struct sim_object *object,
                             yyjson_mut_doc *doc, struct sim_object **ret_object);

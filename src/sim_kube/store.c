@@ -106,18 +106,18 @@ struct sim_object *store_find(const struct sim_kind *kind, proa_str namespace_, 
     return found;
 }
 
-struct sim_snapshot *snapshot_new(struct proa_sim_kube *kube, yyjson_mut_doc *doc)
+struct sim_snapshot *snapshot_new(yyjson_mut_doc *doc, uint64_t version)
 {
     struct sim_snapshot *snapshot = calloc(1, sizeof *snapshot);
     tree *root = yyjson_mut_doc_get_root(doc);
-    char version[PROA_U64_TEXT_MAX];
+    char text[PROA_U64_TEXT_MAX];
 
     if (!snapshot)
         return NULL;
     snapshot->refs = 1;
-    snapshot->version = kube->version + 1;
+    snapshot->version = version;
     tree_set_text(doc, tree_object(doc, root, "metadata"), "resourceVersion",
-                  proa_str_n(version, proa_u64_text(snapshot->version, version)));
+                  proa_str_n(text, proa_u64_text(version, text)));
     snapshot->text = tree_write(root, &snapshot->len);
     snapshot->doc = snapshot->text ? yyjson_read(snapshot->text, snapshot->len, 0) : NULL;
     if (!snapshot->doc) {
@@ -185,7 +185,7 @@ static struct sim_object *insert(struct sim_kind *kind, tree *root)
 int store_put(struct proa_sim_kube *kube, struct sim_kind *kind, struct sim_object *object, yyjson_mut_doc *doc,
               struct sim_object **ret_object)
 {
-    struct sim_snapshot *snapshot = snapshot_new(kube, doc), *before;
+    struct sim_snapshot *snapshot = snapshot_new(doc, kube->version + 1), *before;
 
     if (!snapshot)
         return PROA_ENOMEM;
@@ -206,7 +206,7 @@ int store_put(struct proa_sim_kube *kube, struct sim_kind *kind, struct sim_obje
 int store_remove(struct proa_sim_kube *kube, struct sim_object *object, yyjson_mut_doc *doc)
 {
     yyjson_mut_doc *own = doc ? NULL : yyjson_doc_mut_copy(object->now->doc, NULL);
-    struct sim_snapshot *last = doc || own ? snapshot_new(kube, doc ? doc : own) : NULL;
+    struct sim_snapshot *last = doc || own ? snapshot_new(doc ? doc : own, kube->version + 1) : NULL;
     struct sim_kind *kind = object->kind;
     int rc;
 

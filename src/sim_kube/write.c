@@ -247,7 +247,7 @@ static int finish_create(struct call *call, yyjson_mut_doc *doc, struct sim_snap
     if (builtin_admit(call, doc, NULL, root) < 0 || schema_admit(call, doc, root) < 0)
         return -1;
     if (call->dry_run) {
-        *ret_snapshot = snapshot_new(call->kube, doc);
+        *ret_snapshot = snapshot_new(doc, call->kube->version + 1);
         return *ret_snapshot ? 0 : fail_memory(call);
     }
     if (store_put(call->kube, call->kind, NULL, doc, &object) < 0)
@@ -353,7 +353,8 @@ int write_store(struct call *call, struct sim_object *object, yyjson_mut_doc *do
         yyjson_mut_get_uint(yyjson_mut_obj_get(yyjson_mut_obj_get(root, "metadata"), "deletionGracePeriodSeconds"));
 
     if (meta_text(root, "deletionTimestamp").len && yyjson_mut_arr_size(finalizers) == 0 && grace == 0) {
-        struct sim_snapshot *last = snapshot_new(kube, doc);
+        /* The answer bears the version that the object had, the event that of its deletion. */
+        struct sim_snapshot *last = snapshot_new(doc, object->now->version);
 
         if (!last)
             return fail_memory(call);
@@ -508,7 +509,7 @@ static int finish_change(struct call *call, struct sim_object *object, yyjson_mu
         tree_set(doc, tree_object(doc, after, "metadata"), "generation",
                  yyjson_mut_uint(doc, yyjson_mut_get_uint(tree_at(before, PROA_STR("metadata.generation"))) + 1));
     if (call->dry_run) {
-        *ret_snapshot = snapshot_new(call->kube, doc);
+        *ret_snapshot = snapshot_new(doc, call->kube->version + 1);
         return *ret_snapshot ? 0 : fail_memory(call);
     }
     return write_store(call, object, doc, ret_snapshot);

@@ -185,6 +185,7 @@ static void deleting(struct contract *c)
     FAILS(c, PROA_EVALIDATION, "Invalid",
           "no new finalizers can be added if the object is being deleted, found new finalizers []string{\"x.dev/b\"}");
     CHECK(c, ask(c, "PATCH", MERGE, "{\"metadata\":{\"finalizers\":null}}", "%s/s", sets) == 0);
+    TEXT(c, "/metadata/resourceVersion", version); /* the last one, not that of the deletion */
     CHECK(c, ask(c, "GET", JSON, NULL, "%s/s", sets) == PROA_ENOTFOUND);
     /* A collection. */
     CHECK(c, ask(c, "POST", JSON, "{\"metadata\":{\"name\":\"x\",\"labels\":{\"l\":\"1\"}}}", "%s", path) == 0);

@@ -55,7 +55,28 @@ struct bench {
     uint32_t reconciles, writes, running, running_max, patches;
     uint32_t key_running[APPS];
     uint64_t delay_ms; /* in each reconcile */
+    bool has_finalizer;
+    uint32_t farewells; /* reconciles that took the finalizer off */
 };
+
+/* The watch is cut where it would tell of the deletion, and what was reconciled is to come again at once.
+ * @returns 1 when the object was on its way out, and is let go. */
+static int clean_up(struct proa_reconcile *ctx, struct bench *bench, const struct app *app)
+{
+    static const struct proa_sim_kube_faults cut = {.cut_watch = 1};
+    bool is_wanted = app->metadata.deletion_timestamp.presence != PROA_SET;
+
+    if (!bench->has_finalizer)
+        return 0;
+    if (!is_wanted)
+        proa_sim_kube_set_faults(bench->api, &cut);
+    PROA_TRY(proa_reconcile_finalizer(ctx, &app_kind, &app->metadata, "example.com/farewell", is_wanted));
+    if (is_wanted)
+        return 0;
+    bench->farewells++;
+    ctx->requeue_after_ns = PROA_MS(1);
+    return 1;
+}
 
 static int reconcile_app(struct proa_reconcile *ctx, struct bench *bench)
 {
@@ -63,12 +84,15 @@ static int reconcile_app(struct proa_reconcile *ctx, struct bench *bench)
     struct app app;
     struct map map;
     bool changed;
-
     int found = proa_reconcile_object(ctx, &app_type, &app);
+
     if (found <= 0)
         return found;
     if (bench->delay_ms)
         PROA_TRY(proa_sleep(bench->loop, PROA_MS(bench->delay_ms)));
+    found = clean_up(ctx, bench, &app);
+    if (found != 0)
+        return found;
     map.data.text = app.spec.text;
     PROA_TRY(proa_reconcile_apply(
         ctx,
@@ -311,6 +335,36 @@ static void an_outage_of_any_length_is_over_at_once(void **state)
     run(2, outage_body);
 }
 
+static void farewell_body(struct bench *bench)
+{
+    static const struct proa_sim_kube_faults none = {0};
+
+    bench->has_finalizer = true;
+    for (int i = 0; i < APPS; i++)
+        put_app(bench, i, "one");
+    start_manager(bench);
+    wait_for(bench, "one", 5000);
+    pass(bench, 1000);
+    for (int i = 0; i < APPS; i++) {
+        char name[16];
+
+        snprintf(name, sizeof name, "a%d", i);
+        assert_int_equal(proa_sim_kube_delete(bench->api, &app_kind, PROA_STR("ns"), proa_str_c(name)), 0);
+    }
+    pass(bench, 100);
+    proa_sim_kube_set_faults(bench->api, &none);
+    pass(bench, 10000);
+    assert_int_equal(proa_sim_kube_count(bench->api, &app_kind), 0);
+    assert_int_equal(bench->farewells, APPS);
+    stop_manager(bench);
+}
+
+static void a_deleted_object_is_let_go_once(void **state)
+{
+    (void)state;
+    run(3, farewell_body);
+}
+
 static void faults_body(struct bench *bench)
 {
     static const struct proa_sim_kube_faults faults = {.lose_request = 0.05,
@@ -356,6 +410,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_wanted_comes_to_be),
         cmocka_unit_test(an_outage_of_any_length_is_over_at_once),
+        cmocka_unit_test(a_deleted_object_is_let_go_once),
         cmocka_unit_test(faults_do_not_keep_it_from_converging),
     };
 

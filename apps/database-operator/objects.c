@@ -742,11 +742,11 @@ static int stateful_set(const struct plan_input *in, struct plan *plan)
 
 int plan_write_objects(const struct plan_input *input, struct plan *plan)
 {
-    /* What instances need before they start, the instances, and what others need to reach them: a change of replicas comes to the
-     * StatefulSet without waiting for a Service's. */
+    /* What instances and their clients need, before the instances: a Service of somebody else's is told before anything runs. The budget
+     * changes with the replicas, which do not wait for it. */
     static int (*const writers[])(const struct plan_input *, struct plan *) = {
-        service_account, role,         role_binding, config_map, headless,
-        network_policy,  stateful_set, service_rw,   service_ro, disruption_budget,
+        service_account, role,       role_binding, config_map,   headless,
+        network_policy,  service_rw, service_ro,   stateful_set, disruption_budget,
     };
 
     PROA_TRY(secret(input, plan, true));

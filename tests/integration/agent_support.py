@@ -2,6 +2,7 @@
 
 Each instance has a loopback address of its own, so that all use their usual ports; an instance is a folder.
 """
+import contextlib
 import itertools
 import json
 import os
@@ -265,6 +266,10 @@ class Instance:
 
     def kill(self):
         """As when the container's process 1 is killed: all below it goes too."""
+        self._kill_all()
+        wait_until(lambda: not self.processes(), 20, "the engine's processes to be gone")
+
+    def _kill_all(self):
         self.process.kill()
         self.process.wait(10)
         for pid in self.processes():
@@ -272,17 +277,21 @@ class Instance:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
-        wait_until(lambda: not self.processes(), 20, "the engine's processes to be gone")
+
+    def interrupt(self, seconds, points):
+        """Kills it at so many points of what it does in the first seconds after a start."""
+        for step in range(points):
+            self.start()
+            time.sleep(seconds * (step + 0.5) / (points + 1))
+            self.kill()
+
+    def set_volume_aside(self):
+        for child in self.volume.iterdir():
+            child.rename(self.folder / f"first-{child.name}")
 
     def clean_up(self):
-        if self.process and self.process.poll() is None:
-            self.process.kill()
-            self.process.wait(10)
-        for pid in self.processes():
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        if self.process:
+            self._kill_all()
 
 
 class Cluster:
@@ -373,3 +382,30 @@ class Cluster:
         for instance in self.instances:
             instance.clean_up()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def clusters():
+    """A list for the clusters of a test: at its end no sanitizer has said anything, and no secret stands in a log."""
+    made = []
+    try:
+        yield made
+        for one in made:
+            for instance in filter(lambda instance: instance.process, one.instances):
+                instance.check_clean()
+                for key, secret in one.secret.items():
+                    assert key == "username" or secret not in instance.text(), (key, instance.name)
+    finally:
+        for one in made:
+            one.close()
+
+
+def first_volume(shop, folder, prepare=lambda instance: None):
+    """The volume of a cluster's first instance, made once so that tests can begin with a copy of it."""
+    try:
+        prepare(shop[0].start().wait_ready())
+        shop[0].stop()
+        shop.save(folder)
+    finally:
+        shop.close()
+    return folder

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from agent_support import AGENT, Cluster
+from agent_support import AGENT, Cluster, clusters, first_volume
 from support import expect_problem, wait_until
 
 
@@ -21,36 +21,18 @@ def template(tmp_path_factory):
         shop = Cluster()
     except FileNotFoundError as error:
         pytest.skip(f"{error}: install postgresql")
-    folder = tmp_path_factory.mktemp("template") / "volume"
-    try:
-        shop[0].start().wait_ready()
-        shop[0].sql("CREATE TABLE t (x int)")
-        shop[0].stop()
-        shop.save(folder)
-    finally:
-        shop.close()
-    return folder
+    return first_volume(shop, tmp_path_factory.mktemp("template") / "volume", lambda one: one.sql("CREATE TABLE t (x int)"))
 
 
 @pytest.fixture
 def cluster(template):
-    """Makes clusters, and checks at the end that no sanitizer said anything. The first instance has data, with an empty table t, unless
-    `fresh` is said."""
-    made = []
+    """Makes clusters. The first instance has data, with an empty table t, unless `fresh` is said."""
+    with clusters() as made:
+        def make(*arguments, fresh=False, **options):
+            made.append(Cluster(*arguments, **options))
+            return made[-1] if fresh else made[-1].use(template)
 
-    def make(*arguments, fresh=False, **options):
-        made.append(Cluster(*arguments, **options))
-        return made[-1] if fresh else made[-1].use(template)
-
-    yield make
-    try:
-        for one in made:
-            for instance in one.instances:
-                if instance.process:
-                    instance.check_clean()
-    finally:
-        for one in made:
-            one.close()
+        yield make
 
 
 def rows(instance, table="t"):

@@ -4,6 +4,7 @@
 #include <proa/openapi.h>
 #include <proa/pg.h>
 #include <proa/sqlite.h>
+#include <proa/tls.h>
 
 enum {
     PURGE_EVERY_S = 600,
@@ -151,6 +152,7 @@ int main(int argc, char **argv)
                                                    .doc = "Users over JSON, in PostgreSQL or SQLite.",
                                                    .routes = users_routes,
                                                    .routes_count = users_routes_count,
+                                                   .tls = &proa_tls_provider,
                                                    .state = &users,
                                                    .config_type = &users_config_type.type,
                                                    .config = &users.config,

@@ -253,13 +253,14 @@ def serving(pki, name="collector", clients_of=None):
     return context
 
 
-def test_https_with_an_authority_of_its_own(collect, start, pki):
+@pytest.mark.parametrize("program, path", [("tls_service", "/hello"), ("users", "/users")])
+def test_https_with_an_authority_of_its_own(collect, start, pki, program, path):
     """Each collector has a certificate of another authority: log lines have theirs, spans the common one."""
     collector, other = collect(context=serving(pki)), collect(context=serving(pki, "other-collector"))
-    service = start("tls_service", "--http.access-log", env={
+    service = start(program, "--http.access-log", env={
         **SOON, "OTEL_LOGS_EXPORTER": "otlp", OTLP + "ENDPOINT": collector.url, OTLP + "LOGS_ENDPOINT": other.url + "/v1/logs",
         OTLP + "CERTIFICATE": str(pki / "ours.crt"), OTLP + "LOGS_CERTIFICATE": str(pki / "other.crt")}).wait_ready()
-    assert ask(service.port, "GET", "/hello").status == 200
+    assert ask(service.port, "GET", path).status == 200
     assert b"http.route" in wait_until(lambda: collector.of("/v1/traces"), what="spans")[0][1]
     assert b"service.name" in wait_until(lambda: other.of("/v1/logs"), what="log lines")[0][1]
     wait_until(lambda: service.metric("proa_otlp_spans_total", outcome="sent") > 0)

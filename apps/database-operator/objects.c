@@ -214,6 +214,7 @@ static int secret(const struct plan_input *in, struct plan *plan, bool is_owned)
     end(w);
     PROA_TRY(add(plan, &draft, &proa_kube_secrets, plan_secret_name(in->arena, in->database->metadata.name)));
     plan->objects[plan->objects_count - 1].is_owned = is_owned;
+    plan->objects[plan->objects_count - 1].may_stay = true;
     plan->objects[plan->objects_count - 1].adopt = in->facts->has_secret;
     return 0;
 }

@@ -192,6 +192,25 @@ static void check_credentials(struct plan_problem *out, const struct plan_input 
                 PROA_ARG(name));
 }
 
+/* Of instances that are still to be made: who removes the labels of a claim in use loses nothing. */
+static void check_claims(struct plan_problem *out, const struct plan_input *in)
+{
+    uint32_t made = in->facts->has_set && in->facts->set.spec.replicas > 0 ? (uint32_t)in->facts->set.spec.replicas : 0;
+
+    for (uint32_t i = made; i < (uint32_t)in->database->spec.replicas && i < INSTANCES_MAX; i++)
+        if (in->facts->claims[i].is_foreign) {
+            proa_str name = plan_claim_name(in->arena, in->database->metadata.name, i);
+
+            problem(
+                out, in->arena, "ObjectExists",
+                "PersistentVolumeClaim " PROA_FMT
+                ": it exists already and was not made for this Database: delete it, give the Database another name, "
+                "or label it as this Database's if its data are meant",
+                PROA_ARG(name));
+            return;
+        }
+}
+
 static void check_spec(struct plan_problem *out, const struct plan_input *in)
 {
     const struct database *database = in->database;
@@ -208,6 +227,7 @@ static void check_spec(struct plan_problem *out, const struct plan_input *in)
     check_size(out, in);
     check_parameters(out, in);
     check_credentials(out, in);
+    check_claims(out, in);
 }
 
 /* -- Spec hash --------------------------------------------------------------------------------------------------------- */
@@ -377,6 +397,9 @@ static void plan_storage(const struct plan_input *in, struct plan *plan)
         if (claim->exists && !claim->is_terminating && is_smaller(claim->size, plan->size)) {
             plan->grow_claims[i] = true;
             plan->is_growing = true;
+        } else if (claim->exists && i < plan->replicas && claim->capacity.len > 0 &&
+                   is_smaller(claim->capacity, claim->size)) {
+            plan->is_resizing = true;
         }
     }
     if (in->facts->has_set && !in->facts->set_is_terminating && is_smaller(in->facts->set_size, plan->size)) {

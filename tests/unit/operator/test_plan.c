@@ -302,6 +302,28 @@ static void storage(void **state)
     assert_true(rig_body_has(rig, &proa_kube_stateful_sets, "shop", "\"storage\":\"2Gi\""));
 }
 
+/* The StatefulSet controller would take it over; of instances that are there it is in use. */
+static void claims_of_somebody_else(void **state)
+{
+    struct rig *rig = *state;
+
+    rig->facts.claims[1].is_foreign = true;
+    rig_plan(rig);
+    assert_string_equal(rig->plan.problem.reason, "ObjectExists");
+    assert_true(proa_str_find(rig->plan.problem.message, PROA_STR("PersistentVolumeClaim data-shop-1")) >= 0);
+    assert_int_equal(rig->plan.objects_count, 0);
+    rig->database.spec.replicas = 1;
+    rig_serve(rig);
+    rig_plan(rig);
+    assert_null(rig->plan.problem.reason);
+    rig->database.spec.replicas = 3;
+    rig_plan(rig);
+    assert_string_equal(rig->plan.problem.reason, "ObjectExists");
+    rig->facts.set.spec.replicas = 3;
+    rig_plan(rig);
+    assert_null(rig->plan.problem.reason);
+}
+
 /* What was made of the last good spec is repaired, roles are given; what would be made of the wrong one waits. */
 static void a_mistake_holds_back_only_what_is_made_of_it(void **state)
 {
@@ -462,6 +484,7 @@ int main(void)
         RIG_TEST(restarts_wait),
         RIG_TEST(what_restarts_and_what_does_not),
         RIG_TEST(storage),
+        RIG_TEST(claims_of_somebody_else),
         RIG_TEST(a_mistake_holds_back_only_what_is_made_of_it),
         RIG_TEST(paused),
         RIG_TEST(roles),

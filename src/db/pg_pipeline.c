@@ -326,6 +326,7 @@ static void abandon(struct pg_call *call)
 int pg_call_wait(struct pg_call *call)
 {
     int rc = proa_park(&call->waiter);
+    const char *ended;
     bool was_sent;
 
     if (call->is_done)
@@ -334,11 +335,11 @@ int pg_call_wait(struct pg_call *call)
     abandon(call);
     if (!was_sent && !call->conn && rc == PROA_ETIMEDOUT)
         db_metrics_wait_timed_out(call->sql.db, DB_SHARED);
-    /* A write that was sent goes on without us, and may yet succeed. */
-    if (was_sent && rc == PROA_ETIMEDOUT && pg_may_have_written(call))
+    ended = rc == PROA_ETIMEDOUT ? "the deadline passed" : "cancelled";
+    /* A write that was sent goes on without us, and may yet succeed, whatever ended the wait. */
+    if (was_sent && pg_may_have_written(call))
         return proa_fail(call->sql.err, PROA_EUNKNOWN,
-                         "PostgreSQL: the deadline passed after the statement was sent, its outcome is unknown");
-    return proa_fail(call->sql.err, rc < 0 ? rc : PROA_EINTERNAL, "PostgreSQL: %s %s",
-                     rc == PROA_ETIMEDOUT ? "the deadline passed" : "cancelled",
+                         "PostgreSQL: %s after the statement was sent, its outcome is unknown", ended);
+    return proa_fail(call->sql.err, rc < 0 ? rc : PROA_EINTERNAL, "PostgreSQL: %s %s", ended,
                      was_sent ? "while the statement ran" : "before the statement was sent");
 }

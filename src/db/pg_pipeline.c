@@ -250,21 +250,25 @@ static void drop_notices(struct pg_conn *conn)
         PQfreemem(notify);
 }
 
-void pg_conn_ready(void *arg, int events)
+static void read_answers(struct pg_conn *conn)
 {
-    struct pg_conn *conn = arg;
-    bool ok = true;
+    bool ok = PQconsumeInput(conn->pq);
 
-    if (events & PROA_WRITABLE && conn->is_write_blocked)
-        pg_conn_flush(conn);
-    if (conn->state != PG_UP || !(events & PROA_READABLE))
-        return;
-    conn->holders++; /* an own connection may be given up meanwhile */
-    ok = PQconsumeInput(conn->pq);
     ok = take_results(conn) && ok;
     drop_notices(conn);
     if (conn->state == PG_UP && (!ok || conn->is_fatal || conn->is_broken || PQstatus(conn->pq) == CONNECTION_BAD))
         pg_conn_lost(conn, conn->is_fatal ? NULL : PQerrorMessage(conn->pq));
+}
+
+void pg_conn_ready(void *arg, int events)
+{
+    struct pg_conn *conn = arg;
+
+    conn->holders++; /* an own connection may be lost, and given up, by any of this */
+    if (events & PROA_WRITABLE && conn->is_write_blocked)
+        pg_conn_flush(conn);
+    if (conn->state == PG_UP && events & PROA_READABLE)
+        read_answers(conn);
     pg_own_unref(conn);
 }
 

@@ -1,5 +1,5 @@
 /* The PostgreSQL driver when its server dies, restarts, freezes or was never there. Real time: a few seconds each. */
-#include "postgres.h"
+#include "pg_proxy.h"
 
 #include <malloc.h>
 
@@ -448,6 +448,50 @@ static void test_cancelled_while_frozen(void **state)
     pg_test_run(NULL, cancels_frozen_body);
 }
 
+static struct pg_proxy proxy;
+
+/* Given up while most of it is not written yet, on a connection of its own that ends before it has drained, while there is room to write
+ * some more. */
+static void lost_while_draining_body(struct pg_test *test)
+{
+    enum { LARGE = 32 << 20, TAKEN = 6 << 20 };
+    char *text = malloc(LARGE);
+    struct pg_timed large = {.test = test, .text = text, .ms = 300, .is_long = true};
+    size_t taken = 0;
+    int fd;
+
+    assert_non_null(text);
+    memset(text, 'a', LARGE);
+    memcpy(text, "SELECT 1 /*", 11);
+    memcpy(text + LARGE - 3, "*/", 3);
+    assert_ok(test, proa_db_ping(pg_sql(test)));
+    (void)pg_timed(&(struct pg_timed){.test = test, .text = "SELECT 1", .is_long = true});
+    pg_proxy_stop(&proxy);
+    (void)pg_timed(&large);
+    assert_int_equal(large.rc, PROA_ETIMEDOUT);
+    fd = pg_proxy_fullest(&proxy);
+    assert_true(fd >= 0);
+    while (taken < TAKEN) {
+        ssize_t len = recv(fd, text, LARGE / 2, MSG_DONTWAIT);
+
+        if (len <= 0)
+            break;
+        taken += (size_t)len;
+    }
+    assert_int_equal(shutdown(fd, SHUT_WR), 0);
+    assert_int_equal(proa_sleep(test->loop, PROA_MS(200)), 0);
+    free(text);
+}
+
+static void test_lost_while_draining(void **state)
+{
+    struct proa_db_options options = {.url = proxy.url, .shared_connections = 1, .own_connections = 1};
+
+    pg_proxy_start(&proxy);
+    pg_test_run(&options, lost_while_draining_body);
+    pg_proxy_end(&proxy);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -455,7 +499,7 @@ int main(void)
         cmocka_unit_test(test_backend_killed),         cmocka_unit_test(test_transaction_cut),
         cmocka_unit_test(test_restart_heals),          cmocka_unit_test(test_down_fails_fast),
         cmocka_unit_test(test_frozen_under_load),      cmocka_unit_test(test_silent_server_is_given_up),
-        cmocka_unit_test(test_cancelled_while_frozen),
+        cmocka_unit_test(test_cancelled_while_frozen), cmocka_unit_test(test_lost_while_draining),
     };
 
     cmocka_set_test_filter(getenv("PROA_TEST_ONLY"));

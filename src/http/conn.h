@@ -19,20 +19,22 @@
  *
  *  | state      | reads input for            | time limit (wait list)    | holds                                   |
  *  | ---------- | -------------------------- | ------------------------- | --------------------------------------- |
- *  | IDLE       | a request                  | idle_ms                   | nothing: no buffer, no parser, no fiber |
+ *  | IDLE       | a request                  | idle_ms, once the kernel  | nothing: no buffer, no parser, no fiber |
+ *  |            |                            | has taken all answers     |                                         |
  *  | HEAD       | the rest of a head         | head_ms                   | parser, the bytes so far                |
  *  | SERVING    | the handler, or read-ahead | body_ms while a body is   | parser, request, fiber (or an event     |
  *  |            |                            | not whole; the fiber has  | stream in its place), bytes read ahead  |
  *  |            |                            | a deadline of its own     |                                         |
  *  | DISCARDING | the rest of a body, thrown | body_ms                   | parser                                  |
  *  |            | away, bounded              |                           |                                         |
- *  | LINGERING  | nothing: thrown away       | LINGER_MS                 | nothing                                 |
+ *  | LINGERING  | nothing: thrown away       | LINGER_MS, likewise       | nothing                                 |
  *  | CLOSED     | -                          | -                         | the request while its fiber runs        |
  *
  *  When the client has sent its last byte, what it asked before is answered; a request that takes longer than GONE_MS from then on is
  *  cancelled, as it is likely that nobody waits.
  *
- *  In every state but CLOSED a write that the kernel does not take has write_stall_ms from its last progress (WAIT_WRITE).
+ *  In every state but CLOSED a write that the kernel does not take has write_stall_ms from its last progress (WAIT_WRITE). While there
+ *  is one, nothing else but the cut of a drain ends IDLE and LINGERING: a client that takes its answers slowly is not idle.
  *
  *  One request at a time: what arrives behind it is kept unparsed, at most read_ahead_bytes, then reading stops. So the order of
  *  answers is the order of requests whatever handlers wait for. Requests that one read brought are answered by one write.
@@ -72,6 +74,7 @@ struct conn {
     bool ended;               /* the client has sent its last byte */
     bool paused;              /* reading is stopped */
     bool blank;               /* the empty line tolerated before a request has come */
+    bool has_queue;           /* the kernel has not taken all that was sent: `write_wait` is in its list */
     size_t queued_seen;       /* at the last look for progress */
     uint32_t discarded;       /* of an unread body */
     struct h1_parser *parser; /* while a message is under way */

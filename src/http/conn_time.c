@@ -32,6 +32,12 @@ static void wait_push(struct server_loop *part, struct conn_wait *wait, enum wai
 void conn_wait_for(struct conn *conn, enum wait_class class)
 {
     proa_list_remove(&conn->wait.node);
+    if ((conn->wait_class == WAIT_IDLE) != (class == WAIT_IDLE)) {
+        if (class == WAIT_IDLE)
+            count_up(&conn->part->idle_count);
+        else
+            count_down(&conn->part->idle_count);
+    }
     conn->wait_class = (uint8_t) class;
     if (class != WAIT_CLASSES)
         wait_push(conn->part, &conn->wait, class);
@@ -42,32 +48,30 @@ void conn_set_state(struct conn *conn, enum conn_state state)
     static const uint8_t waits[] = {
         [CONN_IDLE] = WAIT_IDLE,       [CONN_HEAD] = WAIT_HEAD,        [CONN_SERVING] = WAIT_CLASSES,
         [CONN_DISCARDING] = WAIT_BODY, [CONN_LINGERING] = WAIT_LINGER, [CONN_CLOSED] = WAIT_CLASSES};
+    uint8_t class = waits[state];
 
-    if ((conn->state == CONN_IDLE) != (state == CONN_IDLE)) {
-        if (state == CONN_IDLE)
-            count_up(&conn->part->idle_count);
-        else
-            count_down(&conn->part->idle_count);
-    }
     conn->state = (uint8_t)state;
-    conn_wait_for(conn, (enum wait_class)waits[state]);
+    /* Who still takes its answers is neither idle nor to be waited for. */
+    if (conn->has_queue && (class == WAIT_IDLE || class == WAIT_LINGER))
+        class = WAIT_CLASSES;
+    conn_wait_for(conn, (enum wait_class) class);
 }
 
 void conn_watch_queue(struct conn *conn)
 {
-    size_t queued = proa_stream_queued(conn->stream);
+    bool has_queue = proa_stream_queued(conn->stream) > 0;
 
-    if (queued == 0) {
-        if (conn->queued_seen) {
-            proa_list_remove(&conn->write_wait.node);
-            conn->queued_seen = 0;
-        }
+    if (has_queue == conn->has_queue)
         return;
-    }
-    if (proa_list_empty(&conn->write_wait.node)) {
-        conn->queued_seen = queued;
+    conn->has_queue = has_queue;
+    if (has_queue) {
+        conn->queued_seen = proa_stream_queued(conn->stream);
         wait_push(conn->part, &conn->write_wait, WAIT_WRITE);
+    } else {
+        proa_list_remove(&conn->write_wait.node);
     }
+    if (conn->state == CONN_IDLE || conn->state == CONN_LINGERING)
+        conn_set_state(conn, (enum conn_state)conn->state);
 }
 
 /* A body that does not come: its reader is told, and the answer is 408. */
@@ -207,6 +211,7 @@ void conn_open(struct server_loop *part, struct proa_stream *stream)
         proa_list_init(&conn->write_wait.node);
         proa_list_init(&conn->node);
         conn->state = CONN_CLOSED;
+        conn->wait_class = WAIT_CLASSES;
     }
     if (!conn || proa_stream_attach(stream, &conn_stream_events, conn) < 0) {
         free(conn);

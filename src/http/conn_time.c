@@ -65,6 +65,8 @@ void conn_watch_queue(struct conn *conn)
         return;
     conn->has_queue = has_queue;
     if (has_queue) {
+        /* A handler may have waited or computed for long since the last reading. */
+        conn->part->now = proa_loop_now_exact(conn->part->loop);
         conn->queued_seen = proa_stream_queued(conn->stream);
         wait_push(conn->part, &conn->write_wait, WAIT_WRITE);
     } else {

@@ -228,6 +228,23 @@ static void test_drain_cuts(void **state)
     run((struct proa_server_limits){0}, cut_body);
 }
 
+/* The time for a write begins with the write, however long its handler and the loop were quiet before. */
+static void after_quiet_body(struct rig *rig)
+{
+    struct rig_client client;
+
+    rig_connect(rig, &client);
+    rig_send(&client, GET_CLOSE("/large-later"));
+    assert_int_equal(read_slowly(&client, SIZE_MAX), LARGE_BYTES);
+    assert_int_equal(rig_hits(rig, "write_stall_ms"), 0);
+    rig_close(&client);
+}
+
+static void test_write_after_a_quiet_time(void **state)
+{
+    run((struct proa_server_limits){.write_stall_ms = 300}, after_quiet_body);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -237,6 +254,7 @@ int main(void)
         cmocka_unit_test(test_makes_no_room),
         cmocka_unit_test(test_drain_waits),
         cmocka_unit_test(test_drain_cuts),
+        cmocka_unit_test(test_write_after_a_quiet_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -111,6 +111,8 @@ static int send_now(struct conn *conn, const proa_str *slices, size_t count)
         conn_close(conn, false, rc);
         return PROA_ECLOSED;
     }
+    for (size_t i = 0; i < count; i++)
+        conn->sent += slices[i].len;
     conn_watch_queue(conn);
     return 0;
 }

@@ -75,8 +75,9 @@ struct conn {
     bool paused;              /* reading is stopped */
     bool blank;               /* the empty line tolerated before a request has come */
     bool has_queue;           /* the kernel has not taken all that was sent: `write_wait` is in its list */
-    size_t queued_seen;       /* at the last look for progress */
     uint32_t discarded;       /* of an unread body */
+    uint64_t sent;            /* bytes, to the kernel or to the queue */
+    uint64_t taken_seen;      /* those that the kernel had taken at the last look for progress */
     struct h1_parser *parser; /* while a message is under way */
     struct proa_req *req;
     struct proa_req *unsent; /* answered requests whose bytes the kernel has not all taken; newest first */

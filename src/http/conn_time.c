@@ -57,6 +57,12 @@ void conn_set_state(struct conn *conn, enum conn_state state)
     conn_wait_for(conn, (enum wait_class) class);
 }
 
+/* What the kernel has taken. The queue's length says nothing about that: it may grow while it is taken from. */
+static uint64_t taken_bytes(const struct conn *conn)
+{
+    return conn->sent - proa_stream_queued(conn->stream);
+}
+
 void conn_watch_queue(struct conn *conn)
 {
     bool has_queue = proa_stream_queued(conn->stream) > 0;
@@ -67,7 +73,7 @@ void conn_watch_queue(struct conn *conn)
     if (has_queue) {
         /* A handler may have waited or computed for long since the last reading. */
         conn->part->now = proa_loop_now_exact(conn->part->loop);
-        conn->queued_seen = proa_stream_queued(conn->stream);
+        conn->taken_seen = taken_bytes(conn);
         wait_push(conn->part, &conn->write_wait, WAIT_WRITE);
     } else {
         proa_list_remove(&conn->write_wait.node);
@@ -127,11 +133,11 @@ static void expire(struct conn *conn, enum wait_class class)
 
 static void expire_write(struct conn *conn)
 {
-    size_t queued = proa_stream_queued(conn->stream);
+    uint64_t taken = taken_bytes(conn);
 
     proa_list_remove(&conn->write_wait.node);
-    if (queued < conn->queued_seen) {
-        conn->queued_seen = queued;
+    if (taken > conn->taken_seen) {
+        conn->taken_seen = taken;
         wait_push(conn->part, &conn->write_wait, WAIT_WRITE);
         return;
     }

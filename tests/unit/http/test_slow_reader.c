@@ -4,7 +4,7 @@
 #define GET(path) "GET " path " HTTP/1.1\r\nHost: a\r\n\r\n"
 #define GET_CLOSE(path) "GET " path " HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 
-enum { LARGE_BYTES = 1000 * 1000 };
+enum { LARGE_BYTES = 1000 * 1000, DRIPS = 600 };
 
 static int hello(struct proa_req *req)
 {
@@ -33,7 +33,22 @@ static int waits(struct proa_req *req)
     return proa_reply_text(req, 200, PROA_STR("done"));
 }
 
+/* A kilobyte every 10 ms, for six seconds. */
+static int drips(struct proa_req *req)
+{
+    char piece[1000];
+
+    memset(piece, 'x', sizeof piece);
+    PROA_TRY(proa_reply_begin(req, 200, "text/plain", DRIPS * sizeof piece));
+    for (int i = 0; i < DRIPS; i++) {
+        PROA_TRY(proa_reply_write(req, proa_str_n(piece, sizeof piece)));
+        PROA_TRY(proa_sleep(proa_req_loop(req), PROA_MS(10)));
+    }
+    return 0;
+}
+
 static const struct proa_route routes[] = {
+    {PROA_GET, "/drips", drips},
     {PROA_GET, "/hello", hello},
     {PROA_GET, "/large", large},
     {PROA_GET, "/large-later", large_later},
@@ -245,6 +260,27 @@ static void test_write_after_a_quiet_time(void **state)
     run((struct proa_server_limits){.write_stall_ms = 300}, after_quiet_body);
 }
 
+/* More is written than is taken: 100 kB and 80 kB a second. What waits grows, and still the client takes it. */
+static void growing_body(struct rig *rig)
+{
+    struct rig_client client;
+
+    rig_connect(rig, &client);
+    rig_send(&client, GET("/drips"));
+    rig_until(&client, "\r\n\r\n");
+    while (client.got.len < DRIPS * 1000) {
+        assert_true(rig_more(&client));
+        sleep_ms(rig, 50);
+    }
+    assert_int_equal(rig_hits(rig, "write_stall_ms"), 0);
+    rig_close(&client);
+}
+
+static void test_growing_queue_is_no_stall(void **state)
+{
+    run((struct proa_server_limits){.write_stall_ms = 1000}, growing_body);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -255,6 +291,7 @@ int main(void)
         cmocka_unit_test(test_drain_waits),
         cmocka_unit_test(test_drain_cuts),
         cmocka_unit_test(test_write_after_a_quiet_time),
+        cmocka_unit_test(test_growing_queue_is_no_stall),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -281,6 +281,28 @@ static void test_growing_queue_is_no_stall(void **state)
     run((struct proa_server_limits){.write_stall_ms = 1000}, growing_body);
 }
 
+/* Nothing more is asked: all answers come, those of requests that had to wait for the queue too. */
+static void half_closed_body(struct rig *rig)
+{
+    struct rig_client client;
+
+    rig_connect(rig, &client);
+    rig_send(&client, GET("/large") GET("/hello") GET("/large") GET("/hello"));
+    proa_stream_shutdown(client.stream);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(read_slowly(&client, LARGE_BYTES), LARGE_BYTES);
+        assert_string_equal(rig_content(rig_answer(&client)), "hello");
+    }
+    assert_string_equal(rig_rest(&client), "");
+    assert_int_equal(client.end_code, 0);
+    rig_close(&client);
+}
+
+static void test_half_closed_gets_pipelined_answers(void **state)
+{
+    run((struct proa_server_limits){0}, half_closed_body);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -292,6 +314,7 @@ int main(void)
         cmocka_unit_test(test_drain_cuts),
         cmocka_unit_test(test_write_after_a_quiet_time),
         cmocka_unit_test(test_growing_queue_is_no_stall),
+        cmocka_unit_test(test_half_closed_gets_pipelined_answers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -351,7 +351,7 @@ static void on_end(void *arg, int code)
     /* It may have gone, or closed only its sending side and wait for its answers: it gets what is ready soon. */
     if (req->reader)
         proa_unpark(req->reader, 0); /* it finds that the body is not whole */
-    conn_wait_for(conn, WAIT_GONE);
+    conn_may_be_gone(conn);
 }
 
 static void on_drained(void *arg, int code)

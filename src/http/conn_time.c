@@ -100,11 +100,21 @@ static void body_late(struct conn *conn)
         proa_unpark(req->reader, 0);
 }
 
+void conn_may_be_gone(struct conn *conn)
+{
+    conn->sent_before_gone = conn->sent;
+    conn_wait_for(conn, WAIT_GONE);
+}
+
 /* Nobody waits for the answer any more, as far as one can tell. What comes of the cancellation is sent all the same. */
 static void client_gone(struct conn *conn)
 {
     struct proa_req *req = conn->req;
 
+    if (conn->has_queue || conn->sent > conn->sent_before_gone) {
+        conn_may_be_gone(conn); /* one that has gone answers what is sent with a reset; this one takes it, or stalls */
+        return;
+    }
     conn_wait_for(conn, WAIT_CLASSES);
     req->close_after = true;
     if (req->cause == 0)

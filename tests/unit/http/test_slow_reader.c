@@ -303,6 +303,24 @@ static void test_half_closed_gets_pipelined_answers(void **state)
     run((struct proa_server_limits){0}, half_closed_body);
 }
 
+/* Who takes an answer is there, though it has closed its sending side. */
+static void half_closed_streams_body(struct rig *rig)
+{
+    struct rig_client client;
+
+    rig_connect(rig, &client);
+    rig_send(&client, GET_CLOSE("/drips"));
+    proa_stream_shutdown(client.stream);
+    assert_int_equal(read_slowly(&client, SIZE_MAX), DRIPS * 1000);
+    assert_int_equal(client.end_code, 0);
+    rig_close(&client);
+}
+
+static void test_half_closed_gets_a_long_stream(void **state)
+{
+    run((struct proa_server_limits){0}, half_closed_streams_body);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -315,6 +333,7 @@ int main(void)
         cmocka_unit_test(test_write_after_a_quiet_time),
         cmocka_unit_test(test_growing_queue_is_no_stall),
         cmocka_unit_test(test_half_closed_gets_pipelined_answers),
+        cmocka_unit_test(test_half_closed_gets_a_long_stream),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -97,6 +97,7 @@ struct client_origin {
     struct proa_list idle;    /* connections, the latest used first */
     struct proa_list waiting; /* of struct client_waiter */
     uint32_t open;            /* connections made or being made */
+    uint32_t waiters; /* fibers that wait, those too that left the list when they were woken and have not run since */
     char key[];
 };
 

@@ -30,7 +30,7 @@ static void conn_free(struct client_conn *conn)
 
 static void origin_free_unused(struct proa_client *client, struct client_origin *origin)
 {
-    if (origin->open > 0 || !proa_list_empty(&origin->waiting))
+    if (origin->open > 0 || origin->waiters > 0)
         return;
     proa_map_remove(client->origins, proa_str_c(origin->key));
     free(origin);
@@ -296,7 +296,9 @@ static int wait_for_place(struct proa_client *client, struct client_origin *orig
     proa_waiter_init(&waiter.waiter, client->options.loop);
     proa_list_push_back(&origin->waiting, &waiter.waiter.list);
     client->waiting++;
+    origin->waiters++;
     rc = proa_park(&waiter.waiter);
+    origin->waiters--;
     client->waiting--;
     if (rc < 0)
         return proa_fail(err, rc, "no connection became free in time: all %u are in use",

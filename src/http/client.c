@@ -19,6 +19,7 @@ enum {
     WAIT_FIRST_MS = 50, /* the first wait between tries, at most */
     WAIT_MAX_MS = 2000,
     PIECE_BYTES = 16 * 1024,
+    GZIP_FIRST_BYTE = 0x1f,
     DISCARD_BYTES = 64 * 1024, /* of an answer that is not wanted, to keep its connection */
 };
 static const double BUDGET_MAX = 10, BUDGET_PER_REQUEST = 0.1;
@@ -30,11 +31,14 @@ struct proa_exchange {
     struct response response;
     z_stream *inflater; /* NULL: the body is as it comes */
     char *piece;        /* of PIECE_BYTES, with an inflater */
-    bool inflated;      /* to the end of the compressed body */
+    uint8_t coded;      /* enum coded, of a compressed body */
     bool was_reused;    /* the connection had served others before */
     bool had_bytes;     /* of an answer */
     bool body_given;    /* response.body was handed out and is to be forgotten */
 };
+
+/* Where in a gzip body we are: RFC 1952 section 2.2, members one after the other. */
+enum coded { CODED_NOTHING = 0, CODED_MEMBER, CODED_BETWEEN, CODED_OTHER };
 
 /* What a request comes to, before it is tried. */
 struct attempt {
@@ -335,43 +339,54 @@ static int read_plain(struct proa_exchange *exchange, proa_str *ret_piece, struc
     return 0;
 }
 
+/* Has the inflater bytes to read. @returns 1, 0 at the end of the body, or an error. */
+static int more_coded(struct proa_exchange *exchange, struct proa_error *err)
+{
+    z_stream *z = exchange->inflater;
+    proa_str raw;
+
+    if (z->avail_in > 0)
+        return 1;
+    PROA_TRY(read_plain(exchange, &raw, err));
+    if (!raw.ptr)
+        return exchange->coded == CODED_MEMBER ? proa_fail(err, PROA_EPROTOCOL, "the compressed answer lacks its end")
+                                               : 0;
+    z->next_in = (unsigned char *)(uintptr_t)raw.ptr;
+    z->avail_in = (unsigned)raw.len;
+    return 1;
+}
+
+/* A body of no bytes is empty whatever its coding, as that of 204, of 304 and of "Content-Length: 0". */
 static int read_inflated(struct proa_exchange *exchange, proa_str *ret_piece, struct proa_error *err)
 {
     z_stream *z = exchange->inflater;
 
     z->next_out = (unsigned char *)exchange->piece;
     z->avail_out = PIECE_BYTES;
-    while (!exchange->inflated && z->avail_out == PIECE_BYTES) {
-        int rc;
+    while (z->avail_out == PIECE_BYTES) {
+        int rc = more_coded(exchange, err);
 
-        if (z->avail_in == 0) {
-            proa_str raw;
-
-            PROA_TRY(read_plain(exchange, &raw, err));
-            if (!raw.ptr)
-                return proa_fail(err, PROA_EPROTOCOL, "the compressed answer lacks its end");
-            z->next_in = (unsigned char *)(uintptr_t)raw.ptr;
-            z->avail_in = (unsigned)raw.len;
+        if (rc < 0)
+            return rc;
+        if (rc == 0) {
+            *ret_piece = (proa_str){NULL, 0};
+            return 0;
         }
+        /* What follows the last member and begins none is not content. */
+        if (exchange->coded == CODED_BETWEEN && z->next_in[0] != GZIP_FIRST_BYTE)
+            exchange->coded = CODED_OTHER;
+        if (exchange->coded == CODED_OTHER) {
+            z->avail_in = 0;
+            continue;
+        }
+        exchange->coded = CODED_MEMBER;
         rc = inflate(z, Z_NO_FLUSH);
-        if (rc == Z_STREAM_END)
-            exchange->inflated = true;
+        if (rc == Z_STREAM_END && inflateReset(z) == Z_OK)
+            exchange->coded = CODED_BETWEEN;
         else if (rc != Z_OK && rc != Z_BUF_ERROR)
             return proa_fail(err, PROA_EPROTOCOL, "the answer's compression is broken");
     }
-    if (z->avail_out < PIECE_BYTES) {
-        *ret_piece = proa_str_n(exchange->piece, PIECE_BYTES - z->avail_out);
-        return 0;
-    }
-    /* What follows the compressed data up to the message's end is not content. */
-    for (;;) {
-        proa_str raw;
-
-        PROA_TRY(read_plain(exchange, &raw, err));
-        if (!raw.ptr)
-            break;
-    }
-    *ret_piece = (proa_str){NULL, 0};
+    *ret_piece = proa_str_n(exchange->piece, PIECE_BYTES - z->avail_out);
     return 0;
 }
 
@@ -418,7 +433,8 @@ static int try_once(struct attempt *attempt, struct proa_exchange *exchange, str
 
     response_reset(&exchange->response);
     exchange->response.is_head = attempt->is_head;
-    exchange->had_bytes = exchange->inflated = exchange->body_given = false;
+    exchange->had_bytes = exchange->body_given = false;
+    exchange->coded = CODED_NOTHING;
     PROA_TRY(client_conn_get(attempt->client, &attempt->route, attempt->was_stale, &exchange->conn, err));
     exchange->was_reused = exchange->conn->uses > 1;
     attempt->was_stale = false;

@@ -187,32 +187,106 @@ static void gzip_body(struct net *net)
     assert_int_equal(net->connections, 1); /* what was refused had been read to its end */
 }
 
+/* A member of its own. @returns its bytes. */
+static size_t compress_to(const unsigned char *plain, size_t bytes, char *out, size_t room)
+{
+    z_stream z = {0};
+    size_t len;
+
+    assert_int_equal(deflateInit2(&z, 9, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY), Z_OK);
+    z.next_in = (unsigned char *)(uintptr_t)plain;
+    z.avail_in = (unsigned)bytes;
+    z.next_out = (unsigned char *)out;
+    z.avail_out = (unsigned)room;
+    assert_int_equal(deflate(&z, Z_FINISH), Z_STREAM_END);
+    len = z.total_out;
+    deflateEnd(&z);
+    return len;
+}
+
+/* An answer with a compressed body. @returns its bytes. */
+static size_t coded_answer(const char *body, size_t len, char *out, size_t room)
+{
+    size_t head =
+        (size_t)snprintf(out, room, "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %zu\r\n\r\n", len);
+
+    assert_true(head + len <= room);
+    memcpy(out + head, body, len);
+    return head + len;
+}
+
 static void test_gzip(void **state)
 {
     static unsigned char plain[300000];
     static char answer[4096], broken[] = "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nnope";
-    z_stream z = {0};
     char compressed[2048];
     size_t len;
 
     memset(plain, 'z', sizeof plain);
-    assert_int_equal(deflateInit2(&z, 9, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY), Z_OK);
-    z.next_in = plain;
-    z.avail_in = sizeof plain;
-    z.next_out = (unsigned char *)compressed;
-    z.avail_out = sizeof compressed;
-    assert_int_equal(deflate(&z, Z_FINISH), Z_STREAM_END);
-    len = (size_t)snprintf(answer, sizeof answer,
-                           "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %zu\r\n\r\n",
-                           (size_t)z.total_out);
-    memcpy(answer + len, compressed, z.total_out);
-    len += z.total_out;
-    deflateEnd(&z);
+    len = compress_to(plain, sizeof plain, compressed, sizeof compressed);
+    len = coded_answer(compressed, len, answer, sizeof answer);
     {
         struct net net = {.steps = {{answer, len}, {answer, len}, {answer, len}, {broken}}};
 
         run(&net, gzip_body);
     }
+}
+
+static void gzip_empty_body(struct net *net)
+{
+    struct proa_client_response response;
+
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(fetch(net, (struct proa_client_request){.method = "DELETE"}, &response), 0);
+        assert_int_equal(response.body.len, 0);
+    }
+    assert_int_equal(net->connections, 1);
+    /* One that breaks off in a member is cut off. */
+    assert_int_equal(fetch(net, (struct proa_client_request){.no_retries = true}, &response), PROA_EPROTOCOL);
+}
+
+static void test_coded_answers_without_content(void **state)
+{
+    char nothing[64], none[256], half[256];
+    size_t len = compress_to((const unsigned char *)"", 0, nothing, sizeof nothing), none_len, half_len;
+    struct net net = {0};
+
+    none_len = coded_answer(nothing, len, none, sizeof none);
+    half_len = coded_answer(nothing, len - 5, half, sizeof half);
+    net.steps[0] = (struct step){"HTTP/1.1 204 No Content\r\nContent-Encoding: gzip\r\n\r\n"};
+    net.steps[1] = (struct step){"HTTP/1.1 304 Not Modified\r\nContent-Encoding: gzip\r\nContent-Length: 77\r\n\r\n"};
+    net.steps[2] = (struct step){"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 0\r\n\r\n"};
+    net.steps[3] = (struct step){none, none_len};
+    net.steps[4] = (struct step){half, half_len};
+    run(&net, gzip_empty_body);
+}
+
+static void gzip_members_body(struct net *net)
+{
+    struct proa_client_response response;
+
+    assert_int_equal(fetch(net, (struct proa_client_request){0}, &response), 0);
+    assert_true(proa_str_eq(response.body, PROA_STR("one, two")));
+    assert_int_equal(fetch(net, (struct proa_client_request){0}, &response), 0);
+    assert_true(proa_str_eq(response.body, PROA_STR("one, two")));
+    assert_int_equal(net->connections, 1);
+    /* What begins as a member must be one. */
+    assert_int_equal(fetch(net, (struct proa_client_request){.no_retries = true}, &response), PROA_EPROTOCOL);
+}
+
+static void test_gzip_of_several_members(void **state)
+{
+    char body[256], plain[512], padded[512], broken[512];
+    size_t len = compress_to((const unsigned char *)"one, ", 5, body, sizeof body);
+    struct net net = {0};
+
+    len += compress_to((const unsigned char *)"two", 3, body + len, sizeof body - len);
+    net.steps[0] = (struct step){plain, coded_answer(body, len, plain, sizeof plain)};
+    memcpy(body + len, "\0\0\0", 3);
+    net.steps[1] = (struct step){padded, coded_answer(body, len + 3, padded, sizeof padded)};
+    memcpy(body + len, "\x1f\x8b\x01", 3);
+    net.steps[2] = (struct step){broken, coded_answer(body, len + 3, broken, sizeof broken)};
+    run(&net, gzip_members_body);
 }
 
 /* -- Repeats ------------------------------------------------------------------------------------------------------ */
@@ -578,6 +652,8 @@ int main(void)
         cmocka_unit_test(test_answers),
         cmocka_unit_test(test_large_heads_are_refused),
         cmocka_unit_test(test_gzip),
+        cmocka_unit_test(test_coded_answers_without_content),
+        cmocka_unit_test(test_gzip_of_several_members),
         cmocka_unit_test(test_repeats),
         cmocka_unit_test(test_retry_after_as_a_date),
         cmocka_unit_test(test_retry_after_of_a_collector),

@@ -483,8 +483,13 @@ static void deadlines_body(struct net *net)
     assert_true(proa_loop_now_exact(net->loop) - start < PROA_MS(310));
     proa_sim_partition(net->sim, "10.0.0.1:80", true);
     start = proa_loop_now_exact(net->loop);
-    assert_int_equal(fetch(net, (struct proa_client_request){.no_retries = true}, &response), PROA_ETIMEDOUT);
-    assert_true(proa_loop_now_exact(net->loop) - start < PROA_SECONDS(6)); /* connect_ms */
+    assert_int_equal(fetch(net, (struct proa_client_request){.no_retries = true}, &response), PROA_EUNAVAILABLE);
+    assert_in_range(proa_loop_now_exact(net->loop) - start, PROA_SECONDS(5), PROA_SECONDS(6)); /* connect_ms */
+    assert_int_equal(fetch(net, (struct proa_client_request){.timeout_ms = 100}, &response), PROA_ETIMEDOUT);
+    /* What was certainly not sent is tried again, whatever its method. */
+    start = proa_loop_now_exact(net->loop);
+    assert_int_equal(fetch(net, (struct proa_client_request){.method = "POST"}, &response), PROA_EUNAVAILABLE);
+    assert_in_range(proa_loop_now_exact(net->loop) - start, PROA_SECONDS(15), PROA_SECONDS(16));
     proa_sim_partition(net->sim, "10.0.0.1:80", false);
     assert_int_equal(
         fetch(net, (struct proa_client_request){.url = PROA_STR("http://10.0.0.9/"), .no_retries = true}, &response),
@@ -519,6 +524,87 @@ static void test_proxy(void **state)
     struct net net = {.steps = {{OK("0")}, {OK("0")}}, .options = {.env = env}};
 
     run(&net, proxy_body);
+}
+
+/* A layer that lays nothing: what TLS would be given. */
+static int wrap_nothing(const struct proa_stream_layer *layer, struct proa_stream *inner, const char *server_name,
+                        struct proa_stream **ret_stream, struct proa_error *err)
+{
+    *ret_stream = inner;
+    return 0;
+}
+
+static const struct proa_stream_layer nothing = {wrap_nothing};
+
+static void tunnel_body(struct net *net)
+{
+    struct proa_client_response response;
+
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(fetch(net, (struct proa_client_request){.url = PROA_STR("https://example.org/a")}, &response),
+                         0);
+        assert_true(proa_str_eq(response.body, PROA_STR("hello")));
+    }
+    assert_int_equal(net->connections, 1);
+    assert_string_equal(net->requests[0], "CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\n"
+                                          "Proxy-Authorization: Basic dTpw\r\n\r\n");
+    assert_non_null(strstr(net->requests[1], "GET /a HTTP/1.1\r\nHost: example.org\r\n"));
+    assert_null(strstr(net->requests[1], "Proxy-Authorization"));
+    /* The brackets of IPv6 are told in both places. */
+    assert_int_equal(
+        fetch(net, (struct proa_client_request){.url = PROA_STR("https://[2001:db8::1]:8443/"), .no_retries = true},
+              &response),
+        PROA_EUNAUTHORIZED);
+    assert_string_equal(net->err.message, "GET [2001:db8::1]:8443: the proxy 10.0.0.1:80 answered 407");
+    assert_string_equal(net->requests[3], "CONNECT [2001:db8::1]:8443 HTTP/1.1\r\nHost: [2001:db8::1]:8443\r\n"
+                                          "Proxy-Authorization: Basic dTpw\r\n\r\n");
+    assert_int_equal(net->connections, 2);
+}
+
+static void test_tunnel(void **state)
+{
+    char *env[] = {"HTTPS_PROXY=http://u:p@10.0.0.1:80", NULL};
+    struct net net = {.steps = {{"HTTP/1.1 200 Connection established\r\n\r\n"},
+                                {OK("5") "hello"},
+                                {OK("5") "hello"},
+                                {"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 2\r\n\r\nno"}},
+                      .options = {.env = env, .tls = &nothing}};
+
+    run(&net, tunnel_body);
+}
+
+static void broken_tunnel_body(struct net *net)
+{
+    struct proa_client_request post = {.method = "POST", .url = PROA_STR("https://example.org/"), .timeout_ms = 20000};
+    struct proa_client_response response;
+
+    /* Reset, closed, silent, not HTTP: nothing was sent to the origin, and so a POST is tried again too. */
+    assert_int_equal(fetch(net, post, &response), 0);
+    assert_int_equal(response.tries, 3);
+    post.no_retries = true;
+    post.url = PROA_STR("https://example.com/");
+    assert_int_equal(fetch(net, post, &response), PROA_EUNAVAILABLE);
+    assert_string_equal(net->err.message, "POST example.com: the proxy 10.0.0.1:80: no answer in time");
+    assert_int_equal(fetch(net, post, &response), PROA_EPROTOCOL);
+    assert_int_equal(fetch(net, post, &response), PROA_EUNAVAILABLE);
+    assert_string_equal(net->err.message, "POST example.com: the proxy 10.0.0.1:80 answered 502");
+    assert_int_equal(proa_sleep(net->loop, PROA_SECONDS(10)), 0);
+    assert_int_equal(net->open, 1); /* that of the first request, which is kept */
+}
+
+static void test_tunnels_that_break(void **state)
+{
+    char *env[] = {"https_proxy=10.0.0.1:80", NULL};
+    struct net net = {.steps = {{.reset = true},
+                                {.close = true},
+                                {"HTTP/1.1 200 OK\r\n\r\n"},
+                                {OK("0")},
+                                {.delay_ms = 10000},
+                                {"SSH-2.0-x\r\n", .close = true},
+                                {"HTTP/1.1 502 Bad Gateway\r\n\r\n", .close = true}},
+                      .options = {.env = env, .tls = &nothing}};
+
+    run(&net, broken_tunnel_body);
 }
 
 static void test_no_proxy(void **state)
@@ -661,6 +747,8 @@ int main(void)
         cmocka_unit_test(test_stale_connections),
         cmocka_unit_test(test_deadlines),
         cmocka_unit_test(test_proxy),
+        cmocka_unit_test(test_tunnel),
+        cmocka_unit_test(test_tunnels_that_break),
         cmocka_unit_test(test_no_proxy),
         cmocka_unit_test(test_json),
         cmocka_unit_test(test_faults),

@@ -21,6 +21,7 @@ enum {
     PIECE_BYTES = 16 * 1024,
     GZIP_FIRST_BYTE = 0x1f,
     DISCARD_BYTES = 64 * 1024, /* of an answer that is not wanted, to keep its connection */
+    DISCARD_MS = 100,          /* waited for it */
 };
 static const double BUDGET_MAX = 10, BUDGET_PER_REQUEST = 0.1;
 
@@ -429,15 +430,16 @@ static void close_with_arena(void *arg)
 static int try_once(struct attempt *attempt, struct proa_exchange *exchange, struct proa_error *err)
 {
     proa_str slices[2] = {attempt->head, attempt->request->body};
+    bool fresh = attempt->was_stale;
     int rc;
 
     response_reset(&exchange->response);
     exchange->response.is_head = attempt->is_head;
     exchange->had_bytes = exchange->body_given = false;
     exchange->coded = CODED_NOTHING;
-    PROA_TRY(client_conn_get(attempt->client, &attempt->route, attempt->was_stale, &exchange->conn, err));
-    exchange->was_reused = exchange->conn->uses > 1;
     attempt->was_stale = false;
+    PROA_TRY(client_conn_get(attempt->client, &attempt->route, fresh, &exchange->conn, err));
+    exchange->was_reused = exchange->conn->uses > 1;
     attempt->was_sent = true;
     rc = proa_stream_send(exchange->conn->stream, slices, attempt->request->body.len ? 2 : 1);
     if (rc < 0)
@@ -474,83 +476,96 @@ uint32_t proa_exchange_retry_after_s(const struct proa_exchange *exchange)
     return seconds > UINT32_MAX ? UINT32_MAX : (uint32_t)seconds;
 }
 
-/* Whether to try again after `tries`, and in that case waits. @returns 1 to try again, 0 to leave it at that, or an error. */
-static int wait_for_next(struct attempt *attempt, uint32_t tries, uint64_t after_ns)
+/* Whether to try again after `tries`, by the budget too, and when. */
+static bool may_try_again(struct attempt *attempt, uint32_t tries, uint64_t after_ns, proa_mono_ns *ret_at)
 {
     struct proa_client *client = attempt->client;
     struct proa_loop *loop = client->options.loop;
     uint64_t bound = WAIT_FIRST_MS, wait;
-    proa_mono_ns now = proa_loop_now_exact(loop);
+    proa_mono_ns at;
 
     if (attempt->request->no_retries || tries > client->options.retries)
-        return 0;
+        return false;
     for (uint32_t i = 1; i < tries && bound < WAIT_MAX_MS; i++)
         bound *= 2;
     wait = proa_loop_random_u64(loop) % PROA_MS(bound < WAIT_MAX_MS ? bound : WAIT_MAX_MS);
     if (after_ns > 0)
         wait = proa_add_u64_sat(after_ns, wait / 4);
-    if (proa_add_u64_sat(now, wait) >= proa_deadline(loop))
-        return 0;
+    at = proa_add_u64_sat(proa_loop_now_exact(loop), wait);
+    if (at >= proa_deadline(loop))
+        return false;
     if (client->budget < 1) {
         if (client->repeats_refused)
             proa_counter_add(client->repeats_refused, proa_loop_index(loop), 1);
-        return 0;
+        return false;
     }
     client->budget -= 1;
     if (client->repeats)
         proa_counter_add(client->repeats, proa_loop_index(loop), 1);
-    PROA_TRY(proa_sleep(loop, wait));
-    return 1;
+    *ret_at = at;
+    return true;
 }
 
-/* A small answer that is not wanted is read to its end, so that its connection can be kept. */
+/* A small answer that is not wanted is read to its end, so that its connection can be kept: for others too while this request waits
+ * for its next try. */
 static void discard(struct proa_exchange *exchange)
 {
+    struct proa_loop *loop = exchange->client->options.loop;
+    struct proa_deadline_scope scope PROA_CLEANUP(proa_deadline_leave) =
+        proa_deadline_enter(loop, proa_loop_now_exact(loop) + PROA_MS(DISCARD_MS));
     size_t left = DISCARD_BYTES;
 
     while (exchange->response.phase != RESPONSE_END && left > 0) {
         proa_str piece;
 
-        if (client_conn_input(exchange->conn).len == 0 || read_plain(exchange, &piece, NULL) < 0 || !piece.ptr)
+        if (read_plain(exchange, &piece, NULL) < 0 || !piece.ptr)
             break;
         left -= piece.len < left ? piece.len : left;
     }
     release(exchange);
 }
 
+/* May suspend. @returns 0 or the fiber's reason to stop. */
+static int sleep_until(struct proa_loop *loop, proa_mono_ns at)
+{
+    proa_mono_ns now = proa_loop_now_exact(loop);
+
+    return proa_sleep(loop, at > now ? at - now : 0);
+}
+
 static int try_until_answered(struct attempt *attempt, struct proa_exchange *exchange, uint32_t *ret_tries,
                               struct proa_error *err)
 {
+    struct proa_loop *loop = attempt->client->options.loop;
+
     for (uint32_t tries = 1;; tries++) {
-        int rc, go_on;
+        proa_mono_ns at;
+        int rc;
 
         attempt->was_sent = false;
         rc = try_once(attempt, exchange, err);
         *ret_tries = tries;
         if (rc < 0 && attempt->was_stale && attempt->is_idempotent) {
             /* The server closed an idle connection as we used it: no fault of either, so neither a try nor the budget. */
-            proa_error_clear(err ? err : &(struct proa_error){0});
+            proa_error_clear(err);
             rc = try_once(attempt, exchange, err);
         }
         if (rc == 0 && (!asks_to_try_later(exchange->response.status) || !attempt->is_idempotent))
             return 0;
-        if (rc < 0 && (rc != PROA_EUNAVAILABLE || (attempt->was_sent && !attempt->is_idempotent)))
-            return rc == PROA_EUNAVAILABLE && attempt->was_sent
-                       ? proa_fail(err, PROA_EUNKNOWN,
-                                   "the connection was lost after "
-                                   "sending: whether the request was done is unknown")
-                       : rc;
-        go_on =
-            wait_for_next(attempt, tries, rc == 0 ? PROA_SECONDS((uint64_t)proa_exchange_retry_after_s(exchange)) : 0);
-        if (go_on <= 0) {
-            if (go_on < 0 && rc == 0)
-                discard(exchange);
-            return go_on < 0 ? proa_fail(err, go_on, "given up between two tries") : rc;
-        }
+        if (rc == PROA_EUNAVAILABLE && attempt->was_sent && !attempt->is_idempotent)
+            return proa_fail(err, PROA_EUNKNOWN,
+                             "the connection was lost after sending: whether the request was done is unknown");
+        if (rc < 0 && rc != PROA_EUNAVAILABLE)
+            return rc;
+        if (!may_try_again(attempt, tries, rc == 0 ? PROA_SECONDS((uint64_t)proa_exchange_retry_after_s(exchange)) : 0,
+                           &at))
+            return rc;
         if (rc == 0)
             discard(exchange);
-        else if (err)
-            proa_error_clear(err);
+        rc = sleep_until(loop, at);
+        if (rc < 0)
+            return proa_fail(err, rc, "given up between two tries");
+        proa_error_clear(err);
     }
 }
 

@@ -18,6 +18,8 @@ struct step {
     size_t answer_len;  /* 0: up to the NUL */
     uint32_t delay_ms;
     bool close, reset;
+    uint32_t close_ms; /* waited between the answer and the close, or the rest */
+    const char *rest;  /* of the answer; NULL: none */
 };
 
 struct net {
@@ -89,6 +91,10 @@ static inline int serve(void *arg)
                               proa_str_n(step->answer, step->answer_len ? step->answer_len : strlen(step->answer))) < 0)
             break;
         go_on = !step->close;
+        if (step->close_ms && proa_sleep(net->loop, PROA_MS(step->close_ms)) < 0)
+            break;
+        if (step->rest && proa_stream_write(served->stream, proa_str_c(step->rest)) < 0)
+            break;
     }
     if (served->stream)
         proa_stream_close(served->stream);

@@ -101,12 +101,101 @@ static void test_holders_and_waiters_have_one_deadline(void **state)
     run(&net, late_body);
 }
 
+/* -- Between two tries --------------------------------------------------------------------------------------------- */
+
+#define BUSY "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\n"
+
+static int call_again(void *arg)
+{
+    struct caller *caller = arg;
+    struct proa_error err = {0};
+
+    caller->rc =
+        proa_client_fetch(caller->net->client, &caller->net->arena,
+                          &(struct proa_client_request){.url = PROA_STR("http://10.0.0.1/")}, &caller->response, &err);
+    return 0;
+}
+
+static void place_body(struct net *net)
+{
+    struct caller caller = {.net = net};
+    struct proa_client_response response;
+    struct proa_group group;
+    proa_mono_ns start = proa_loop_now_exact(net->loop);
+
+    proa_group_init(&group, net->loop);
+    assert_int_equal(proa_group_start(&group, NULL, call_again, &caller), 0);
+    assert_int_equal(proa_sleep(net->loop, PROA_MS(50)), 0);
+    assert_int_equal(net->requests_count, 1);
+    assert_int_equal(fetch(net, (struct proa_client_request){0}, &response), 0);
+    assert_in_range(proa_loop_now_exact(net->loop) - start, 0, PROA_MS(200));
+    assert_int_equal(proa_group_wait(&group), 0);
+    assert_int_equal(caller.rc, 0);
+    assert_int_equal(caller.response.status, 200);
+    assert_int_equal(caller.response.tries, 2);
+    assert_int_equal(net->connections, 1);
+}
+
+static void test_a_request_that_waits_for_its_next_try_holds_no_connection(void **state)
+{
+    struct net net = {.steps = {{BUSY "Content-Length: 2\r\n\r\nno"}, {OK("0")}, {OK("0")}},
+                      .options = {.connections_per_origin = 1}};
+
+    run(&net, place_body);
+}
+
+static void unended_body(struct net *net)
+{
+    struct proa_client_response response;
+    proa_mono_ns start = proa_loop_now_exact(net->loop);
+
+    assert_int_equal(fetch(net, (struct proa_client_request){0}, &response), 0);
+    assert_int_equal(response.status, 200);
+    assert_int_equal(response.tries, 2);
+    assert_in_range(proa_loop_now_exact(net->loop) - start, PROA_SECONDS(2), PROA_SECONDS(3));
+    assert_int_equal(net->connections, 2);
+}
+
+/* The next try does not wait for the end of the answer before. */
+static void test_an_unwanted_answer_that_does_not_end(void **state)
+{
+    struct net net = {
+        .steps = {{BUSY "Transfer-Encoding: chunked\r\n\r\n", .close_ms = 10, .rest = "5\r\n"}, {OK("0")}}};
+
+    run(&net, unended_body);
+}
+
+static void refused_body(struct net *net)
+{
+    struct proa_client_response response;
+    proa_mono_ns start;
+
+    assert_int_equal(fetch(net, (struct proa_client_request){0}, &response), 0);
+    proa_sim_set_network(net->sim, &(struct proa_sim_network){.delay_min_ns = PROA_SECONDS(1),
+                                                              .delay_max_ns = PROA_SECONDS(1),
+                                                              .refuse_probability = 1});
+    start = proa_loop_now_exact(net->loop);
+    assert_int_equal(fetch(net, (struct proa_client_request){0}, &response), PROA_EUNAVAILABLE);
+    /* Two seconds each: the connection that was lost, the fresh one in its place, and two further tries. */
+    assert_in_range(proa_loop_now_exact(net->loop) - start, PROA_SECONDS(8), PROA_SECONDS(9));
+}
+
+static void test_only_a_lost_connection_is_replaced_beside_the_budget(void **state)
+{
+    struct net net = {.steps = {{OK("0")}, {.close = true}}};
+
+    run(&net, refused_body);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_connections_are_bounded_and_waited_for),
         cmocka_unit_test(test_holders_and_waiters_are_cancelled_together),
         cmocka_unit_test(test_holders_and_waiters_have_one_deadline),
+        cmocka_unit_test(test_a_request_that_waits_for_its_next_try_holds_no_connection),
+        cmocka_unit_test(test_an_unwanted_answer_that_does_not_end),
+        cmocka_unit_test(test_only_a_lost_connection_is_replaced_beside_the_budget),
     };
 
     return cmocka_run_group_tests_name("http/client_pool", tests, NULL, NULL);

@@ -52,15 +52,21 @@ static void give_place(struct client_origin *origin)
     proa_unpark(&waiter->waiter, 0);
 }
 
+/* Its place stays taken. */
+static void conn_drop(struct client_conn *conn)
+{
+    proa_list_remove(&conn->node);
+    count(conn->client, conn->is_idle ? METRIC_IDLE : METRIC_USED, -1);
+    proa_stream_close(conn->stream);
+    conn_free(conn);
+}
+
 static void conn_close(struct client_conn *conn)
 {
     struct client_origin *origin = conn->origin;
     struct proa_client *client = conn->client;
 
-    proa_list_remove(&conn->node);
-    count(client, conn->is_idle ? METRIC_IDLE : METRIC_USED, -1);
-    proa_stream_close(conn->stream);
-    conn_free(conn);
+    conn_drop(conn);
     give_place(origin);
     origin_free_unused(client, origin);
 }
@@ -363,6 +369,11 @@ int client_conn_get(struct proa_client *client, const struct client_route *route
             return client_conn_get(client, route, fresh, ret_conn, err);
         }
         rc = wait_for_place(client, origin, &conn, err);
+        /* It was nobody's between being handed on and now: what came meanwhile is its end, or an answer that nobody asked for. */
+        if (rc == 0 && conn && (conn->ended || conn->in.len > 0)) {
+            conn_drop(conn);
+            conn = NULL;
+        }
     } else if (!conn) {
         origin->open++;
     }

@@ -187,6 +187,65 @@ static void test_only_a_lost_connection_is_replaced_beside_the_budget(void **sta
     run(&net, refused_body);
 }
 
+/* -- Handing on ---------------------------------------------------------------------------------------------------- */
+
+struct closer {
+    struct proa_timer timer;
+    struct proa_exchange *exchange;
+};
+
+static void close_now(struct proa_timer *timer)
+{
+    proa_exchange_close(PROA_CONTAINER(timer, struct closer, timer)->exchange);
+}
+
+static int post(void *arg)
+{
+    struct caller *caller = arg;
+    struct proa_error err = {0};
+
+    caller->rc = proa_client_fetch(caller->net->client, &caller->net->arena,
+                                   &(struct proa_client_request){.method = "POST", .url = PROA_STR("http://10.0.0.1/")},
+                                   &caller->response, &err);
+    return 0;
+}
+
+static void handed_on_body(struct net *net)
+{
+    const struct proa_client_request request = {.url = PROA_STR("http://10.0.0.1/")};
+    struct proa_sim_network network = {.delay_min_ns = PROA_MS(1), .delay_max_ns = PROA_MS(1)};
+    proa_mono_ns start = proa_loop_now_exact(net->loop);
+    struct caller caller = {.net = net};
+    struct closer closer = {0};
+    struct proa_group group;
+    proa_str piece;
+
+    proa_sim_set_network(net->sim, &network);
+    proa_timer_init(&closer.timer, net->loop, close_now);
+    /* Connected after 2 ms, answered after 4; the server's close begins after 8 ms and is here after 9. */
+    assert_int_equal(proa_client_open(net->client, &net->arena, &request, &closer.exchange, &net->err), 0);
+    assert_int_equal(proa_exchange_read(closer.exchange, &piece, &net->err), 0);
+    assert_null(piece.ptr);
+    assert_int_equal(proa_loop_now_exact(net->loop) - start, PROA_MS(4));
+    assert_int_equal(proa_timer_start(&closer.timer, start + PROA_MS(9)), 0);
+    proa_group_init(&group, net->loop);
+    assert_int_equal(proa_group_start(&group, NULL, post, &caller), 0);
+    assert_int_equal(proa_group_wait(&group), 0);
+    assert_int_equal(caller.rc, 0);
+    assert_int_equal(caller.response.status, 200);
+    assert_int_equal(net->connections, 2);
+    assert_int_equal(net->requests_count, 2);
+}
+
+/* A connection that ends between being handed on and being used is not used: nothing was sent, so a POST is not unknown. */
+static void test_a_connection_that_ends_while_it_is_handed_on(void **state)
+{
+    struct net net = {.steps = {{OK("0"), .close = true, .close_ms = 5}, {OK("0")}},
+                      .options = {.connections_per_origin = 1}};
+
+    run(&net, handed_on_body);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -196,6 +255,7 @@ int main(void)
         cmocka_unit_test(test_a_request_that_waits_for_its_next_try_holds_no_connection),
         cmocka_unit_test(test_an_unwanted_answer_that_does_not_end),
         cmocka_unit_test(test_only_a_lost_connection_is_replaced_beside_the_budget),
+        cmocka_unit_test(test_a_connection_that_ends_while_it_is_handed_on),
     };
 
     return cmocka_run_group_tests_name("http/client_pool", tests, NULL, NULL);

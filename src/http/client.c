@@ -57,42 +57,6 @@ struct attempt {
 
 /* -- The client --------------------------------------------------------------------------------------------------- */
 
-static int metrics_init(struct proa_client *client, struct proa_error *err)
-{
-    struct proa_metrics *metrics = client->options.metrics;
-    struct proa_gauge *connections;
-    struct proa_counter *counter;
-
-    if (!metrics)
-        return 0;
-    PROA_TRY(proa_histogram_new(
-        metrics,
-        &(struct proa_metric_options){.name = "http_client_request_duration_seconds",
-                                      .help = "Duration of HTTP client requests, repeats included",
-                                      .unit = "seconds",
-                                      .labels = {"http_request_method", "server_address", "server_port",
-                                                 "http_response_status_code", "error_type"}},
-        &client->durations, err));
-    PROA_TRY(proa_gauge_new(metrics,
-                            &(struct proa_metric_options){.name = "http_client_open_connections",
-                                                          .help = "Connections of HTTP clients, by state",
-                                                          .labels = {"http_connection_state"}},
-                            &connections, err));
-    client->connections[0] = proa_gauge_with(connections, &PROA_STR("idle"));
-    client->connections[1] = proa_gauge_with(connections, &PROA_STR("active"));
-    PROA_TRY(proa_counter_new(
-        metrics,
-        &(struct proa_metric_options){.name = "http_client_request_resends", .help = "Repeats of HTTP client requests"},
-        &counter, err));
-    client->repeats = proa_counter_with(counter, NULL);
-    PROA_TRY(proa_counter_new(metrics,
-                              &(struct proa_metric_options){.name = "http_client_request_resends_refused",
-                                                            .help = "Repeats that the budget did not allow"},
-                              &counter, err));
-    client->repeats_refused = proa_counter_with(counter, NULL);
-    return 0;
-}
-
 static void fill_u32(uint32_t *value, uint32_t standard)
 {
     if (*value == 0)
@@ -118,10 +82,14 @@ int proa_client_new(const struct proa_client_options *options, struct proa_clien
     if (client->options.body_bytes == 0)
         client->options.body_bytes = BODY_DEFAULT_BYTES;
     client->budget = BUDGET_MAX;
+    if (options->logger)
+        client->logger = *options->logger;
+    client->logger.target = "http.client";
     proa_timer_init(&client->idle_timer, options->loop, client_idle_fire);
     proa_loop_random(options->loop, &seed, sizeof seed);
     client->origins = proa_map_new(seed);
-    rc = client->origins ? metrics_init(client, err) : proa_fail(err, PROA_ENOMEM, "no memory for a client");
+    rc = client->origins ? client_metrics_init(&client->metrics, options->metrics, seed, err)
+                         : proa_fail(err, PROA_ENOMEM, "no memory for a client");
     if (rc == 0)
         rc = client_proxies_init(&client->proxies, options->env, err);
     if (rc < 0) {
@@ -139,6 +107,7 @@ void proa_client_free(struct proa_client *client)
     assert(client->exchanges == 0);
     proa_timer_stop(&client->idle_timer);
     client_origins_free(client);
+    client_metrics_done(&client->metrics);
     client_proxies_done(&client->proxies);
     free(client);
 }
@@ -476,16 +445,34 @@ uint32_t proa_exchange_retry_after_s(const struct proa_exchange *exchange)
     return seconds > UINT32_MAX ? UINT32_MAX : (uint32_t)seconds;
 }
 
+/* @param status  0: there is none, for the reason rc */
+static void log_repeat(const struct attempt *attempt, const char *what, uint32_t tries, int rc, int status,
+                       uint64_t wait_ns)
+{
+    struct proa_logger logger = attempt->client->logger;
+
+    if (attempt->trace->is_present && !logger.ids)
+        logger.ids = &attempt->trace->span.ids;
+    PROA_DEBUG(&logger, what,
+               proa_kv_c("http.request.method", attempt->request->method ? attempt->request->method : "GET"),
+               proa_kv_str("server.address", attempt->url.host), proa_kv_u64("server.port", attempt->url.port),
+               proa_kv_u64("tries", tries), proa_kv_u64("wait_ms", wait_ns / PROA_MS(1)),
+               rc < 0 ? proa_kv_c("error.type", proa_code_name(rc))
+                      : proa_kv_u64("http.response.status_code", (uint64_t)status));
+}
+
 /* Whether to try again after `tries`, by the budget too, and when. */
-static bool may_try_again(struct attempt *attempt, uint32_t tries, uint64_t after_ns, proa_mono_ns *ret_at)
+static bool may_try_again(struct attempt *attempt, uint32_t tries, int rc, const struct proa_exchange *exchange,
+                          proa_mono_ns *ret_at)
 {
     struct proa_client *client = attempt->client;
     struct proa_loop *loop = client->options.loop;
-    uint64_t bound = WAIT_FIRST_MS, wait;
+    uint64_t bound = WAIT_FIRST_MS, wait, after_ns;
     proa_mono_ns at;
 
     if (attempt->request->no_retries || tries > client->options.retries)
         return false;
+    after_ns = rc == 0 ? PROA_SECONDS((uint64_t)proa_exchange_retry_after_s(exchange)) : 0;
     for (uint32_t i = 1; i < tries && bound < WAIT_MAX_MS; i++)
         bound *= 2;
     wait = proa_loop_random_u64(loop) % PROA_MS(bound < WAIT_MAX_MS ? bound : WAIT_MAX_MS);
@@ -495,13 +482,14 @@ static bool may_try_again(struct attempt *attempt, uint32_t tries, uint64_t afte
     if (at >= proa_deadline(loop))
         return false;
     if (client->budget < 1) {
-        if (client->repeats_refused)
-            proa_counter_add(client->repeats_refused, proa_loop_index(loop), 1);
+        client_metrics_count(client->metrics.resends_refused, loop);
+        log_repeat(attempt, "a request is not tried again: the budget is spent", tries, rc, exchange->response.status,
+                   wait);
         return false;
     }
     client->budget -= 1;
-    if (client->repeats)
-        proa_counter_add(client->repeats, proa_loop_index(loop), 1);
+    client_metrics_count(client->metrics.resends, loop);
+    log_repeat(attempt, "a request is tried again", tries, rc, exchange->response.status, wait);
     *ret_at = at;
     return true;
 }
@@ -557,8 +545,7 @@ static int try_until_answered(struct attempt *attempt, struct proa_exchange *exc
                              "the connection was lost after sending: whether the request was done is unknown");
         if (rc < 0 && rc != PROA_EUNAVAILABLE)
             return rc;
-        if (!may_try_again(attempt, tries, rc == 0 ? PROA_SECONDS((uint64_t)proa_exchange_retry_after_s(exchange)) : 0,
-                           &at))
+        if (!may_try_again(attempt, tries, rc, exchange, &at))
             return rc;
         if (rc == 0)
             discard(exchange);
@@ -567,32 +554,6 @@ static int try_until_answered(struct attempt *attempt, struct proa_exchange *exc
             return proa_fail(err, rc, "given up between two tries");
         proa_error_clear(err);
     }
-}
-
-static const char *error_type(int rc, int status, char *out)
-{
-    if (rc < 0)
-        return proa_code_name(rc);
-    if (status < 400)
-        return "";
-    out[proa_u64_text((uint64_t)status, out)] = 0;
-    return out;
-}
-
-static void measure(const struct attempt *attempt, int rc, int status, uint64_t duration_ns)
-{
-    struct proa_client *client = attempt->client;
-    char code[PROA_U64_TEXT_MAX + 1] = "", port[PROA_U64_TEXT_MAX], type[PROA_U64_TEXT_MAX + 1];
-    proa_str values[5] = {attempt->request->method ? proa_str_c(attempt->request->method) : PROA_STR("GET"),
-                          attempt->url.host,
-                          {port, proa_u64_text(attempt->url.port, port)},
-                          {code, rc < 0 ? 0 : proa_u64_text((uint64_t)status, code)},
-                          proa_str_c(error_type(rc, status, type))};
-
-    if (client->durations)
-        proa_histogram_observe(proa_histogram_with(client->durations, values), proa_loop_index(client->options.loop),
-                               (double)duration_ns / 1e9,
-                               attempt->trace->is_present ? &attempt->trace->span.ids : NULL);
 }
 
 static int open_attempt(struct attempt *attempt, proa_mono_ns start, struct proa_exchange **ret_exchange,
@@ -613,7 +574,14 @@ static int open_attempt(struct attempt *attempt, proa_mono_ns start, struct proa
     client->budget =
         client->budget + BUDGET_PER_REQUEST > BUDGET_MAX ? BUDGET_MAX : client->budget + BUDGET_PER_REQUEST;
     rc = try_until_answered(attempt, exchange, ret_tries, err);
-    measure(attempt, rc, exchange->response.status, proa_loop_now_exact(client->options.loop) - start);
+    client_metrics_observe(
+        &client->metrics, proa_loop_index(client->options.loop),
+        &(struct client_observation){.method = request->method,
+                                     .url = &attempt->url,
+                                     .rc = rc,
+                                     .status = exchange->response.status,
+                                     .duration_ns = proa_loop_now_exact(client->options.loop) - start,
+                                     .exemplar = attempt->trace->is_present ? &attempt->trace->span.ids : NULL});
     if (rc < 0) {
         proa_exchange_close(exchange);
         return err && err->code ? proa_error_wrap(err, "%s " PROA_FMT, request->method ? request->method : "GET",

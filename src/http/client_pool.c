@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { METRIC_IDLE = 0, METRIC_USED = 1, IDLE_SWEEP_MS = 1000, TUNNEL_HEAD_BYTES = 16 * 1024 };
+enum { IDLE_SWEEP_MS = 1000, TUNNEL_HEAD_BYTES = 16 * 1024 };
 
 /* A fiber that waits for a connection; on its stack. */
 struct client_waiter {
@@ -15,10 +15,10 @@ struct client_waiter {
     bool may_open;
 };
 
-static void count(struct proa_client *client, int metric, int64_t n)
+static void count(struct proa_client *client, enum client_metric metric, int64_t n)
 {
-    if (client->connections[metric])
-        proa_gauge_add(client->connections[metric], proa_loop_index(client->options.loop), n);
+    if (client->metrics.connections[metric])
+        proa_gauge_add(client->metrics.connections[metric], proa_loop_index(client->options.loop), n);
 }
 
 /* -- What happens on a connection --------------------------------------------------------------------------------- */
@@ -56,7 +56,7 @@ static void give_place(struct client_origin *origin)
 static void conn_drop(struct client_conn *conn)
 {
     proa_list_remove(&conn->node);
-    count(conn->client, conn->is_idle ? METRIC_IDLE : METRIC_USED, -1);
+    count(conn->client, conn->is_idle ? CLIENT_IDLE : CLIENT_ACTIVE, -1);
     proa_stream_close(conn->stream);
     conn_free(conn);
 }
@@ -276,7 +276,7 @@ static int conn_open(struct proa_client *client, const struct client_route *rout
         conn_free(conn);
         return not_reached(rc, until < scope.previous, err);
     }
-    count(client, METRIC_USED, 1);
+    count(client, CLIENT_ACTIVE, 1);
     *ret_conn = conn;
     return 0;
 }
@@ -323,8 +323,8 @@ static struct client_conn *take_idle(struct client_origin *origin)
         return NULL;
     conn = PROA_CONTAINER(node, struct client_conn, node);
     conn->is_idle = false;
-    count(conn->client, METRIC_IDLE, -1);
-    count(conn->client, METRIC_USED, 1);
+    count(conn->client, CLIENT_IDLE, -1);
+    count(conn->client, CLIENT_ACTIVE, 1);
     return conn;
 }
 
@@ -417,8 +417,8 @@ void client_conn_put(struct client_conn *conn, bool reusable)
     conn->is_idle = true;
     conn->idle_since = proa_loop_now(client->options.loop);
     proa_list_push_front(&origin->idle, &conn->node);
-    count(client, METRIC_USED, -1);
-    count(client, METRIC_IDLE, 1);
+    count(client, CLIENT_ACTIVE, -1);
+    count(client, CLIENT_IDLE, 1);
     /* Without the timer it is closed by the server or with the client. */
     if (!proa_timer_armed(&client->idle_timer))
         proa_ignore(proa_timer_start(&client->idle_timer, conn->idle_since + PROA_MS(client->options.idle_ms)));

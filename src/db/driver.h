@@ -71,7 +71,7 @@ struct proa_db {
 enum db_connection_kind { DB_SHARED = 0, DB_OWN };
 
 /* db_metrics.c, for drivers: pools and waits, under the semantic conventions' names. From any thread. */
-/** Adds to db.client.connection.count{state="idle"|"used"} of the pool of this kind. */
+/** Adds to db_client_connections_usage{state="idle"|"used"} of the pool of this kind. */
 void db_metrics_connections(struct proa_db *db, enum db_connection_kind kind, int idle, int used);
 /** Adds to db.client.connection.pending_requests. */
 void db_metrics_pending(struct proa_db *db, enum db_connection_kind kind, int more);

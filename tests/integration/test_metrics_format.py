@@ -3,7 +3,7 @@ import shutil
 import subprocess
 
 import pytest
-from support import BUILD, ask
+from support import BUILD, ask, wait_until
 
 parser = pytest.importorskip("prometheus_client.parser", reason="prometheus_client is missing: python3-prometheus-client")
 from prometheus_client.openmetrics import parser as openmetrics_parser  # noqa: E402
@@ -87,3 +87,17 @@ def test_a_service_with_a_database(users):
     assert {"db_client_operation_duration_seconds", "db_client_connections_usage", "db_client_connection_max"} <= {
         family.name for family in parser.text_string_to_metric_families(text.decode())}
     check_with_promtool(text)
+
+
+def test_connections_come_and_go_on_all_loops(start, database_url):
+    """Loops count in cells of their own: what is taken is given back, and together they have what the pool may have."""
+    users = start("users", "--threads=3", env={"DATABASE_URL": database_url}).wait_ready()
+
+    def connections(state):
+        return users.metric("db_client_connections_usage", db_client_connection_state=state)
+
+    for _ in range(60):
+        assert ask(users.port, "GET", "/users").status == 200
+    wait_until(lambda: connections("used") == 0, what="the connections to be given back")
+    assert 1 <= connections("idle") <= users.metric("db_client_connection_max")
+    assert users.metric("db_client_connection_pending_requests") == 0

@@ -54,7 +54,7 @@ static int set_up_log(struct proa_app *app, uint64_t open_files, struct proa_err
 
     /* Its writer's thread is started a moment after the program (lifecycle.c). */
     PROA_TRY(proa_log_new(
-        &(struct proa_log_options){.format = config->format, .filter = config->level.ptr, .synchronous = true},
+        &(struct proa_log_options){.format = config->format, .filter = config->level.ptr, .late_writer = true},
         &app->log, err));
     app->service[0] = app->config.otel.service_name.len > 0 ? proa_kv_str("service.name", app->config.otel.service_name)
                                                             : proa_kv_c("service.name", app->options->name);

@@ -224,6 +224,34 @@ def test_backlog_is_served_at_the_end(start):
     assert hello.wait() == 0
 
 
+def test_a_standard_output_that_is_full(tmp_path):
+    """Nobody empties it, from before the program's first line on: it serves all the same, and ends."""
+    if not program_path("hello").exists():
+        pytest.skip("hello is not built")
+    path = tmp_path / "socket"
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    try:
+        while True:
+            os.write(writer, b"\n" * 512)
+    except BlockingIOError:
+        os.set_blocking(writer, True)  # of the open file, which the program shares
+    process = subprocess.Popen([program_path("hello"), f"--http.address=unix:{path}", "--http.access-log", "--threads=2"],
+                               stdin=subprocess.DEVNULL, stdout=writer)
+    try:
+        wait_until(path.exists, what="the listener")
+        for _ in range(200):
+            with Client(path=path, timeout=10) as client:
+                assert client.ask("GET", "/health").status == 200
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(reader)
+        os.close(writer)
+
+
 def test_unix_socket(start, tmp_path):
     path = tmp_path / "hello.sock"
     hello = start("hello", listen=(f"--http.address=unix:{path}",))

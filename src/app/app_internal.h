@@ -63,6 +63,7 @@ struct proa_app {
     struct proa_watchdog *watchdog;
     struct proa_counter *stalls;
     struct proa_counter_series *drain_hits;
+    struct proa_counter_series *lost_lines;
     struct proa_counter_series *reloads_done, *reloads_failed;
     struct proa_timer late; /* for what can wait until the program answers */
     bool is_late;           /* it has fired */

@@ -1,6 +1,7 @@
 """Start, signals, drain: with real signals and clients that count what was acknowledged."""
 import asyncio
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -225,7 +226,7 @@ def test_backlog_is_served_at_the_end(start):
 
 
 def test_a_standard_output_that_is_full(tmp_path):
-    """Nobody empties it, from before the program's first line on: it serves all the same, and ends."""
+    """Nobody empties it, from before the program's first line on: it serves all the same, counts the lines it loses, and ends."""
     if not program_path("hello").exists():
         pytest.skip("hello is not built")
     path = tmp_path / "socket"
@@ -240,9 +241,12 @@ def test_a_standard_output_that_is_full(tmp_path):
                                stdin=subprocess.DEVNULL, stdout=writer)
     try:
         wait_until(path.exists, what="the listener")
-        for _ in range(200):
-            with Client(path=path, timeout=10) as client:
-                assert client.ask("GET", "/health").status == 200
+        with Client(path=path, timeout=10) as client:
+            lost = re.compile(r"^log_lines_lost_total (\d+)$", re.M)
+            assert lost.findall(client.ask("GET", "/metrics").body.decode()) == ["0"]
+            for _ in range(3000):  # more than the queue takes
+                assert client.ask("GET", "/nowhere?" + 1000 * "x").status == 404
+            assert int(lost.findall(client.ask("GET", "/metrics").body.decode())[0]) > 100
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 0
     finally:

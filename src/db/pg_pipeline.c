@@ -41,9 +41,9 @@ static void count_sent(struct pg_conn *conn, int more)
         return;
     conn->pl->shared_sent = (uint32_t)((int)conn->pl->shared_sent + more);
     if (before == 0)
-        db_metrics_connections(conn->pl->pg->db, DB_SHARED, -1, 1);
+        db_metrics_connections(conn->pl->pg->db, conn->pl->loop, DB_SHARED, -1, 1);
     else if (conn->sent_count == 0)
-        db_metrics_connections(conn->pl->pg->db, DB_SHARED, 1, -1);
+        db_metrics_connections(conn->pl->pg->db, conn->pl->loop, DB_SHARED, 1, -1);
 }
 
 struct pg_sent *pg_sent_add(struct pg_conn *conn, struct pg_call *call, struct pg_prepared *prepared)
@@ -338,7 +338,7 @@ int pg_call_wait(struct pg_call *call)
     was_sent = call->sent != NULL;
     abandon(call);
     if (!was_sent && !call->conn && rc == PROA_ETIMEDOUT)
-        db_metrics_wait_timed_out(call->sql.db, DB_SHARED);
+        db_metrics_wait_timed_out(call->sql.db, call->sql.loop, DB_SHARED);
     ended = rc == PROA_ETIMEDOUT ? "the deadline passed" : "cancelled";
     /* A write that was sent goes on without us, and may yet succeed, whatever ended the wait. */
     if (was_sent && pg_may_have_written(call))

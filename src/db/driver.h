@@ -62,6 +62,7 @@ struct proa_db {
     const struct proa_db_driver *driver;
     void *impl;                     /**< the driver's */
     struct proa_db_options options; /**< defaults filled in; `url` is a copy owned by db.c */
+    struct proa_logger logger;      /**< with the driver's target; logs nothing without `options.logger` */
     struct proa_loop *const *loops; /**< at least one */
     uint32_t loops_count;
     struct db_metrics *metrics;         /**< NULL: none; metrics.c */
@@ -84,7 +85,8 @@ void db_metrics_connect_failed(struct proa_db *db);
 void db_set_constraint(struct proa_error *err, proa_str name);
 
 struct proa_db_driver {
-    const char *system; /**< "postgresql", "sqlite" */
+    const char *system;     /**< "postgresql", "sqlite" */
+    const char *log_target; /**< "db.pg", "db.sqlite" */
     /** Schemes of URLs, ended by NULL: "postgres", "postgresql". */
     const char *const *schemes;
     /** From loop 0's thread, in a fiber or before the loops run. Does not wait for a server. Sets db->impl. */

@@ -128,6 +128,7 @@ enum server_phase {
 
 struct proa_server {
     struct proa_server_options options;
+    struct proa_logger access_logger; /* child of options.logger */
     struct proa_listener *listener;
     struct proa_loop **loops; /* as the listener wants them */
     char address[128];

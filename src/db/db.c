@@ -3,7 +3,6 @@
 
 #include <assert.h>
 #include <math.h>
-#include <proa/random.h>
 #include <stdlib.h>
 
 enum {

@@ -10,10 +10,6 @@
 #include <proa/fiber.h>
 #include <stdatomic.h>
 
-enum {
-    DB_CONSTRAINT_MAX = 64, /* as PROA's error object keeps it in `origin` */
-};
-
 /** One execution of a statement. Lives on the stack of the calling fiber. */
 struct db_statement {
     const char *text; /**< parameters are $1, $2, …; the cache of prepared statements goes by its content */

@@ -10,10 +10,6 @@
 #include <proa/fiber.h>
 #include <stdatomic.h>
 
-enum {
-    DB_CONSTRAINT_MAX = 64, /* as PROA's error object keeps it in `origin` */
-};
-
 /** One execution of a statement. Lives on the stack of the calling fiber. */
 struct db_statement {
     const char *text; /**< parameters are $1, $2, …; the cache of prepared statements goes by its content */
@@ -62,6 +58,7 @@ struct proa_db {
     const struct proa_db_driver *driver;
     void *impl;                     /**< the driver's */
     struct proa_db_options options; /**< defaults filled in; `url` is a copy owned by db.c */
+    struct proa_logger logger;      /**< with the driver's target; logs nothing without `options.logger` */
     struct proa_loop *const *loops; /**< at least one */
     uint32_t loops_count;
     struct db_metrics *metrics;         /**< NULL: none; metrics.c */
@@ -86,7 +83,8 @@ void db_metrics_connect_failed(struct proa_db *db, const struct proa_loop *loop)
 void db_set_constraint(struct proa_error *err, proa_str name);
 
 struct proa_db_driver {
-    const char *system; /**< "postgresql", "sqlite" */
+    const char *system;     /**< "postgresql", "sqlite" */
+    const char *log_target; /**< "db.pg", "db.sqlite" */
     /** Schemes of URLs, ended by NULL: "postgres", "postgresql". */
     const char *const *schemes;
     /** From loop 0's thread, in a fiber or before the loops run. Does not wait for a server. Sets db->impl. */

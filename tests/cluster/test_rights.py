@@ -98,7 +98,7 @@ class Lab:
 @pytest.fixture
 def start(tmp_path):
     if not os.environ.get("PROA_KUBERNETES"):
-        pytest.skip("no API server with an audit log: set PROA_KUBERNETES to the folder of kubelab")
+        pytest.skip("no API server with an audit log: set PROA_KUBERNETES (tests/README.md, An API server)")
     labs = []
 
     def start_lab(name, *flags):

@@ -346,8 +346,9 @@ int proa_reconcile_delete(struct proa_reconcile *ctx, const struct proa_kube_kin
 
     if (options)
         own = *options;
-    own.uid = meta->uid;
-    if (!namespace_.ptr || !name.ptr)
+    own.uid = proa_arena_str(ctx->arena, meta->uid);
+    own.resource_version = proa_arena_str(ctx->arena, own.resource_version);
+    if (!namespace_.ptr || !name.ptr || !own.uid.ptr || !own.resource_version.ptr)
         return proa_fail(ctx->err, PROA_ENOMEM, "no memory for a request");
     PROA_TRY(check_may_write(ctx));
     rc = proa_kube_delete(ctx->kube, ctx->arena, kind, namespace_, name, &own, ctx->err);

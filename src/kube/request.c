@@ -50,6 +50,7 @@ int proa_kube_new(const struct proa_kube_options *options, struct proa_kube **re
         kube->options.item_bytes = ITEM_DEFAULT_BYTES;
     kube_credentials_init(&kube->credentials, kube);
     proa_event_init(&kube->probed, options->loop);
+    proa_list_init(&kube->watches);
     kube->places = proa_sem_new(options->loop, kube->options.requests_in_flight);
     rc = kube->places ? metrics_init(kube, err) : proa_fail(err, PROA_ENOMEM, "no memory for a client");
     if (rc < 0) {

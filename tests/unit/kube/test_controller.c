@@ -56,6 +56,7 @@ struct bench {
     uint32_t key_running[APPS];
     uint64_t delay_ms; /* in each reconcile */
     bool has_finalizer;
+    uint32_t busy_s;    /* each reconcile fails with this Retry-After */
     uint32_t farewells; /* reconciles that took the finalizer off */
 };
 
@@ -120,7 +121,12 @@ static int reconcile(struct proa_reconcile *ctx, void *arg)
     if (proa_str_to_u64(proa_str_slice(ctx->name, 1, ctx->name.len), &number) < 0 || number >= APPS)
         fail_msg("an unknown key");
     assert_int_equal(bench->key_running[number]++, 0); /* never two of one key */
-    rc = reconcile_app(ctx, bench);
+    if (bench->busy_s > 0) {
+        rc = proa_fail(ctx->err, PROA_EBUSY, "too many requests");
+        ctx->err->retry_after_s = bench->busy_s;
+    } else {
+        rc = reconcile_app(ctx, bench);
+    }
     bench->key_running[number]--;
     bench->running--;
     return rc;
@@ -474,6 +480,24 @@ static void faults_do_not_keep_it_from_converging(void **state)
         run(seed, faults_body);
 }
 
+static void busy_body(struct bench *bench)
+{
+    bench->busy_s = 7;
+    put_app(bench, 0, "one");
+    start_manager(bench);
+    pass(bench, 6900);
+    assert_int_equal(bench->reconciles, 1);
+    pass(bench, 200);
+    assert_int_equal(bench->reconciles, 2);
+    stop_manager(bench);
+}
+
+static void a_busy_api_server_sets_the_pace(void **state)
+{
+    (void)state;
+    run(1, busy_body);
+}
+
 static bool lease_is_held(struct bench *bench)
 {
     proa_str json = proa_sim_kube_get(bench->api, &proa_kube_leases, PROA_STR("default"), PROA_STR("lease"));
@@ -510,6 +534,7 @@ int main(void)
         cmocka_unit_test(a_silent_outage_is_noticed_with_a_lease),
         cmocka_unit_test(lost_connections_do_not_cost_the_lease),
         cmocka_unit_test(a_deleted_object_is_let_go_once),
+        cmocka_unit_test(a_busy_api_server_sets_the_pace),
         cmocka_unit_test(a_lease_taken_unawares_is_released),
         cmocka_unit_test(faults_do_not_keep_it_from_converging),
     };

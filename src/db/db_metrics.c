@@ -167,20 +167,26 @@ void db_metrics_operation(struct proa_sql sql, const char *text, int rc, proa_mo
                            NULL);
 }
 
-void db_metrics_connections(struct proa_db *db, enum db_connection_kind kind, int idle, int used)
+static uint32_t shard_of(const struct proa_loop *loop)
+{
+    return loop ? proa_loop_index(loop) : PROA_SHARD_OTHER;
+}
+
+void db_metrics_connections(struct proa_db *db, const struct proa_loop *loop, enum db_connection_kind kind, int idle,
+                            int used)
 {
     if (!db->metrics)
         return;
     if (idle)
-        proa_gauge_add(db->metrics->idle[kind], PROA_SHARD_OTHER, idle);
+        proa_gauge_add(db->metrics->idle[kind], shard_of(loop), idle);
     if (used)
-        proa_gauge_add(db->metrics->used[kind], PROA_SHARD_OTHER, used);
+        proa_gauge_add(db->metrics->used[kind], shard_of(loop), used);
 }
 
-void db_metrics_pending(struct proa_db *db, enum db_connection_kind kind, int more)
+void db_metrics_pending(struct proa_db *db, const struct proa_loop *loop, enum db_connection_kind kind, int more)
 {
     if (db->metrics)
-        proa_gauge_add(db->metrics->pending[kind], PROA_SHARD_OTHER, more);
+        proa_gauge_add(db->metrics->pending[kind], shard_of(loop), more);
 }
 
 void db_metrics_wait_timed_out(struct proa_db *db, enum db_connection_kind kind)

@@ -73,11 +73,13 @@ struct proa_db {
 
 enum db_connection_kind { DB_SHARED = 0, DB_OWN };
 
-/* db_metrics.c, for drivers: pools and waits, under the semantic conventions' names. From any thread. */
+/* db_metrics.c, for drivers: pools and waits, under the semantic conventions' names. From any thread; `loop` is the one whose thread this
+ * is, and NULL in others: what changes with each statement is kept by each loop on its own. */
 /** Adds to db.client.connection.count{state="idle"|"used"} of the pool of this kind. */
-void db_metrics_connections(struct proa_db *db, enum db_connection_kind kind, int idle, int used);
+void db_metrics_connections(struct proa_db *db, const struct proa_loop *loop, enum db_connection_kind kind, int idle,
+                            int used);
 /** Adds to db.client.connection.pending_requests. */
-void db_metrics_pending(struct proa_db *db, enum db_connection_kind kind, int more);
+void db_metrics_pending(struct proa_db *db, const struct proa_loop *loop, enum db_connection_kind kind, int more);
 /** A request gave up waiting for a connection by its deadline (counter). */
 void db_metrics_wait_timed_out(struct proa_db *db, enum db_connection_kind kind);
 /** A connection was lost or could not be made (counter). */

@@ -79,7 +79,7 @@ static void reserve(struct pg_conn *conn)
 {
     proa_list_remove(&conn->idle);
     conn->is_reserved = true;
-    db_metrics_connections(conn->pl->pg->db, DB_OWN, -1, 1);
+    db_metrics_connections(conn->pl->pg->db, conn->pl->loop, DB_OWN, -1, 1);
 }
 
 /* It is free: for who has waited longest, or kept. */
@@ -101,7 +101,7 @@ static void offer(struct pg_conn *conn)
 
 void pg_own_up(struct pg_conn *conn)
 {
-    db_metrics_connections(conn->pl->pg->db, DB_OWN, 1, 0);
+    db_metrics_connections(conn->pl->pg->db, conn->pl->loop, DB_OWN, 1, 0);
     offer(conn);
 }
 
@@ -124,7 +124,7 @@ void pg_own_lost(struct pg_conn *conn)
     struct pg_loop *pl = conn->pl;
     struct proa_list *node = pl->own_unsent.next;
 
-    db_metrics_connections(pl->pg->db, DB_OWN, conn->is_reserved ? 0 : -1, conn->is_reserved ? -1 : 0);
+    db_metrics_connections(pl->pg->db, pl->loop, DB_OWN, conn->is_reserved ? 0 : -1, conn->is_reserved ? -1 : 0);
     pg_conn_drop(conn);
     conn->tx.base.is_broken = true;
     while (node != &pl->own_unsent) {
@@ -209,9 +209,9 @@ static struct pg_conn *wait_for_one(struct pg_loop *pl, struct proa_error *err, 
     proa_waiter_init(&wait.waiter, pl->loop);
     proa_list_push_back(&pl->own_waiting, &wait.node);
     pl->own_waiting_count++;
-    db_metrics_pending(pl->pg->db, DB_OWN, 1);
+    db_metrics_pending(pl->pg->db, pl->loop, DB_OWN, 1);
     rc = proa_park(&wait.waiter);
-    db_metrics_pending(pl->pg->db, DB_OWN, -1);
+    db_metrics_pending(pl->pg->db, pl->loop, DB_OWN, -1);
     if (wait.is_done) {
         *ret_rc = wait.rc;
         return wait.conn;
@@ -263,7 +263,7 @@ void pg_own_release(struct pg_conn *conn)
         remove_one(conn);
         return;
     }
-    db_metrics_connections(pl->pg->db, DB_OWN, 1, -1);
+    db_metrics_connections(pl->pg->db, pl->loop, DB_OWN, 1, -1);
     if (pl->is_closing || (pg_is_outdated(conn) && !conn->sent_count && !conn->is_cancelling)) {
         pg_own_lost(conn);
     } else if (conn->sent_count || conn->is_cancelling) {

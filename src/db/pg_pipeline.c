@@ -41,9 +41,9 @@ static void count_sent(struct pg_conn *conn, int more)
         return;
     conn->pl->shared_sent = (uint32_t)((int)conn->pl->shared_sent + more);
     if (before == 0)
-        db_metrics_connections(conn->pl->pg->db, DB_SHARED, -1, 1);
+        db_metrics_connections(conn->pl->pg->db, conn->pl->loop, DB_SHARED, -1, 1);
     else if (conn->sent_count == 0)
-        db_metrics_connections(conn->pl->pg->db, DB_SHARED, 1, -1);
+        db_metrics_connections(conn->pl->pg->db, conn->pl->loop, DB_SHARED, 1, -1);
 }
 
 struct pg_sent *pg_sent_add(struct pg_conn *conn, struct pg_call *call, struct pg_prepared *prepared)

@@ -52,7 +52,7 @@ static int replace(struct pg_conn *conn)
         conn->is_retiring = true;
         if (conn->sent_count == 0 && !conn->is_cancelling) {
             pg_conn_drop(conn);
-            db_metrics_connections(pl->pg->db, DB_SHARED, -1, 0);
+            db_metrics_connections(pl->pg->db, pl->loop, DB_SHARED, -1, 0);
             if (--pl->shared_up == 0)
                 pl->down_since = proa_loop_now(pl->loop);
             pg_retry_fire(&conn->retry);

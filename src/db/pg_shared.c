@@ -99,7 +99,7 @@ static void set_pending(struct pg_call *call, bool is_pending)
     if (call->is_pending == is_pending)
         return;
     call->is_pending = is_pending;
-    db_metrics_pending(call->sql.db, DB_SHARED, is_pending ? 1 : -1);
+    db_metrics_pending(call->sql.db, call->sql.loop, DB_SHARED, is_pending ? 1 : -1);
 }
 
 void pg_unqueue(struct pg_call *call)
@@ -285,7 +285,7 @@ void pg_shared_up(struct pg_conn *conn)
     pl->was_up = true;
     pl->told[0] = '\0';
     pl->down_since = PROA_NEVER;
-    db_metrics_connections(pl->pg->db, DB_SHARED, 1, 0);
+    db_metrics_connections(pl->pg->db, pl->loop, DB_SHARED, 1, 0);
     if (pl->shared_up++ == 0)
         tell_others(pl);
     proa_loop_flush_later(pl->loop, &pl->flush);
@@ -315,7 +315,7 @@ void pg_conn_lost(struct pg_conn *conn, const char *reason)
         return;
     }
     pg_conn_drop(conn);
-    db_metrics_connections(pl->pg->db, DB_SHARED, -1, 0);
+    db_metrics_connections(pl->pg->db, pl->loop, DB_SHARED, -1, 0);
     if (--pl->shared_up == 0)
         pl->down_since = proa_loop_now(pl->loop);
     retry_later(conn);

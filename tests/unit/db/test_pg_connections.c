@@ -1,4 +1,5 @@
 /* Opening, several loops, URLs that are wrong or change, closing. */
+#include "obs/metrics_internal.h"
 #include "postgres.h"
 
 #include <proa/loops.h>
@@ -92,6 +93,55 @@ static void test_two_loops(void **state)
     alarm(0);
     assert_int_equal(all.done, 32 * 40);
     proa_loops_free(all.loops);
+}
+
+/* -- The pools' gauges -- */
+
+/* What stands in the cell that all threads share. */
+static void look_at_shared_cells(struct pg_test *test)
+{
+    const struct proa_metrics *metrics = test->options.metrics;
+    unsigned gauges = 0;
+
+    for (struct metric_family *family = metrics->families; family; family = family->next) {
+        if (family->kind != METRIC_GAUGE)
+            continue;
+        for (struct metric_series *series = family->first; series; series = series->next, gauges++)
+            assert_int_equal(*(_Atomic uint64_t *)metric_cell(series, series->shards), 0);
+    }
+    assert_true(gauges >= 8);
+}
+
+static int look_inside(struct proa_sql tx, void *arg)
+{
+    look_at_shared_cells(arg);
+    return 0;
+}
+
+/* The numbers of connections change with each statement: each loop keeps its own. */
+static void gauges_body(struct pg_test *test)
+{
+    struct pg_timed slow = {.test = test, .text = "SELECT pg_sleep(0.3)"};
+    struct proa_group group;
+
+    assert_int_equal(proa_db_ping(pg_sql(test)), 0);
+    look_at_shared_cells(test);
+    proa_group_init(&group, test->loop);
+    assert_int_equal(proa_group_start(&group, NULL, pg_timed, &slow), 0);
+    assert_int_equal(proa_sleep(test->loop, PROA_MS(100)), 0);
+    look_at_shared_cells(test);
+    assert_int_equal(proa_group_wait(&group), 0);
+    assert_int_equal(proa_db_transaction(pg_sql(test), NULL, look_inside, test), 0);
+    look_at_shared_cells(test);
+}
+
+static void test_gauges_are_of_the_loop(void **state)
+{
+    struct proa_db_options options = {.shared_connections = 1};
+
+    assert_int_equal(proa_metrics_new(1, &options.metrics), 0);
+    pg_test_run(&options, gauges_body);
+    proa_metrics_free(options.metrics);
 }
 
 /* -- Closing while statements run: they end, and it waits for that */
@@ -425,6 +475,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_two_loops),
+        cmocka_unit_test(test_gauges_are_of_the_loop),
         cmocka_unit_test(test_closing_waits_for_statements),
         cmocka_unit_test(test_loops_come_back_together),
         cmocka_unit_test(test_bad_urls),

@@ -168,6 +168,8 @@ void proa_server_counts(const struct proa_server *server, struct proa_server_cou
 
     for (uint32_t i = 0; i < server->parts_count; i++)
         counts.idle += atomic_load_explicit(&server->parts[i].idle_count, memory_order_relaxed);
+    if (counts.idle > counts.connections) /* some were opened or closed between the readings */
+        counts.idle = counts.connections;
     *ret_counts = counts;
 }
 

@@ -1,6 +1,7 @@
 /* Every limit of the server is reached here, and says so in its metric. */
 #include "http_rig.h"
 
+#include "http/server_internal.h"
 #include <malloc.h>
 
 #define GET(path) "GET " path " HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -115,6 +116,26 @@ static void connections_body(struct rig *rig)
 static void test_connections(void **state)
 {
     run((struct proa_server_limits){.connections = 2}, connections_body);
+}
+
+/* The counts are of several threads, read one after the other: as if of ten idle ones nine had been closed in between. */
+static void counts_body(struct rig *rig)
+{
+    struct rig_client client;
+
+    rig_connect(rig, &client);
+    assert_status(rig_ask(&client, GET("/hello")), 200);
+    assert_true(rig_metric(rig, "http_server_connections{state=\"idle\"} ") == 1);
+    assert_true(rig_metric(rig, "http_server_connections{state=\"active\"} ") == 0);
+    atomic_fetch_add(&rig->server->parts[0].idle_count, 9);
+    assert_true(rig_metric(rig, "http_server_connections{state=\"active\"} ") == 0);
+    atomic_fetch_sub(&rig->server->parts[0].idle_count, 9);
+    rig_close(&client);
+}
+
+static void test_counts(void **state)
+{
+    run((struct proa_server_limits){0}, counts_body);
 }
 
 static void in_flight_body(struct rig *rig)
@@ -504,7 +525,7 @@ int main(void)
         cmocka_unit_test(test_defaults),        cmocka_unit_test(test_idle_holds_no_buffer),
         cmocka_unit_test(test_body_waits),      cmocka_unit_test(test_unread_answers),
         cmocka_unit_test(test_body_taken_late), cmocka_unit_test(test_body_late_rest),
-        cmocka_unit_test(test_own_error),
+        cmocka_unit_test(test_own_error),       cmocka_unit_test(test_counts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

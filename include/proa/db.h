@@ -39,7 +39,7 @@ struct proa_db_options {
     struct proa_loops *loops;                    /**< where it is used; or */
     struct proa_loop *loop;                      /**< a single loop */
     struct proa_metrics *metrics;                /**< NULL: none */
-    const struct proa_logger *logger;            /**< NULL: none */
+    const struct proa_logger *logger;            /**< speaks as "db.pg" or "db.sqlite"; NULL: none */
     struct proa_tracer *tracer;                  /**< statements of sampled requests become spans; NULL: none */
     /** for single statements, in the process. 0: 2 a loop, at most 8 (SQLite: readers, 4) */
     uint32_t shared_connections;

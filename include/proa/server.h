@@ -48,10 +48,12 @@ struct proa_server_options {
     struct proa_metrics *metrics; /**< NULL: none */
     enum proa_duration_names duration_names;
     struct proa_tracer *tracer; /**< of the spans of requests; NULL: none, a caller's trace is passed on all the same */
-    const struct proa_logger *logger; /**< NULL: none */
-    const char *server_name;          /**< `Server` field; NULL: not sent */
-    bool access_log_all;              /**< else errors (5xx) and slow requests only */
-    uint32_t slow_ms;                 /**< slow request; 0: 1,000 */
+    /** Outlives the server; NULL: none. Handlers log under its target (none: "http"), lines about finished requests have the target
+     *  "http.access". */
+    const struct proa_logger *logger;
+    const char *server_name; /**< `Server` field; NULL: not sent */
+    bool access_log_all;     /**< else errors (5xx) and slow requests only */
+    uint32_t slow_ms;        /**< slow request; 0: 1,000 */
 };
 
 struct proa_server;

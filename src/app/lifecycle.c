@@ -16,7 +16,7 @@ static int open_server(struct proa_app *app, const char *address, const struct p
                                           .router = router,
                                           .state = app->options->state,
                                           .metrics = is_admin ? NULL : app->metrics,
-                                          .logger = &app->http_logger,
+                                          .logger = &app->logger,
                                           .access_log_all = http->access_log,
                                           .slow_ms = http->slow_ms,
                                           .duration_names = http->duration_metric,

@@ -18,7 +18,6 @@ enum {
     REPLY_HEADERS_MAX_BYTES = 32 * 1024,
     SSE_QUEUE_DEFAULT_BYTES = 256 * 1024,
     SSE_KEEP_ALIVE_DEFAULT_MS = 15000,
-    SSE_EVENT_ID_MAX = 256,
 };
 
 struct req_field {

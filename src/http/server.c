@@ -134,6 +134,9 @@ int proa_server_start(const struct proa_server_options *options, struct proa_ser
     if (!server)
         return proa_fail(err, PROA_ENOMEM, "memory is out");
     server->options = *options;
+    if (options->logger)
+        server->access_logger =
+            (struct proa_logger){.log = options->logger->log, .target = "http.access", .parent = options->logger};
     limits_fill(&server->options.limits);
     if (server->options.slow_ms == 0)
         server->options.slow_ms = SLOW_MS_DEFAULT;

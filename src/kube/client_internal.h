@@ -8,7 +8,6 @@
 #include <proa/sync.h>
 
 enum {
-    KUBE_PATH_MAX = 2048,
     KUBE_TOKEN_CHECK_MS = 30000, /* how often a token's file is looked at */
 };
 

@@ -10,7 +10,7 @@ import threading
 
 import pytest
 from kube import Kubectl, Operator, binary, database, eventually
-from test_database_operator import bound_claim, condition, orphan, phase, restart, storage_class
+from test_database_operator import bound_claim, condition, grown, orphan, phase, restart, storage_class
 
 NAMESPACE = "database-operator"
 USER = f"system:serviceaccount:{NAMESPACE}:database-operator"
@@ -26,20 +26,22 @@ LABELS = {"app": "mine"}
 POD = {"containers": [{"name": "a", "image": "a"}]}
 # Objects of the names that a Database's have, made by somebody else: the operator looks whose they are.
 FOREIGN = {
-    "secret": ({"kind": "Secret", "apiVersion": "v1"}, "-credentials"),
-    "configmap": ({"kind": "ConfigMap", "apiVersion": "v1"}, "-config"),
-    "service": ({"kind": "Service", "apiVersion": "v1", "spec": {"ports": [{"port": 1}]}}, "-rw"),
-    "sa": ({"kind": "ServiceAccount", "apiVersion": "v1"}, "-agent"),
-    "role": ({"kind": "Role", "apiVersion": "rbac.authorization.k8s.io/v1", "rules": []}, "-agent"),
+    "secret": ({"kind": "Secret", "apiVersion": "v1"}, "{}-credentials"),
+    "configmap": ({"kind": "ConfigMap", "apiVersion": "v1"}, "{}-config"),
+    "service": ({"kind": "Service", "apiVersion": "v1", "spec": {"ports": [{"port": 1}]}}, "{}-rw"),
+    "sa": ({"kind": "ServiceAccount", "apiVersion": "v1"}, "{}-agent"),
+    "role": ({"kind": "Role", "apiVersion": "rbac.authorization.k8s.io/v1", "rules": []}, "{}-agent"),
     "rolebinding": ({"kind": "RoleBinding", "apiVersion": "rbac.authorization.k8s.io/v1",
-                     "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "none"}}, "-agent"),
+                     "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "none"}}, "{}-agent"),
     "pdb": ({"kind": "PodDisruptionBudget", "apiVersion": "policy/v1",
-             "spec": {"maxUnavailable": 1, "selector": {"matchLabels": LABELS}}}, ""),
-    "networkpolicy": ({"kind": "NetworkPolicy", "apiVersion": "networking.k8s.io/v1", "spec": {"podSelector": {}}}, ""),
+             "spec": {"maxUnavailable": 1, "selector": {"matchLabels": LABELS}}}, "{}"),
+    "networkpolicy": ({"kind": "NetworkPolicy", "apiVersion": "networking.k8s.io/v1", "spec": {"podSelector": {}}}, "{}"),
     "statefulset": ({"kind": "StatefulSet", "apiVersion": "apps/v1",
                      "spec": {"serviceName": "a", "selector": {"matchLabels": LABELS},
-                              "template": {"metadata": {"labels": LABELS}, "spec": POD}}}, ""),
-    "servicemonitor": ({"kind": "ServiceMonitor", "apiVersion": "monitoring.coreos.com/v1"}, ""),
+                              "template": {"metadata": {"labels": LABELS}, "spec": POD}}}, "{}"),
+    "servicemonitor": ({"kind": "ServiceMonitor", "apiVersion": "monitoring.coreos.com/v1"}, "{}"),
+    "pvc": ({"kind": "PersistentVolumeClaim", "apiVersion": "v1",
+             "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}, "data-{}-0"),
 }
 
 
@@ -156,9 +158,9 @@ def refusing_deletions(kubectl, folder):
 
 
 def meet_foreign_objects(kubectl):
-    for kind, (body, suffix) in FOREIGN.items():
+    for kind, (body, of) in FOREIGN.items():
         name = f"f-{kind}"
-        kubectl.apply(json.dumps(body | {"metadata": {"name": name + suffix, "namespace": "story"}}))
+        kubectl.apply(json.dumps(body | {"metadata": {"name": of.format(name), "namespace": "story"}}))
         kubectl.apply(database(name, "story"))
     for kind in FOREIGN:
         eventually(lambda: condition(kubectl, "story", "Degraded", f"f-{kind}").get("reason") == "ObjectExists", 40, kind)
@@ -187,6 +189,8 @@ def live(kubectl):
     kubectl("patch", "db", "shop", "-n", "story", "--type=merge", "-p", '{"spec":{"storageSize":"2Gi"}}')
     eventually(lambda: orphan(kubectl, "story"), 40, "another StatefulSet")
     restart(kubectl, "story")
+    for index in range(2):
+        grown(kubectl, "story", index)
     eventually(lambda: phase(kubectl, "story") == "Ready", what="grown")
     kubectl("delete", "db", "shop", "-n", "story", "--wait=false")
     eventually(lambda: not kubectl.get("statefulset", "shop", "-n", "story"), 40, "no StatefulSet")

@@ -113,8 +113,8 @@ struct proa_client_response {
     const struct proa_exchange *exchange;
 };
 /** Sends, and reads the answer whole. Any status is an answer, see proa_client_status.
- *  @returns 0, PROA_EUNAVAILABLE (not reached, or lost; safe to repeat), PROA_EUNKNOWN (lost after sending), PROA_ETIMEDOUT, the
- *           cancellation's cause, PROA_EBUSY (waiting_max), PROA_ETOOLARGE (the answer), PROA_EPROTOCOL (no HTTP, or a
+ *  @returns 0, PROA_EUNAVAILABLE (not reached, or lost; safe to repeat), PROA_EUNKNOWN (lost after sending or within the answer),
+ *           PROA_ETIMEDOUT, the cancellation's cause, PROA_EBUSY (waiting_max), PROA_ETOOLARGE (the answer), PROA_EPROTOCOL (no HTTP, or a
  *           certificate that does not hold), PROA_EINVAL (the request), PROA_EUNSUPPORTED (https without TLS). */
 PROA_MUST_USE int proa_client_fetch(struct proa_client *client, struct proa_arena *arena,
                                     const struct proa_client_request *request,

@@ -82,6 +82,12 @@ struct proa_otlp_client {
 };
 int proa_otlp_client_send(void *arg, const struct proa_otlp_request *request, struct proa_otlp_answer *answer,
                           struct proa_error *err);
+/** Whether it can send to this URL, but for TLS: else PROA_EINVAL, with a text that does not quote the URL. User information is refused;
+ *  credentials belong in `headers`.
+ *  @param ret_shown     the URL without its query and fragment, as a slice of it, for people to see
+ *  @param ret_needs_tls  https */
+PROA_COLD PROA_MUST_USE int proa_otlp_client_check(proa_str url, proa_str *ret_shown, bool *ret_needs_tls,
+                                                   struct proa_error *err);
 
 PROA_END_DECLS
 #endif

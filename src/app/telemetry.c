@@ -13,6 +13,7 @@ extern char **environ;
 struct export
 {
     const char *url; /* NULL: none */
+    proa_str shown;  /* of it: without a query, which may hold a key */
     void *tls;       /* of the program's provider; NULL: none */
     struct proa_client *client;
     struct proa_otlp_client sender;
@@ -182,32 +183,44 @@ int telemetry_reload(struct proa_app *app, const struct app_otel_config *next, s
     return 0;
 }
 
-/* A URL of its own, or the common one and the signal's path. *ret_url is NULL when there is none. */
-static int choose_url(struct proa_app *app, const struct choice *choice, const char **ret_url, bool *ret_needs_tls,
+/* With a program's own words for what a URL is not; it may hold a password, so that it is not quoted. */
+static int bad_endpoint(proa_str url, const char *variable, struct proa_error *err)
+{
+    if (proa_str_find_char(url, '@') >= 0)
+        return proa_error_wrap(err, "the OTLP endpoint (%s_ENDPOINT; credentials belong in %s_HEADERS)", variable,
+                               variable);
+    return proa_error_wrap(err, "the OTLP endpoint (%s_ENDPOINT)", variable);
+}
+
+/* A URL of its own, or the common one and the signal's path. export->url stays NULL when there is none. */
+static int choose_url(struct proa_app *app, const struct choice *choice, struct export *export, bool *ret_needs_tls,
                       struct proa_error *err)
 {
-    proa_str common = app->config.otel.endpoint, own = choice->own_endpoint;
+    proa_str common = app->config.otel.endpoint, own = choice->own_endpoint, given = own.len > 0 ? own : common;
     const char *variable = own.len > 0 ? choice->variables : "OTEL_EXPORTER_OTLP";
-    const char *url;
 
-    *ret_url = NULL;
-    if (own.len == 0 && common.len == 0)
+    if (given.len == 0)
         return 0;
-    while (common.len > 0 && common.ptr[common.len - 1] == '/')
-        common.len--;
-    url = own.len > 0 ? own.ptr : proa_arena_printf(&app->arena, PROA_FMT "%s", PROA_ARG(common), choice->path).ptr;
-    if (!url)
-        return proa_fail(err, PROA_ENOMEM, "memory is out");
-    *ret_needs_tls = proa_str_starts_with(proa_str_c(url), PROA_STR("https://"));
-    if (!*ret_needs_tls && !proa_str_starts_with(proa_str_c(url), PROA_STR("http://")))
-        return proa_fail(err, PROA_EINVAL, "the OTLP endpoint %s is no http or https URL (%s_ENDPOINT)", url, variable);
+    if (proa_otlp_client_check(given, &export->shown, ret_needs_tls, err) < 0)
+        return bad_endpoint(given, variable, err);
+    if (own.len == 0 && export->shown.len < common.len)
+        return proa_fail(err, PROA_EINVAL, "the OTLP endpoint (%s_ENDPOINT) has a query: give each signal's whole URL",
+                         variable);
     if (*ret_needs_tls && !app->options->tls)
         return proa_fail(err, PROA_EUNSUPPORTED,
-                         "the OTLP endpoint %s (%s_ENDPOINT) needs TLS, which this program was built without: use an "
+                         "the OTLP endpoint " PROA_FMT
+                         " (%s_ENDPOINT) needs TLS, which this program was built without: use an "
                          "http endpoint, a collector on this machine, say",
-                         url, variable);
-    *ret_url = url;
-    return 0;
+                         PROA_ARG(export->shown), variable);
+    if (own.len > 0) {
+        export->url = own.ptr;
+        return 0;
+    }
+    while (common.len > 0 && common.ptr[common.len - 1] == '/')
+        common.len--;
+    export->shown = proa_arena_printf(&app->arena, PROA_FMT "%s", PROA_ARG(common), choice->path);
+    export->url = export->shown.ptr;
+    return export->url ? 0 : proa_fail(err, PROA_ENOMEM, "memory is out");
 }
 
 static bool has_key(proa_str attributes, const char *key)
@@ -274,14 +287,15 @@ static int make_export(struct proa_app *app, const struct choice *choice, struct
 {
     bool needs_tls = false;
 
-    PROA_TRY(choose_url(app, choice, &export->url, &needs_tls, err));
+    PROA_TRY(choose_url(app, choice, export, &needs_tls, err));
     if (!export->url)
         return 0;
     PROA_TRY(set_headers(app, choice, &export->sender, err));
     export->sender.url = proa_str_c(export->url);
     if (needs_tls && app->options->tls->make(or_null(choice->certificate), or_null(choice->client_certificate),
                                              or_null(choice->client_key), &export->tls, err) < 0)
-        return proa_error_wrap(err, "TLS for the OTLP endpoint %s%s", export->url, tls_variables(&app->arena, choice));
+        return proa_error_wrap(err, "TLS for the OTLP endpoint " PROA_FMT "%s", PROA_ARG(export->shown),
+                               tls_variables(&app->arena, choice));
     return 0;
 }
 
@@ -354,7 +368,7 @@ static int start_traces(struct proa_app *app, struct proa_error *err)
                                                      .retry_ms = otel->export_timeout_ms,
                                                      .batch_spans = otel->batch_spans},
                           export, err));
-    PROA_INFO(&app->logger, "spans are exported", proa_kv_c("url.full", export->url),
+    PROA_INFO(&app->logger, "spans are exported", proa_kv_str("url.full", export->shown),
               proa_kv_str("sampler", otel->traces_sampler));
     return 0;
 }
@@ -372,7 +386,7 @@ static int start_logs(struct proa_app *app, struct proa_error *err)
                                                      .retry_ms = otel->logs_export_timeout_ms,
                                                      .batch_spans = otel->batch_records},
                           export, err));
-    PROA_INFO(&app->logger, "log lines are exported", proa_kv_c("url.full", export->url));
+    PROA_INFO(&app->logger, "log lines are exported", proa_kv_str("url.full", export->shown));
     return 0;
 }
 

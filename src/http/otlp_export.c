@@ -252,9 +252,13 @@ static enum outcome try_once(struct proa_otlp *otlp, const struct proa_otlp_requ
         proa_deadline_enter(loop, earlier_of(earlier_of(until, give_up_at), otlp->stop_at));
     struct proa_otlp_answer answer = {.body = {.max = ANSWER_BYTES_MAX}};
     enum outcome outcome = AGAIN;
+    int rc;
 
     proa_error_clear(err);
-    if (otlp->options.send(otlp->options.send_arg, request, &answer, err) == 0) {
+    rc = otlp->options.send(otlp->options.send_arg, request, &answer, err);
+    if (rc == PROA_EINVAL || rc == PROA_EUNSUPPORTED)
+        outcome = REFUSED; /* by the sender: it would be the next time */
+    if (rc == 0) {
         outcome = judge(answer.status);
         *ret_wait_ms = (uint64_t)answer.retry_after_s * 1000;
         if (outcome == TAKEN)

@@ -155,6 +155,8 @@ def test_bad_values(variable, value):
 
 @pytest.mark.parametrize("variable, value", [
     (OTLP + "ENDPOINT", "collector:4318"), (OTLP + "TRACES_ENDPOINT", "ftp://collector"), (OTLP + "LOGS_ENDPOINT", "//collector"),
+    (OTLP + "ENDPOINT", "http://"), (OTLP + "TRACES_ENDPOINT", "http://collector:99999"), (OTLP + "LOGS_ENDPOINT", "http://a b/v1/logs"),
+    (OTLP + "ENDPOINT", "http://collector:4318?key=1"),
     (OTLP + "HEADERS", "key"), (OTLP + "TRACES_HEADERS", "key=%zz"), (OTLP + "LOGS_HEADERS", ",".join(f"k{i}=v" for i in range(17))),
 ])
 def test_bad_values_that_only_an_export_finds(variable, value):
@@ -162,6 +164,24 @@ def test_bad_values_that_only_an_export_finds(variable, value):
     if variable == OTLP + "ENDPOINT":
         env[OTLP + "LOGS_ENDPOINT"] = "http://127.0.0.1:1"
     assert variable in refused("hello", env)
+
+
+@pytest.mark.parametrize("variable", [OTLP + "ENDPOINT", OTLP + "TRACES_ENDPOINT", OTLP + "LOGS_ENDPOINT"])
+def test_credentials_in_an_endpoint(variable):
+    """Refused, with a word on where they belong, and shown nowhere."""
+    env = {"OTEL_LOGS_EXPORTER": "otlp", variable: "http://id:hush@127.0.0.1:1/v1/x"}
+    said = refused("hello", env)
+    assert f"{variable.removesuffix('ENDPOINT')}HEADERS" in said and variable in said and "hush" not in said
+    done = subprocess.run([program_path("hello"), "--print-config"], capture_output=True, text=True, env={**os.environ, **env})
+    assert done.returncode == 0 and f"***\"  # environment {variable}" in done.stdout and "hush" not in done.stdout + done.stderr
+
+
+def test_an_endpoint_s_query_is_not_logged(collect, start):
+    collector = collect()
+    hello = start("hello", env={**SOON, OTLP + "TRACES_ENDPOINT": collector.url + "/v1/traces?key=hush"}).wait_ready()
+    assert ask(hello.port, "GET", "/api/users/7").status == 200
+    wait_until(lambda: collector.of("/v1/traces?key=hush"))
+    assert f'"url.full":"{collector.url}/v1/traces"' in hello.text() and "hush" not in hello.text()
 
 
 def test_empty_ones_are_not_set(collect, start):

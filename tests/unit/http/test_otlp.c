@@ -414,7 +414,7 @@ static int failed(void *arg)
 
 static void test_what_is_not_repeated(void **state)
 {
-    static const int statuses[] = {400, 401, 404, 413, 500, 501, 301};
+    static const int statuses[] = {400, 401, 404, 413, 500, 501, 301, PROA_EINVAL, PROA_EUNSUPPORTED};
 
     for (size_t i = 0; i < PROA_COUNT(statuses); i++) {
         teardown(NULL);

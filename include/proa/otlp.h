@@ -39,7 +39,7 @@ struct proa_otlp_options {
         queue_records; /**< of a log: lines that may wait, OTEL_BLRP_MAX_QUEUE_SIZE; more are dropped and counted. 0: 2,048 */
     proa_otlp_send_fn *send;
     void *send_arg;
-    const char *service_name;    /**< OTEL_SERVICE_NAME, else the program's; NULL: "unknown_service" */
+    const char *service_name;    /**< goes before that of `resource_attributes`; both missing: "unknown_service" */
     const char *service_version; /**< NULL: none */
     const char
         *resource_attributes; /**< OTEL_RESOURCE_ATTRIBUTES: "key=value,key=value", percent-encoded. NULL: none */

@@ -56,8 +56,7 @@ static int set_up_log(struct proa_app *app, uint64_t open_files, struct proa_err
     PROA_TRY(proa_log_new(
         &(struct proa_log_options){.format = config->format, .filter = config->level.ptr, .late_writer = true},
         &app->log, err));
-    app->service[0] = app->config.otel.service_name.len > 0 ? proa_kv_str("service.name", app->config.otel.service_name)
-                                                            : proa_kv_c("service.name", app->options->name);
+    app->service[0] = proa_kv_c("service.name", telemetry_service_name(app));
     app->service[1] = proa_kv_str("deployment.environment.name", app->config.environment);
     app->logger = (struct proa_logger){.log = app->log,
                                        .target = "app",

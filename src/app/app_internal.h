@@ -152,6 +152,8 @@ PROA_MUST_USE int checks_start(struct proa_app *app);
 bool checks_pass(const struct proa_app *app, bool for_liveness);
 
 /* telemetry.c */
+/** That of OTEL_SERVICE_NAME, else of OTEL_RESOURCE_ATTRIBUTES, else the program's; in its arena. */
+PROA_COLD const char *telemetry_service_name(struct proa_app *app);
 /** Makes what the otel settings ask for; nothing when no endpoint is set. Before the loops run. */
 PROA_COLD PROA_MUST_USE int telemetry_init(struct proa_app *app, struct proa_error *err);
 /** From a fiber of loop 0: exporting begins. */

@@ -223,14 +223,30 @@ static int choose_url(struct proa_app *app, const struct choice *choice, struct 
     return export->url ? 0 : proa_fail(err, PROA_ENOMEM, "memory is out");
 }
 
-static bool has_key(proa_str attributes, const char *key)
+/* The last of the name, percent-encoded; ptr NULL: none. */
+static proa_str attribute(proa_str attributes, const char *key)
 {
-    proa_str part, name;
+    proa_str part, name, value = {NULL, 0};
 
     while (proa_str_split(&attributes, ',', &part))
         if (proa_str_split(&part, '=', &name) && proa_str_eq_c(proa_str_trim(name), key))
-            return true;
-    return false;
+            value = proa_str_trim(part);
+    return value;
+}
+
+const char *telemetry_service_name(struct proa_app *app)
+{
+    const struct app_otel_config *otel = &app->config.otel;
+    proa_str given = attribute(otel->resource_attributes, "service.name"), name;
+
+    if (otel->service_name.len > 0)
+        return otel->service_name.ptr;
+    /* What cannot be read is told by the export. */
+    if (given.len > 0 && proa_percent_decode(&app->arena, given, false, &name) == 0 && proa_utf8_valid(name))
+        name = proa_arena_str(&app->arena, name);
+    else
+        return app->options->name;
+    return name.len > 0 ? name.ptr : app->options->name;
 }
 
 /* ENVIRONMENT is one, unless it is among them already. */
@@ -241,7 +257,7 @@ static int choose_attributes(struct proa_app *app, struct proa_error *err)
     struct proa_buf text;
 
     app->telemetry->attributes = given.ptr;
-    if (app->config.environment.len == 0 || has_key(given, key))
+    if (app->config.environment.len == 0 || attribute(given, key).ptr)
         return 0;
     proa_buf_init(&text, &app->arena, 0);
     proa_buf_printf(&text, "%s=", key);
@@ -334,8 +350,6 @@ int telemetry_init(struct proa_app *app, struct proa_error *err)
 static int start_export(struct proa_app *app, const struct choice *choice, struct proa_otlp_options options,
                         struct export *export, struct proa_error *err)
 {
-    const struct app_otel_config *otel = &app->config.otel;
-
     PROA_TRY(
         proa_client_new(&(struct proa_client_options){.loop = app->loop,
                                                       .tls = export->tls ? app->options->tls->layer(export->tls) : NULL,
@@ -346,7 +360,7 @@ static int start_export(struct proa_app *app, const struct choice *choice, struc
     options.loop = app->loop;
     options.send = proa_otlp_client_send;
     options.send_arg = &export->sender;
-    options.service_name = otel->service_name.len > 0 ? otel->service_name.ptr : app->options->name;
+    options.service_name = app->service[0].as.str.ptr;
     options.service_version = app->options->version;
     options.resource_attributes = app->telemetry->attributes;
     options.gzip = choice->gzip;

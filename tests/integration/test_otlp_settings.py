@@ -184,6 +184,45 @@ def test_an_endpoint_s_query_is_not_logged(collect, start):
     assert f'"url.full":"{collector.url}/v1/traces"' in hello.text() and "hush" not in hello.text()
 
 
+@pytest.mark.parametrize("env, name", [
+    ({}, "hello"), ({"OTEL_SERVICE_NAME": "shop"}, "shop"), ({"OTEL_RESOURCE_ATTRIBUTES": "team=x, service.name=shop%20a"}, "shop a"),
+    ({"OTEL_RESOURCE_ATTRIBUTES": "service.name=other", "OTEL_SERVICE_NAME": "shop"}, "shop")])
+def test_the_service_s_name(collect, start, env, name):
+    """In spans and in log lines; that of OTEL_SERVICE_NAME has the last word."""
+    collector = collect()
+    hello = start("hello", env={**SOON, **env, OTLP + "ENDPOINT": collector.url}).wait_ready()
+    assert ask(hello.port, "GET", "/api/users/7").status == 200
+    spans = wait_until(lambda: collector.of("/v1/traces"))[0][1]
+    key = b"\x0a\x0cservice.name\x12"
+    assert spans.count(key) == 1  # once, in the resource
+    assert spans[spans.index(key) + len(key):].startswith(bytes([len(name) + 2, 0x0a, len(name)]) + name.encode())
+    assert {line["service.name"] for line in hello.log()} == {name}
+
+
+def test_disabled(collect, start):
+    collector = collect()
+    hello = start("hello", env={**SOON, OTLP + "ENDPOINT": collector.url, "OTEL_SDK_DISABLED": "TRUE"}).wait_ready()
+    assert ask(hello.port, "GET", "/api/users/7").status == 200
+    hello.stop()
+    assert collector.requests == []
+
+
+@pytest.mark.parametrize("sampler, arg, sent", [("always_off", "", False), ("traceidratio", "0", False), ("parentbased_traceidratio", "1", True)])
+def test_the_sampler(collect, start, sampler, arg, sent):
+    collector = collect()
+    hello = start("hello", env={**SOON, OTLP + "ENDPOINT": collector.url, "OTEL_TRACES_SAMPLER": sampler,
+                                "OTEL_TRACES_SAMPLER_ARG": arg}).wait_ready()
+    assert ask(hello.port, "GET", "/api/users/7").status == 200
+    hello.stop()  # what waits is sent
+    assert bool(collector.requests) == sent
+
+
+@pytest.mark.parametrize("variable, value", [("OTEL_PROPAGATORS", "jaeger"), ("OTEL_TRACES_SAMPLER", "sometimes"),
+                                             ("OTEL_RESOURCE_ATTRIBUTES", "team")])
+def test_other_bad_values(variable, value):
+    assert variable in refused("hello", {OTLP + "ENDPOINT": "http://127.0.0.1:1", variable: value})
+
+
 def test_empty_ones_are_not_set(collect, start):
     collector = collect()
     hello = start("hello", env={**SOON, OTLP + "ENDPOINT": collector.url, OTLP + "TIMEOUT": "9000", OTLP + "COMPRESSION": "gzip",

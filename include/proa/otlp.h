@@ -58,7 +58,8 @@ struct proa_otlp;
  *  PROA_EBUSY, PROA_ENOMEM. */
 PROA_COLD PROA_MUST_USE int proa_otlp_start(const struct proa_otlp_options *options, struct proa_otlp **ret_otlp,
                                             struct proa_error *err);
-/** Exports what waits, for at most `timeout_ms`, and ends. Spans are not recorded any more. In a fiber of the loop; may suspend,
+/** Exports what waits, for at most `timeout_ms`, and ends. To a collector that gives no answer nothing is sent twice any more, and when
+ *  it gave none before, half a second is all. Spans are not recorded any more. In a fiber of the loop; may suspend,
  *  for that long even when the fiber is cancelled. Again is harmless. */
 PROA_COLD void proa_otlp_stop(struct proa_otlp *otlp, uint32_t timeout_ms);
 /** After proa_otlp_stop, or after the loop has ended, when no other loop runs any more. NULL is fine. */

@@ -163,6 +163,8 @@ PROA_COLD PROA_MUST_USE int telemetry_reload(struct proa_app *app, const struct 
                                              struct proa_error *err);
 /** From a fiber of loop 0, when no request is served any more: what waits is sent. May suspend. */
 PROA_COLD void telemetry_stop(struct proa_app *app);
+/** How long that may take. */
+uint32_t telemetry_stop_ms(const struct proa_app *app);
 /** After the loops have ended. */
 PROA_COLD void telemetry_free(struct proa_app *app);
 

@@ -131,7 +131,7 @@ static bool drain(struct proa_app *app)
     uint32_t drain_ms = has_served ? http->drain_ms : BRIEF_DRAIN_MS;
     int rc = 0;
 
-    signals_limit_exit((uint64_t)delay_ms + drain_ms + app->options->stop_ms + CUT_GRACE_MS);
+    signals_limit_exit((uint64_t)delay_ms + drain_ms + app->options->stop_ms + telemetry_stop_ms(app) + CUT_GRACE_MS);
     if (app->server)
         rc = proa_server_drain(app->server, delay_ms, drain_ms);
     if (rc < 0 && has_served)

@@ -411,20 +411,36 @@ int telemetry_start(struct proa_app *app, struct proa_error *err)
     return app->telemetry->logs.url ? start_logs(app, err) : 0;
 }
 
-static void stop_export(struct export *export)
+uint32_t telemetry_stop_ms(const struct proa_app *app)
 {
+    return app->telemetry && (app->telemetry->traces.otlp || app->telemetry->logs.otlp) ? FLUSH_MS : 0;
+}
+
+static int stop_export(void *arg)
+{
+    struct export *export = arg;
+
     if (export->otlp)
         proa_otlp_stop(export->otlp, FLUSH_MS);
     proa_client_free(export->client);
     export->client = NULL;
+    return 0;
 }
 
 void telemetry_stop(struct proa_app *app)
 {
+    struct proa_group group;
+
     if (!app->telemetry)
         return;
+    proa_group_init(&group, app->loop);
+    /* At once, so that a collector that is away costs its time only once. */
+    if (app->telemetry->logs.otlp &&
+        proa_group_start(&group, &(struct proa_fiber_options){.name = "flush"}, stop_export, &app->telemetry->logs) < 0)
+        stop_export(&app->telemetry->logs);
     stop_export(&app->telemetry->traces);
-    stop_export(&app->telemetry->logs);
+    proa_ignore(proa_group_wait(&group));
+    stop_export(&app->telemetry->logs); /* again is harmless; and the client of one that never started */
 }
 
 static void free_export(struct proa_app *app, struct export *export)

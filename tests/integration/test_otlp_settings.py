@@ -277,6 +277,25 @@ def test_headers_change_together_or_not_at_all(collect, start, tmp_path):
     wait_until(lambda: keys() == ["new", "newer"], what="the new keys")
 
 
+@pytest.mark.parametrize("kind", ["gone", "stuck"])
+def test_a_dead_collector_does_not_hold_up_the_end(collect, start, kind):
+    """Neither of spans nor of log lines, which wait both."""
+    collector = collect(stall=threading.Event())
+    url = collector.url
+    if kind == "gone":
+        collector.close()
+    hello = start("hello", "--http.access-log", env={
+        **SOON, "OTEL_LOGS_EXPORTER": "otlp", OTLP + "ENDPOINT": url, OTLP + "TIMEOUT": "300"}).wait_ready()
+    assert ask(hello.port, "GET", "/api/users/7").status == 200
+    if kind == "stuck":
+        wait_until(lambda: collector.of("/v1/traces") and collector.of("/v1/logs"), what="the first tries")
+    time.sleep(0.6)  # they have failed by now
+    assert ask(hello.port, "GET", "/api/users/7").status == 200
+    began = time.monotonic()
+    hello.stop()
+    assert time.monotonic() - began < 2.5
+
+
 def openssl(*arguments):
     subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)
 

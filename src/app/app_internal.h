@@ -63,6 +63,7 @@ struct proa_app {
     struct proa_watchdog *watchdog;
     struct proa_counter *stalls;
     struct proa_counter_series *drain_hits;
+    struct proa_gauge_series *drain_delay_limit, *drain_limit;
     struct proa_counter_series *lost_lines;
     struct proa_counter_series *reloads_done, *reloads_failed;
     struct proa_timer late; /* for what can wait until the program answers */
@@ -98,6 +99,8 @@ static inline enum app_phase app_phase(const struct proa_app *app)
 }
 
 /* app.c */
+/** Shows the limits of the frame, as they are now, beside the server's. */
+void app_show_limits(struct proa_app *app);
 /** For the watchdog: logs and counts. `arg` is the app. */
 void app_stalled(void *arg, const char *loop, const char *fiber, uint32_t held_ms, bool over);
 

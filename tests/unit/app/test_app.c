@@ -3,6 +3,7 @@
 
 #include <proa/app.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -401,11 +402,14 @@ static int add_liveness(struct program *program, struct proa_error *err)
 static void *watch_liveness(void *arg)
 {
     struct program *program = arg;
-    bool happy = wait_status("/readyz", 200) && ask_status("/livez") == 200;
+    bool happy = wait_status("/readyz", 200) && ask_status("/livez") == 200 &&
+                 answer_has("/livez?verbose", "[+]loops ok\n[+]heart ok\n");
 
     program->dependency_is_there = false;
     happy = happy && wait_status("/livez", 503) && ask_status("/readyz") == 200 &&
-            answer_has("/metrics", "liveness_check{name=\"heart\"} 0") && !answer_has("/readyz?verbose", "heart");
+            answer_has("/livez?verbose", "[+]loops ok\n[-]heart failed: the reason is in the log\n") &&
+            ask_status("/livez?verbose") == 503 && answer_has("/metrics", "liveness_check{name=\"heart\"} 0") &&
+            !answer_has("/readyz?verbose", "heart");
     program->dependency_is_there = true;
     program->client_is_happy = happy && wait_status("/livez", 200);
     program->stop_is_wanted = true;
@@ -415,8 +419,20 @@ static void *watch_liveness(void *arg)
 static void test_liveness_and_own_end(void **state)
 {
     struct program program = {.when_started = add_liveness, .client = watch_liveness};
+    int log = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600), out = dup(STDOUT_FILENO);
+    char lines[8192] = "";
 
-    assert_int_equal(RUN(&program), 7);
+    assert_true(log >= 0 && out >= 0);
+    fflush(stdout);
+    assert_true(dup2(log, STDOUT_FILENO) >= 0);
+    assert_int_equal(RUN(&program, "--log.level=info,http=off"), 7);
+    assert_true(dup2(out, STDOUT_FILENO) >= 0);
+    assert_true(pread(log, lines, sizeof lines - 1, 0) > 0);
+    close(log);
+    close(out);
+    assert_non_null(strstr(lines, "\"a liveness check fails\",\"service.name\":\"test\",\"check\":\"heart\""));
+    assert_non_null(strstr(lines, "\"a liveness check passes again\""));
+    assert_null(strstr(lines, "readiness"));
     assert_true(program.client_is_happy);
     assert_int_equal(program.stops, 1);
 }

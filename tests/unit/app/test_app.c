@@ -2,6 +2,7 @@
 #include "unit.h"
 
 #include <proa/app.h>
+#include <proa/client.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -89,6 +90,7 @@ static bool wait_status(const char *path, int status)
 
 /* What a program under test does and saw. */
 struct program {
+    unsigned propagators;
     struct proa_app *app;
     int (*when_started)(struct program *program, struct proa_error *err);
     void *(*client)(void *program); /* the test's thread */
@@ -242,6 +244,40 @@ static void test_life(void **state)
     assert_int_equal(program.late_check, PROA_EINVAL);
     assert_int_equal(program.late_task, PROA_EINVAL);
     assert_int_equal(access(socket_path, F_OK), -1);
+}
+
+/* What the clients of a program are to send. */
+static int look_at_propagators(struct program *program, struct proa_error *err)
+{
+    unsigned is = proa_app_propagate(program->app);
+
+    if (is != program->propagators)
+        return proa_fail(err, PROA_EINTERNAL, "propagators are %x", is);
+    proa_app_stop(program->app, 0);
+    return 0;
+}
+
+static void test_propagators(void **state)
+{
+    static const struct {
+        const char *value;
+        unsigned propagators;
+    } cases[] = {
+        {NULL, PROA_PROPAGATE_TRACECONTEXT | PROA_PROPAGATE_BAGGAGE},
+        {"b3", PROA_PROPAGATE_B3},
+        {"b3multi, tracecontext", PROA_PROPAGATE_B3MULTI | PROA_PROPAGATE_TRACECONTEXT},
+        {"none", PROA_PROPAGATE_NONE},
+    };
+
+    for (size_t i = 0; i < PROA_COUNT(cases); i++) {
+        struct program program = {.when_started = look_at_propagators, .propagators = cases[i].propagators};
+
+        if (cases[i].value)
+            setenv("OTEL_PROPAGATORS", cases[i].value, 1);
+        assert_int_equal(RUN(&program), 0);
+        assert_int_equal(program.starts, 1);
+    }
+    unsetenv("OTEL_PROPAGATORS");
 }
 
 static void test_without_start_and_stop(void **state)
@@ -738,6 +774,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_life),
+        cmocka_unit_test(test_propagators),
         cmocka_unit_test(test_without_start_and_stop),
         cmocka_unit_test(test_signals_are_given_back),
         cmocka_unit_test(test_start_fails),

@@ -542,7 +542,7 @@ int proa_otlp_start(const struct proa_otlp_options *options, struct proa_otlp **
     return 0;
 }
 
-void proa_otlp_stop(struct proa_otlp *otlp, uint32_t timeout_ms)
+static void stop_exporting(struct proa_otlp *otlp, uint32_t timeout_ms)
 {
     enum { GRACE_MS = 100 };
     struct proa_loop *loop = otlp->options.loop;
@@ -550,8 +550,6 @@ void proa_otlp_stop(struct proa_otlp *otlp, uint32_t timeout_ms)
         proa_shield_enter(loop, PROA_MS(timeout_ms + GRACE_MS));
     struct proa_waiter waiter;
 
-    if (otlp->has_ended || otlp->is_stopping)
-        return;
     otlp->is_stopping = true;
     otlp->stop_at = proa_loop_now_exact(loop) + PROA_MS(timeout_ms);
     signal_exporter(otlp);
@@ -568,6 +566,12 @@ void proa_otlp_stop(struct proa_otlp *otlp, uint32_t timeout_ms)
     }
     while (atomic_load(&otlp->is_wake_posted)) /* the loop still has it */
         proa_ignore(proa_yield(loop));
+}
+
+void proa_otlp_stop(struct proa_otlp *otlp, uint32_t timeout_ms)
+{
+    if (otlp && !otlp->has_ended && !otlp->is_stopping)
+        stop_exporting(otlp, timeout_ms);
 }
 
 void proa_otlp_free(struct proa_otlp *otlp)

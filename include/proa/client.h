@@ -42,8 +42,10 @@ struct proa_client_options {
     struct proa_loop *loop;
     /** For https, of proa/tls.h; NULL: an https URL is PROA_EUNSUPPORTED. Outlives the client. */
     const struct proa_stream_layer *tls;
-    struct proa_metrics *metrics;     /**< NULL: none */
-    const struct proa_logger *logger; /**< NULL: none */
+    struct proa_metrics *metrics; /**< for http_client_…; NULL: none */
+    /** Copied; what it points to outlives the client. Repeats, and those that the budget refuses, are told at debug, target
+     *  "http.client". NULL: none */
+    const struct proa_logger *logger;
     struct proa_tracer *tracer; /**< of the spans of requests; NULL: none. The fiber's span is passed on all the same */
     const char *user_agent;     /**< static; NULL: "proa" */
     /** "NAME=value", ended by NULL (main's `environ`): HTTP_PROXY, HTTPS_PROXY and NO_PROXY, in either case, are looked up in it

@@ -147,6 +147,7 @@ struct proa_kube_request {
     proa_str path;            /**< instead of kind … subresource: "/version", "/apis"; ptr NULL: not used */
     const char *content_type; /**< NULL: application/json */
     proa_str body;            /**< ptr NULL: none */
+    bool is_urgent;           /**< waits for no place among the requests in flight: a lease's renewal */
 };
 /** The answer's body in the arena; a Status that tells of a failure is an error. */
 PROA_MUST_USE int proa_kube_send(struct proa_kube *kube, struct proa_arena *arena,

@@ -67,15 +67,17 @@ struct proa_db {
 
 enum db_connection_kind { DB_SHARED = 0, DB_OWN };
 
-/* db_metrics.c, for drivers: pools and waits, under the semantic conventions' names. From any thread. */
-/** Adds to db.client.connection.count{state="idle"|"used"} of the pool of this kind. */
-void db_metrics_connections(struct proa_db *db, enum db_connection_kind kind, int idle, int used);
+/* db_metrics.c, for drivers: pools and waits, under the semantic conventions' names. From any thread.
+ * `loop` is the one whose thread calls, which then has cells of its own to add to; NULL in another thread.        */
+/** Adds to db_client_connections_usage{state="idle"|"used"} of the pool of this kind. */
+void db_metrics_connections(struct proa_db *db, const struct proa_loop *loop, enum db_connection_kind kind, int idle,
+                            int used);
 /** Adds to db.client.connection.pending_requests. */
-void db_metrics_pending(struct proa_db *db, enum db_connection_kind kind, int more);
+void db_metrics_pending(struct proa_db *db, const struct proa_loop *loop, enum db_connection_kind kind, int more);
 /** A request gave up waiting for a connection by its deadline (counter). */
-void db_metrics_wait_timed_out(struct proa_db *db, enum db_connection_kind kind);
+void db_metrics_wait_timed_out(struct proa_db *db, const struct proa_loop *loop, enum db_connection_kind kind);
 /** A connection was lost or could not be made (counter). */
-void db_metrics_connect_failed(struct proa_db *db);
+void db_metrics_connect_failed(struct proa_db *db, const struct proa_loop *loop);
 
 /** Has proa_db_constraint say this name; after proa_fail, which forgets it. err may be NULL. */
 void db_set_constraint(struct proa_error *err, proa_str name);

@@ -111,6 +111,8 @@ static int send_now(struct conn *conn, const proa_str *slices, size_t count)
         conn_close(conn, false, rc);
         return PROA_ECLOSED;
     }
+    for (size_t i = 0; i < count; i++)
+        conn->sent += slices[i].len;
     conn_watch_queue(conn);
     return 0;
 }
@@ -192,10 +194,10 @@ static bool step(struct conn *conn)
 {
     switch ((enum conn_state)conn->state) {
     case CONN_IDLE:
-    case CONN_HEAD:
         if (proa_stream_queued(conn->stream) > WRITE_QUEUE_HIGH_BYTES)
             return false; /* a client that does not read its answers gets no further ones */
         return conn_step_head(conn);
+    case CONN_HEAD: return conn_step_head(conn); /* which has its time: one that was begun is not held back */
     case CONN_SERVING:
         assert(conn->req);
         if (!conn->req->finished)
@@ -252,6 +254,14 @@ static void keep_ahead(struct conn *conn)
     }
 }
 
+/* Whether the client has sent its last byte and no request of it is left to be answered. In IDLE, input waits for the queue. */
+static bool is_last(const struct conn *conn)
+{
+    if (!conn->ended || conn->state == CONN_SERVING || conn->state == CONN_CLOSED)
+        return false;
+    return conn->state != CONN_IDLE || conn->input.len == 0;
+}
+
 /* Makes all steps that can be made with conn->input; answers leave in one write. Not from a fiber. */
 static void run(struct conn *conn)
 {
@@ -271,7 +281,7 @@ static void run(struct conn *conn)
         proa_buf_clear(&part->out);
     keep_ahead(conn);
     /* It is busy, so none of what closes has freed it; analysers do not see that. NOLINTBEGIN(clang-analyzer-unix.Malloc) */
-    if (conn->ended && (conn->state == CONN_IDLE || conn->state == CONN_HEAD || conn->state == CONN_DISCARDING))
+    if (is_last(conn))
         conn_linger(conn);
     if (conn->state == CONN_CLOSED && conn->req && conn->req->finished)
         conn_finish_request(conn);
@@ -328,13 +338,12 @@ static void on_end(void *arg, int code)
         conn_close(conn, false, code);
         return;
     }
-    switch ((enum conn_state)conn->state) {
-    case CONN_IDLE:
-    case CONN_HEAD:
-    case CONN_LINGERING:
-    case CONN_DISCARDING: conn_linger(conn); return;
-    default: break;
+    if (is_last(conn)) {
+        conn_linger(conn);
+        return;
     }
+    if (conn->state != CONN_SERVING)
+        return; /* on_drained goes on */
     if (req->sse) {
         conn_close(conn, false, PROA_ECLOSED);
         return;
@@ -342,7 +351,7 @@ static void on_end(void *arg, int code)
     /* It may have gone, or closed only its sending side and wait for its answers: it gets what is ready soon. */
     if (req->reader)
         proa_unpark(req->reader, 0); /* it finds that the body is not whole */
-    conn_wait_for(conn, WAIT_GONE);
+    conn_may_be_gone(conn);
 }
 
 static void on_drained(void *arg, int code)

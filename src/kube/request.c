@@ -251,7 +251,7 @@ int proa_kube_send(struct proa_kube *kube, struct proa_arena *arena, const struc
     struct proa_deadline_scope scope PROA_CLEANUP(proa_deadline_leave) =
         proa_deadline_enter(loop, proa_loop_now_exact(loop) + PROA_MS(kube->options.request_ms));
     struct proa_exchange *exchange = NULL;
-    int rc = proa_sem_acquire(kube->places);
+    int rc = request->is_urgent ? 0 : proa_sem_acquire(kube->places);
 
     if (rc < 0)
         return proa_fail(err, rc, "no place among the %u requests in flight",
@@ -262,6 +262,7 @@ int proa_kube_send(struct proa_kube *kube, struct proa_arena *arena, const struc
         rc = read_all(exchange, arena, kube->options.item_bytes, ret_body, err);
         proa_exchange_close(exchange);
     }
-    proa_sem_release(kube->places);
+    if (!request->is_urgent)
+        proa_sem_release(kube->places);
     return rc;
 }

@@ -91,6 +91,38 @@ static void test_given_up_among_neighbours(void **state)
     pg_test_run(&options, neighbours_body);
 }
 
+/* A client that has gone, or a drain's end, cancels the fiber: what it has sent may happen as well as when its time is up. */
+static void cancelled_body(struct pg_test *test)
+{
+    struct pg_timed first = {.test = test, .text = "SELECT pg_sleep(0.6)"};
+    struct pg_timed write = {.test = test, .text = "INSERT INTO item VALUES (5, 'write')"};
+    struct pg_timed read = {.test = test, .text = "SELECT 1"};
+    struct proa_group kept, cancelled;
+
+    pg_table(test);
+    proa_group_init(&kept, test->loop);
+    proa_group_init(&cancelled, test->loop);
+    assert_int_equal(proa_group_start(&kept, NULL, pg_timed, &first), 0);
+    assert_int_equal(proa_group_start(&cancelled, NULL, pg_timed, &write), 0);
+    assert_int_equal(proa_group_start(&cancelled, NULL, pg_timed, &read), 0);
+    assert_int_equal(proa_sleep(test->loop, PROA_MS(150)), 0);
+    proa_group_cancel(&cancelled, 0);
+    proa_ignore(proa_group_wait(&cancelled));
+    assert_int_equal(write.rc, PROA_EUNKNOWN);
+    assert_in_range(write.took_ms, 140, 550);
+    assert_int_equal(read.rc, PROA_ECANCELED);
+    assert_int_equal(proa_group_wait(&kept), 0);
+    assert_int_equal(first.rc, 0);
+    assert_int_equal(pg_number(test, "SELECT count(*) AS n FROM item"), 1);
+}
+
+static void test_cancelled_write_is_unknown(void **state)
+{
+    struct proa_db_options options = {.shared_connections = 1};
+
+    pg_test_run(&options, cancelled_body);
+}
+
 enum { FULL = 64 };
 
 static void unsent_body(struct pg_test *test)
@@ -208,9 +240,13 @@ static void test_tls(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cancelled_alone),        cmocka_unit_test(test_given_up_among_neighbours),
-        cmocka_unit_test(test_given_up_unsent),        cmocka_unit_test(test_statement_timeout),
-        cmocka_unit_test(test_storm_of_cancellations), cmocka_unit_test(test_tls),
+        cmocka_unit_test(test_cancelled_alone),
+        cmocka_unit_test(test_given_up_among_neighbours),
+        cmocka_unit_test(test_cancelled_write_is_unknown),
+        cmocka_unit_test(test_given_up_unsent),
+        cmocka_unit_test(test_statement_timeout),
+        cmocka_unit_test(test_storm_of_cancellations),
+        cmocka_unit_test(test_tls),
     };
 
     cmocka_set_test_filter(getenv("PROA_TEST_ONLY"));

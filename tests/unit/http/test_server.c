@@ -503,6 +503,9 @@ static void date_body(struct rig *rig)
     assert_has(rig_ask(&client, GET("/hello")), "00:00:00 GMT");
     assert_int_equal(proa_sleep(rig->loop, PROA_MS(1)), 0);
     assert_has(rig_ask(&client, GET("/hello")), "00:00:01 GMT");
+    /* It is that of the answer, not of the request. */
+    assert_int_equal(proa_sleep(rig->loop, PROA_MS(600)), 0);
+    assert_has(rig_ask(&client, GET("/slow")), "00:00:02 GMT");
     rig_close(&client);
 }
 

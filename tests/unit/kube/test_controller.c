@@ -406,12 +406,40 @@ static void faults_do_not_keep_it_from_converging(void **state)
         run(seed, faults_body);
 }
 
+static bool lease_is_held(struct bench *bench)
+{
+    proa_str json = proa_sim_kube_get(bench->api, &proa_kube_leases, PROA_STR("default"), PROA_STR("lease"));
+
+    return json.ptr && proa_str_find(json, PROA_STR("\"holderIdentity\":\"one\"")) >= 0;
+}
+
+static void unawares_body(struct bench *bench)
+{
+    bench->lease = "lease";
+    proa_sim_set_network(bench->sim,
+                         &(struct proa_sim_network){.delay_min_ns = PROA_MS(50), .delay_max_ns = PROA_MS(50)});
+    start_manager(bench);
+    while (!lease_is_held(bench))
+        pass(bench, 1);
+    assert_false(proa_manager_is_leader(bench->manager));
+    stop_manager(bench);
+    assert_false(lease_is_held(bench));
+}
+
+/* Stopped while the answer is under way, the manager does not know that it leads. */
+static void a_lease_taken_unawares_is_released(void **state)
+{
+    (void)state;
+    run(1, unawares_body);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_wanted_comes_to_be),
         cmocka_unit_test(an_outage_of_any_length_is_over_at_once),
         cmocka_unit_test(a_deleted_object_is_let_go_once),
+        cmocka_unit_test(a_lease_taken_unawares_is_released),
         cmocka_unit_test(faults_do_not_keep_it_from_converging),
     };
 

@@ -62,6 +62,8 @@ struct proa_client_options {
     uint64_t body_bytes;             /**< of a decoded answer held in memory. 0: 16 MiB */
     uint32_t retries;                /**< further tries of a request. 0: 2 */
 };
+/** The options are copied; what they point to outlives the client. Does not suspend: connections are made by requests. Belongs to its
+ *  loop. @returns 0, PROA_EINVAL (`err` says which option, or which proxy of `env`), PROA_ENOMEM. */
 PROA_MUST_USE int proa_client_new(const struct proa_client_options *options, struct proa_client **ret_client,
                                   struct proa_error *err);
 /** No exchange may be open. NULL is fine. */
@@ -142,6 +144,7 @@ PROA_MUST_USE int proa_client_open(struct proa_client *client, struct proa_arena
                                    const struct proa_client_request *request, struct proa_exchange **ret_exchange,
                                    struct proa_error *err);
 int proa_exchange_status(const struct proa_exchange *exchange);
+/** A field of the answer's head by name, whatever its case, in the exchange's arena; ptr NULL when there is none. */
 proa_str proa_exchange_field(const struct proa_exchange *exchange, const char *name);
 /** Retry-After (RFC 9110 section 10.2.3), seconds or a date, in seconds from now, rounded up; 0: none, or one that has passed.
  *  Before the exchange is closed. */

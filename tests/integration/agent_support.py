@@ -285,6 +285,14 @@ class Instance:
             time.sleep(seconds * (step + 0.5) / (points + 1))
             self.kill()
 
+    def save(self, folder):
+        """A copy of the volume, as a snapshot has it."""
+        subprocess.run(["cp", "-a", self.volume, folder], check=True)
+
+    def restore(self, folder):
+        shutil.rmtree(self.volume)
+        subprocess.run(["cp", "-a", folder, self.volume], check=True)
+
     def set_volume_aside(self):
         for child in self.volume.iterdir():
             child.rename(self.folder / f"first-{child.name}")

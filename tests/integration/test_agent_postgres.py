@@ -386,6 +386,38 @@ def test_data_of_another_database_are_put_aside(cluster):
     assert len(kept) == 1 and (kept[0] / "PG_VERSION").exists()
 
 
+def kept_folders(instance):
+    return [entry for entry in instance.volume.iterdir() if entry.name.startswith("data.kept-")]
+
+
+def test_a_standby_ahead_of_its_primary_keeps_its_data(cluster):
+    """The primary's volume went back in time: what the standby has is the only copy of rows that were acknowledged."""
+    shop = cluster(replicas=2, settings=["--lost-ms=1000"]).start()
+    insert(shop[0], 1)
+    shop[0].stop()
+    shop[0].save(before := shop.folder / "before")
+    shop[0].start().wait_ready()
+    insert(shop[0], *range(2, 40))
+    wait_until(lambda: rows(shop[1]) == list(range(1, 40)))
+    shop[0].stop()
+    shop[0].restore(before)
+    shop[0].start().wait_ready()
+    wait_until(lambda: shop[1].has_logged("they are put aside"), 60)
+    wait_until(lambda: shop[1].has_logged("the data are copied", since="they are put aside"), 60)
+    shop[1].wait_ready()
+    assert rows(shop[1]) == rows(shop[0]) == [1]
+    kept = kept_folders(shop[1])
+    assert len(kept) == 1 and shop[1].has_logged("ahead of the primary")
+    # They are whole: who wants the rows back puts them in the place of the primary's.
+    shop[0].stop()
+    shop[1].stop()
+    shutil.rmtree(shop[0].data)
+    kept[0].rename(shop[0].data)
+    (shop[0].data / "standby.signal").unlink()
+    shop[0].start().wait_ready()
+    assert rows(shop[0]) == list(range(1, 40))
+
+
 def test_without_room_the_old_data_go_first(cluster):
     if os.geteuid() != 0:
         pytest.skip("a volume of its own size is mounted, which takes root")

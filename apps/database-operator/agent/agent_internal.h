@@ -106,6 +106,7 @@ struct agent {
     enum life_phase phase;
     char reason[REASON_MAX];  /* why not ready; "" when ready */
     char warning[REASON_MAX]; /* what could not be done although it serves; "" if nothing */
+    const char *why_anew;     /* why the data are made anew; static */
     bool has_data;
     bool is_ready;
     struct child *server;

@@ -72,6 +72,8 @@ struct data_facts {
 struct engine_status {
     bool is_writable;  /**< takes writes: a primary */
     bool is_streaming; /**< standby: connected to its primary and receiving */
+    bool
+        is_ahead; /**< standby: connected to a primary that has less than it, which never is so between the two of one history */
     /** Of the connection by which it streams; 0: not told. A stream counts when two answers in a row tell of the same one: a connection that
      *  the primary refuses looks like a stream for a moment. */
     uint64_t stream;
@@ -97,7 +99,8 @@ struct primary_status {
 enum verdict {
     VERDICT_WAIT = 0, /**< may still catch up, or nobody can tell */
     VERDICT_LOST,     /**< can never follow this primary again: to be cloned anew */
-    VERDICT_FOREIGN,  /**< the primary's database is another one: cloned anew, the old data is kept aside */
+    VERDICT_FOREIGN, /**< has what the primary lacks (it has another database, or has lost a part of this one): cloned anew, the old data are
+                           kept aside */
 };
 
 struct driver {

@@ -131,10 +131,11 @@ static int make_room(struct agent *agent, enum verdict verdict, struct proa_erro
         if (!has_room)
             return proa_fail(
                 err, PROA_EBUSY,
-                "the primary has another database than this instance, and the volume has no room for both: "
-                "delete this instance's claim to have it copied anew");
-        PROA_WARN(agent->logger, "the data are of another database than the primary's: they are put aside",
-                  proa_kv_c("identity", agent->status.identity),
+                "this instance has data that the primary lacks (%s), and the volume has no room to keep them beside a "
+                "copy of the primary's: save them, then delete this instance's claim to have it copied anew",
+                agent->why_anew);
+        PROA_WARN(agent->logger, "the primary lacks what the data here have: they are put aside",
+                  proa_kv_c("why", agent->why_anew), proa_kv_c("identity", agent->status.identity),
                   proa_kv_c("primary_identity", primary.engine.identity));
         return volume_put_aside(agent->volume, proa_loop_wall(agent->loop), err);
     }

@@ -21,7 +21,7 @@ static void confirm_stream(struct tending *tending, struct engine_status *status
     uint64_t before = tending->last_stream;
 
     tending->last_stream = status->is_streaming ? status->stream : 0;
-    tending->stream_is_new = tending->last_stream != 0 && tending->last_stream != before;
+    tending->stream_is_new = status->is_ahead || (tending->last_stream != 0 && tending->last_stream != before);
     if (tending->stream_is_new)
         status->is_streaming = status->has_lag = false;
 }
@@ -169,25 +169,32 @@ static void tell_standby(struct agent *agent)
 /* -- A standby that does not stream ---------------------------------------------------------------------------------- */
 
 /* @returns TEND_GO_ON, or what is to be done. A verdict counts when it is found twice. */
+static int act_on(struct agent *agent, enum verdict verdict, const char *why, const char *oldest)
+{
+    enum verdict before = agent->tending.last_verdict;
+
+    agent->tending.last_verdict = verdict;
+    if (verdict == VERDICT_WAIT || verdict != before)
+        return TEND_GO_ON;
+    agent->why_anew = why;
+    PROA_WARN(agent->logger, "can never follow its primary again: it is copied anew", proa_kv_c("why", why),
+              proa_kv_c("position", agent->status.position), proa_kv_c("primary_oldest", oldest));
+    agent_set_reason(agent, "is copied anew: %s", why);
+    return verdict == VERDICT_FOREIGN ? TEND_FOREIGN : TEND_LOST;
+}
+
 static int judge(struct agent *agent)
 {
-    struct tending *tending = &agent->tending;
     struct proa_deadline_scope scope PROA_CLEANUP(proa_deadline_leave) = within(agent, DRIVER_MS);
-    struct primary_status primary;
-    enum verdict verdict = VERDICT_WAIT, before = tending->last_verdict;
+    struct primary_status primary = {0};
+    enum verdict verdict = VERDICT_WAIT;
     struct proa_error err = {0};
     const char *why = "";
 
     if (peer_ask_primary(agent, &primary, &err) == 0 && primary.is_ready &&
         agent->driver->judge(&agent->instance, &agent->status, &primary, &verdict, &why, &err) < 0)
         verdict = VERDICT_WAIT;
-    tending->last_verdict = verdict;
-    if (verdict == VERDICT_WAIT || verdict != before)
-        return TEND_GO_ON;
-    PROA_WARN(agent->logger, "can never follow its primary again: it is copied anew", proa_kv_c("why", why),
-              proa_kv_c("position", agent->status.position), proa_kv_c("primary_oldest", primary.engine.oldest));
-    agent_set_reason(agent, "is copied anew: %s", why);
-    return verdict == VERDICT_FOREIGN ? TEND_FOREIGN : TEND_LOST;
+    return act_on(agent, verdict, why, primary.engine.oldest);
 }
 
 static int judge_if_due(struct agent *agent)
@@ -195,6 +202,9 @@ static int judge_if_due(struct agent *agent)
     struct tending *tending = &agent->tending;
     proa_mono_ns now = now_of(agent), since = tending->last_streaming_at;
 
+    /* Without waiting: what the primary writes goes over what is here. */
+    if (agent->instance.role == ROLE_STANDBY && agent->status.is_ahead)
+        return act_on(agent, VERDICT_FOREIGN, "it is ahead of the primary", "");
     if (agent->instance.role != ROLE_STANDBY || agent->status.is_streaming) {
         tending->last_verdict = VERDICT_WAIT;
         return TEND_GO_ON;

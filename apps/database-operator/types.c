@@ -113,6 +113,8 @@ PROA_DEFINE_TYPE_WITH(
      .doc = "The spec that this status is of"),
     (current_primary, str, .json = "currentPrimary", .default_json = "\"\"", .doc = "The primary's pod"),
     (endpoint, str, .default_json = "\"\"", .doc = "host:port for reading and writing"),
+    (initialized, boolean, .default_json = "false",
+     .doc = "There have been data: an instance with an empty volume makes no new database"),
     (conditions, array(object(database_condition)), .merge_key = "type", .max_items = 16, .default_json = "[]",
      .doc = "Ready, Progressing, Degraded"));
 

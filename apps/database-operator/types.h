@@ -60,6 +60,7 @@ struct database_status {
     int64_t observed_generation;
     proa_str current_primary; /* the pod's name */
     proa_str endpoint;        /* host:port for reading and writing */
+    bool initialized;         /* an instance has served: there are data, wherever they are now */
     PROA_ARRAY_OF(struct database_condition) conditions;
 };
 PROA_DECLARE_TYPE(database_status);

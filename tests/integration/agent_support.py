@@ -77,7 +77,7 @@ class Api:
         for watcher in watchers:
             watcher.put(None)
 
-    def set(self, primary=None, replicas=None):
+    def set(self, primary=None, replicas=None, **status):
         with self.lock:
             self.version += 1
             self.object["metadata"]["resourceVersion"] = str(self.version)
@@ -85,6 +85,7 @@ class Api:
                 self.object["status"]["currentPrimary"] = primary
             if replicas is not None:
                 self.object["spec"]["replicas"] = replicas
+            self.object["status"].update(status)
             event = {"type": "MODIFIED", "object": json.loads(json.dumps(self.object))}
             for watcher in self.watchers:
                 watcher.put(event)

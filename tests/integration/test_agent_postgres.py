@@ -1,4 +1,5 @@
 """The database agent with a real PostgreSQL: the first data, standbys, ends of every kind, credentials, an API server that is away."""
+import fcntl
 import os
 import shutil
 import signal
@@ -131,6 +132,56 @@ def test_a_primary_without_data_does_not_replace_those_of_others(cluster):
     shutil.move(kept, shop[0].volume / "data")
     shop[0].wait_ready()
     assert rows(shop[0]) == [1]
+
+
+def test_a_primary_without_data_while_nobody_answers(cluster):
+    """That there has been a database says the status, not whoever happens to run."""
+    shop = cluster(replicas=2, fresh=True)
+    shop.api.set(initialized=True)
+    shop[0].start()
+    shop[0].wait_reason("the Database has served before")
+    time.sleep(2)
+    assert not shop[0].data.exists() and shop[0].says("/livez") == 200
+    shop.api.down()
+    shop[0].stop()
+    shop[0].start()
+    time.sleep(3)
+    assert not shop[0].data.exists()
+    shop.api.up()
+    shop.api.set(initialized=False)
+    shop[0].wait_ready()
+
+
+def test_a_primary_without_data_waits_for_who_has_not_looked_yet(cluster):
+    shop = cluster(replicas=2, fresh=True, settings=["--lock-ms=60000"])
+    lock = open(shop[1].volume / "agent.lock", "w")
+    shop.give(shop[1].volume / "agent.lock")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    shop[1].start()
+    wait_until(lambda: shop[1].status() is not None)
+    assert "has_data" not in shop[1].status()
+    shop[0].start()
+    shop[0].wait_reason("waits for instance 1 to say whether it has data")
+    assert not shop[0].data.exists()
+    lock.close()
+    for instance in shop.instances:
+        instance.wait_ready()
+
+
+def test_who_waits_for_a_role_says_that_it_has_data(cluster):
+    """The standby does not reach the API server; the primary, whose volume is lost, does."""
+    shop = cluster(replicas=2).start()
+    for instance in shop.instances:
+        instance.stop()
+    shutil.rmtree(shop[0].volume)
+    shop[0].volume.mkdir()
+    shop.give(shop[0].volume)
+    shop[1].start("--kubeconfig=/nowhere", "--api-wait-ms=600000")
+    shop[1].wait_reason("waits for the Database's status")
+    assert shop[1].status()["has_data"]
+    shop[0].start()
+    shop[0].wait_reason("instance 1 has data")
+    assert not shop[0].data.exists()
 
 
 # -- Ends --------------------------------------------------------------------------------------------------------------
@@ -377,7 +428,7 @@ def test_data_of_another_database_are_put_aside(cluster):
     shop[1].stop()
     shop[0].stop()
     shutil.rmtree(shop[0].data)
-    shop[0].start().wait_ready()  # nobody else can be asked: it begins anew
+    shop[0].start().wait_ready()  # as far as the status says it is the first start
     shop[1].start()
     wait_until(lambda: shop[1].has_logged("they are put aside"), 40)
     shop[1].wait_ready()

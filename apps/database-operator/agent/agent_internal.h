@@ -42,7 +42,8 @@ PROA_ENUM(life_phase, (LIFE_WAITING, "Waiting"), (LIFE_REFUSED, "Refused"), (LIF
 /** What the Database says, as far as it concerns an instance. */
 struct assignment {
     bool is_known;
-    bool is_from_api; /**< and not from memory */
+    bool is_from_api;    /**< and not from memory */
+    bool is_initialized; /**< there have been data, on whatever volume */
     char primary[POD_NAME_MAX];
     uint32_t replicas;
 };
@@ -50,7 +51,8 @@ struct assignment {
 /** The answer of /v1/status, which other instances' agents and people read. */
 struct agent_status {
     proa_str pod, role, phase, reason, warning, primary;
-    bool ready, live, has_data, writable, streaming;
+    bool ready, live, writable, streaming;
+    PROA_OPTIONAL(bool) has_data; /* absent: not known yet */
     proa_str engine, version, identity, timeline, position, oldest;
     uint64_t size_bytes;
     PROA_OPTIONAL(uint64_t) lag_bytes;
@@ -104,10 +106,10 @@ struct agent {
     char primary_host[HOST_MAX];
 
     enum life_phase phase;
-    char reason[REASON_MAX];  /* why not ready; "" when ready */
-    char warning[REASON_MAX]; /* what could not be done although it serves; "" if nothing */
-    const char *why_anew;     /* why the data are made anew; static */
-    bool has_data;
+    char reason[REASON_MAX];       /* why not ready; "" when ready */
+    char warning[REASON_MAX];      /* what could not be done although it serves; "" if nothing */
+    const char *why_anew;          /* why the data are made anew; static */
+    bool has_data, data_are_known; /* whether the volume holds a database; once it has been looked at */
     bool is_ready;
     struct child *server;
     struct engine_status status; /* the last answer */

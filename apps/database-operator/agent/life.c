@@ -255,6 +255,21 @@ static int wait_for_other_assignment(struct agent *agent, const char *why)
     return 0;
 }
 
+static void note_data(struct agent *agent, const struct data_facts *facts)
+{
+    agent->has_data = facts->is_complete;
+    agent->data_are_known = true;
+}
+
+/* Before the role is known, since a primary that finds its volume empty asks. What cannot be told stays unknown. */
+static void look_first(struct agent *agent)
+{
+    struct data_facts facts = {0};
+
+    if (agent->driver->look(&agent->instance, volume_data(agent->volume), &facts, NULL) == 0)
+        note_data(agent, &facts);
+}
+
 /* From a role to the end of a server. @returns 0 when another life is to follow. */
 static int live_once(struct agent *agent, struct proa_error *err)
 {
@@ -266,7 +281,7 @@ static int live_once(struct agent *agent, struct proa_error *err)
     PROA_TRY(wait_assignment(agent));
     life_adopt(agent);
     PROA_TRY(agent->driver->look(&agent->instance, volume_data(agent->volume), &facts, err));
-    agent->has_data = facts.is_complete;
+    note_data(agent, &facts);
     why = why_refused(agent, &facts);
     if (why)
         return wait_for_other_assignment(agent, why);
@@ -304,6 +319,7 @@ static int live(struct agent *agent, struct proa_error *err)
     PROA_TRY(wait_credentials(agent));
     PROA_TRY(
         volume_open(agent->loop, agent->config.volume_dir.ptr, PROA_MS(agent->config.lock_ms), &agent->volume, err));
+    look_first(agent);
     for (;;)
         PROA_TRY(live_once(agent, err));
 }

@@ -3,34 +3,51 @@
 
 enum { RETRY_MIN_MS = 1000, RETRY_MAX_MS = 30000 };
 
-/* A primary whose volume is empty although another instance has data has lost its volume. New data would be another database, and the
- * others would throw theirs away for it. */
+static int ask_for_data(struct agent *agent, uint32_t ordinal, struct proa_error *err)
+{
+    struct proa_error ignored = {0};
+    struct agent_status status = {0};
+    bool is_unknown, has_data;
+    struct proa_arena arena;
+    int rc;
+
+    proa_arena_init(&arena, proa_loop_blocks(agent->loop), 0);
+    rc = peer_ask(agent, &arena, ordinal, &status, &ignored);
+    is_unknown = rc == 0 && status.has_data.presence != PROA_SET;
+    has_data = rc == 0 && !is_unknown && status.has_data.value;
+    proa_arena_done(&arena);
+    PROA_TRY(proa_fiber_check(agent->loop));
+    if (is_unknown)
+        return proa_fail(err, PROA_EUNAVAILABLE,
+                         "the volume is empty: waits for instance %u to say whether it has data", ordinal);
+    if (has_data)
+        return proa_fail(
+            err, PROA_ECONFLICT,
+            "this is to be the primary and its volume is empty, but instance %u has data: nothing is made, so "
+            "that they are not replaced. Bring the volume back, or delete the Database and the other instances' "
+            "claims to begin anew",
+            ordinal);
+    return 0;
+}
+
+/* A primary whose volume is empty although there has been a database has lost its volume. New data would be another database, and the
+ * others would put theirs aside for it. That there was one says the Database's status, also when nobody else can be asked; before it says so,
+ * one who does not answer has none: it is the first start. */
 static int look_for_data_elsewhere(struct agent *agent, struct proa_error *err)
 {
     const struct instance *instance = &agent->instance;
 
-    for (uint32_t i = 0; i < instance->replicas; i++) {
-        struct proa_error ignored = {0};
-        struct agent_status status;
-        struct proa_arena arena;
-        bool has_data;
-        int rc;
-
-        if (i == instance->ordinal)
-            continue;
-        proa_arena_init(&arena, proa_loop_blocks(agent->loop), 0);
-        rc = peer_ask(agent, &arena, i, &status, &ignored);
-        has_data = rc == 0 && status.has_data;
-        proa_arena_done(&arena);
-        PROA_TRY(proa_fiber_check(agent->loop));
-        if (has_data)
-            return proa_fail(
-                err, PROA_ECONFLICT,
-                "this is to be the primary and its volume is empty, but instance %u has data: nothing is made, so "
-                "that they are not replaced. Bring the volume back, or delete the other instances' claims to "
-                "begin anew",
-                i);
-    }
+    for (uint32_t i = 0; i < instance->replicas; i++)
+        if (i != instance->ordinal)
+            PROA_TRY(ask_for_data(agent, i, err));
+    if (!agent->assignment.is_from_api)
+        return proa_fail(err, PROA_EUNAVAILABLE,
+                         "the volume is empty: waits for the API server to say whether there has been a database");
+    if (agent->assignment.is_initialized)
+        return proa_fail(err, PROA_ECONFLICT,
+                         "this is to be the primary and its volume is empty, but the Database has served before "
+                         "(status.initialized): nothing is made. Bring the volume back, or delete the Database and "
+                         "its claims to begin anew");
     return 0;
 }
 

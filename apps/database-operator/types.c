@@ -108,6 +108,8 @@ PROA_DEFINE_TYPE_WITH(
     database_status, (IGNORE, .doc = "What there is"),
     (phase, enumeration(database_phase), .default_json = "\"Pending\"", .doc = "Pending, Running, Ready or Failed"),
     (replicas_ready, i32, .json = "replicasReady", .default_json = "0", .doc = "Instances that serve"),
+    (replicas, i32, .default_json = "0",
+     .doc = "Instances that are kept: those of spec.replicas once the StatefulSet has been told so"),
     (selector, str, .default_json = "\"\"", .doc = "Of the instances' pods"),
     (observed_generation, i64, .json = "observedGeneration", .default_json = "0",
      .doc = "The spec that this status is of"),

@@ -84,7 +84,7 @@ class Api:
             if primary is not None:
                 self.object["status"]["currentPrimary"] = primary
             if replicas is not None:
-                self.object["spec"]["replicas"] = replicas
+                self.object["spec"]["replicas"] = self.object["status"]["replicas"] = replicas
             self.object["status"].update(status)
             event = {"type": "MODIFIED", "object": json.loads(json.dumps(self.object))}
             for watcher in self.watchers:

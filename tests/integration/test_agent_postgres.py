@@ -372,6 +372,25 @@ def test_scaling(cluster):
     wait_until(lambda: rows(shop[1]) == [1])
 
 
+def test_replicas_are_what_the_operator_made_of_them(cluster):
+    """A spec that it does not follow (it is paused, or cannot) drops no slot that a standby needs."""
+    shop = cluster(replicas=2).start()
+    shop.api.set(replicas=2)
+    shop[1].stop()
+    with shop.api.lock:
+        shop.api.object["spec"]["replicas"] = 1
+    shop.api.set()
+    for _ in range(30):
+        assert slots(shop[0]) == "shop_1"
+        time.sleep(0.1)
+    insert(shop[0], 1)
+    shop[1].start().wait_ready()
+    wait_until(lambda: rows(shop[1]) == [1])
+    shop[1].stop()
+    shop.api.set(replicas=1)
+    wait_until(lambda: slots(shop[0]) == "", 30)
+
+
 SMALL = "max_slot_wal_keep_size = '32MB'\nwal_keep_size = 0\nmax_wal_size = '32MB'\nmin_wal_size = '32MB'\n"
 
 

@@ -51,7 +51,7 @@ struct instance {
     enum instance_role role;
     uint32_t ordinal;         /**< of config->pod: 0 of "shop-0" */
     uint32_t primary_ordinal; /**< of the primary's pod */
-    uint32_t replicas;        /**< instances that are wanted, spec.replicas: ordinals below it */
+    uint32_t replicas;        /**< instances that there are to be, status.replicas: ordinals below it */
     proa_str primary;         /**< the primary's pod */
     proa_str primary_host;    /**< where it is reached: "shop-0.shop-headless.default.svc" */
 };

@@ -204,6 +204,27 @@ static void a_primary_that_cannot_be_moved(void **state)
     assert_true(is(rig, "Degraded", "True", "PrimaryNotMovable"));
 }
 
+static void replicas_are_those_of_the_set(void **state)
+{
+    struct rig *rig = *state;
+
+    rig_report(rig);
+    assert_int_equal(rig->report.status.replicas, 3);
+    rig_serve(rig);
+    rig->database.spec.replicas = 1;
+    rig->database.spec.paused = true;
+    rig_report(rig);
+    assert_int_equal(rig->report.status.replicas, 3);
+    /* Also while the StatefulSet is away. */
+    keep(rig);
+    rig->facts.has_set = false;
+    rig_report(rig);
+    assert_int_equal(rig->report.status.replicas, 3);
+    rig->database.spec.paused = false;
+    rig_report(rig);
+    assert_int_equal(rig->report.status.replicas, 1);
+}
+
 static void there_have_been_data(void **state)
 {
     struct rig *rig = *state;
@@ -265,6 +286,7 @@ int main(void)
         RIG_TEST(degraded),
         RIG_TEST(progress),
         RIG_TEST(a_primary_that_cannot_be_moved),
+        RIG_TEST(replicas_are_those_of_the_set),
         RIG_TEST(there_have_been_data),
         RIG_TEST(there_are_kept_claims),
         RIG_TEST(body),

@@ -15,7 +15,10 @@ const struct proa_kube_kind service_monitor_kind = {"monitoring.coreos.com", "v1
     "['listen_addresses','port','unix_socket_directories','data_directory','config_file','hba_file','ident_file',"     \
     "'external_pid_file','include','include_dir','include_if_exists','wal_level','max_wal_senders',"                   \
     "'max_replication_slots','hot_standby','primary_conninfo','primary_slot_name','restore_command',"                  \
-    "'recovery_target_timeline','synchronous_standby_names','cluster_name','logging_collector','log_destination',"     \
+    "'recovery_target','recovery_target_action','recovery_target_inclusive','recovery_target_lsn',"                    \
+    "'recovery_target_name','recovery_target_time','recovery_target_timeline','recovery_target_xid',"                  \
+    "'recovery_end_command','archive_cleanup_command','promote_trigger_file','synchronous_standby_names',"             \
+    "'cluster_name','logging_collector','log_destination',"                                                            \
     "'wal_log_hints','archive_mode','archive_command','password_encryption','fsync','full_page_writes']"
 #define OWNED_MYSQL                                                                                                    \
     "['aria_log_dir_path','bind_address','binlog_do_db','binlog_ignore_db','bootstrap','datadir',"                     \

@@ -543,6 +543,18 @@ def test_the_primary_does_not_move(cluster):
     wait_until(lambda: rows(shop[1]) == [1])
 
 
+def test_a_standby_that_somebody_promotes(cluster):
+    """Two servers that take writes are one too many, and what was written to it is not thrown away."""
+    shop = cluster(replicas=2, settings=["--lost-ms=1000"]).start()
+    shop[1].superuser("SELECT pg_promote()")
+    shop[1].wait_reason("the data here are a primary's")
+    assert shop[1].processes() == [] and shop[1].data.exists()
+    time.sleep(3)
+    assert shop[1].text().count("the data are copied") == 1 and kept_folders(shop[1]) == []
+    insert(shop[0], 1)
+    assert shop[0].is_ready()
+
+
 def test_the_api_server_is_away(cluster):
     shop = cluster(replicas=2).start()
     shop.api.down()

@@ -205,7 +205,8 @@ static int judge_if_due(struct agent *agent)
     /* Without waiting: what the primary writes goes over what is here. */
     if (agent->instance.role == ROLE_STANDBY && agent->status.is_ahead)
         return act_on(agent, VERDICT_FOREIGN, "it is ahead of the primary", "");
-    if (agent->instance.role != ROLE_STANDBY || agent->status.is_streaming) {
+    /* One that takes writes may have what its primary lacks: that is for a person. */
+    if (agent->instance.role != ROLE_STANDBY || agent->status.is_streaming || agent->status.is_writable) {
         tending->last_verdict = VERDICT_WAIT;
         return TEND_GO_ON;
     }
@@ -275,6 +276,11 @@ static int tend_once(struct agent *agent)
         tell_primary(agent);
     else
         tell_standby(agent);
+    /* Somebody has promoted it: two servers that take writes. It is not started again, since its data are a primary's now. */
+    if (agent->instance.role == ROLE_STANDBY && agent->status.is_writable && agent->driver->stops_writer) {
+        PROA_WARN(agent->logger, "the engine takes writes, but is to be a standby: it is stopped");
+        return TEND_RESTART;
+    }
     collect_if_due(agent);
     return judge_if_due(agent);
 }

@@ -45,6 +45,8 @@ static const struct proa_cel_rule spec_rules[] = {
     {"quantity(self.storageSize).compareTo(quantity(oldSelf.storageSize)) >= 0",
      "storageSize may grow, but not shrink"},
     {"quantity(self.storageSize).compareTo(quantity('64Mi')) >= 0", "storageSize must be at least 64Mi"},
+    {"self.engine != 'postgres' || quantity(self.storageSize).compareTo(quantity('512Mi')) >= 0",
+     "storageSize of postgres must be at least 512Mi: less has no room for its log"},
     {"(has(self.storageClassName) ? self.storageClassName : '') == (has(oldSelf.storageClassName) ? "
      "oldSelf.storageClassName : '')",
      "storageClassName may not change after creation"},

@@ -10,7 +10,9 @@ import time
 import pytest
 
 from agent_support import AGENT, Cluster, clusters, first_volume
-from support import expect_problem, wait_until
+from support import BUILD, expect_problem, wait_until
+
+ENGINE_CONF = BUILD / "tests" / "engine_conf"
 
 
 @pytest.fixture(scope="session")
@@ -506,6 +508,41 @@ def test_without_room_the_old_data_go_first(cluster):
         shop[1].stop()
     finally:
         shop[1].clean_up()
+        subprocess.run(["umount", "-l", volume], check=False)
+
+
+def test_a_standby_that_is_away_does_not_fill_the_volume(cluster):
+    """The operator's own settings on the smallest volume: twice as much is written as it holds."""
+    if os.geteuid() != 0:
+        pytest.skip("a volume of its own size is mounted, which takes root")
+    if not ENGINE_CONF.exists():
+        pytest.skip(f"not built: {ENGINE_CONF}")
+    shop = cluster(replicas=2, settings=["--lost-ms=1000"])
+    limits = subprocess.run([ENGINE_CONF, "postgres", "shop", "storageSize=512Mi"], capture_output=True, text=True, check=True).stdout
+    shop.write_config("".join(f"{line}\n" for line in limits.splitlines() if "wal_size" in line or "keep_size" in line)
+                      + "full_page_writes = off\n")
+    volume = shop[0].volume
+    shop[0].save(first := shop.folder / "first")
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512m", "none", volume], capture_output=True).returncode != 0:
+        pytest.skip("nothing can be mounted here")
+    try:
+        subprocess.run(["cp", "-a", f"{first}/.", volume], check=True)
+        shop.give(volume)
+        shop.start()
+        shop[1].stop()
+        load = "INSERT INTO t SELECT generate_series(1, 500000); TRUNCATE t"
+        used = []
+        while shop[0].superuser("SELECT pg_current_wal_lsn() - '0/0' > 2 * 512 * 1024 * 1024 ::bigint") == "f":
+            shop[0].superuser(load, "app")
+            used.append(shutil.disk_usage(volume).used >> 20)
+        assert shop[0].is_ready() and max(used) < 450, used
+        shop[1].start().wait_ready()
+        insert(shop[0], 1)
+        wait_until(lambda: rows(shop[1]) == [1])
+        for instance in shop.instances:
+            instance.stop()
+    finally:
+        shop[0].clean_up()
         subprocess.run(["umount", "-l", volume], check=False)
 
 

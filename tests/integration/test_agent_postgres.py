@@ -282,6 +282,21 @@ def test_a_server_that_hangs_makes_the_agent_not_alive(cluster):
     wait_until(lambda: one.says("/livez") == 200 and one.is_ready(), 10)
 
 
+def test_sizes_that_take_long_do_not_hinder(cluster):
+    """As with very many tables on a slow disk."""
+    one = cluster(settings=["--ask-ms=1000", "--metrics-ms=600000"])[0].start().wait_ready()
+    # Only the question for sizes looks at it.
+    one.superuser("SET allow_system_table_mods = on; CREATE OR REPLACE VIEW pg_catalog.pg_settings AS "
+                  "SELECT s.* FROM pg_show_all_settings() s, pg_sleep(60)")
+    one.stop()
+    one.start().wait_ready()
+    wait_until(lambda: one.has_logged("the sizes of the databases are not known"), 20)
+    for _ in range(60):
+        assert one.is_ready()
+        time.sleep(0.1)
+    assert one.text().count("not known") == 1
+
+
 def test_orphans_are_reaped(cluster):
     one = cluster()[0].start().wait_ready()
     one.superuser("COPY t FROM PROGRAM '(sleep 0.4 >/dev/null 2>&1; exit 3) & echo 1'", "app")

@@ -69,6 +69,7 @@ struct tending {
     proa_mono_ns last_streaming_at; /* 0: not yet */
     proa_mono_ns size_due_at, metrics_due_at, duties_due_at, judge_due_at;
     bool last_was_answered;
+    uint32_t misses;      /* answers in a row that did not come */
     uint64_t last_stream; /* of the last answer; 0: none */
     bool stream_is_new;   /* to be looked at again soon */
     bool is_settled;

@@ -138,12 +138,16 @@ static int make_room(struct agent *agent, enum verdict verdict, struct proa_erro
 {
     struct primary_status primary;
     struct volume_room room;
+    uint64_t needed;
     bool has_room;
 
     PROA_TRY(ask_ready_primary(agent, &primary, err));
     PROA_TRY(volume_room(agent->volume, &room, err));
+    /* What the primary could not say is about what is here. */
+    needed = primary.engine.size_bytes > 0 ? primary.engine.size_bytes : room.data_bytes;
     /* A tenth and a few WAL segments more than the data alone. */
-    has_room = room.free_bytes > primary.engine.size_bytes + primary.engine.size_bytes / 10 + ((uint64_t)128 << 20);
+    needed += needed / 10 + ((uint64_t)128 << 20);
+    has_room = room.free_bytes > needed;
     if (verdict == VERDICT_FOREIGN) {
         if (!has_room)
             return proa_fail(
@@ -159,7 +163,7 @@ static int make_room(struct agent *agent, enum verdict verdict, struct proa_erro
     if (has_room)
         return 0;
     PROA_WARN(agent->logger, "the volume has no room for the old and the new data: the old are removed first",
-              proa_kv_u64("free_bytes", room.free_bytes), proa_kv_u64("needed_bytes", primary.engine.size_bytes));
+              proa_kv_u64("free_bytes", room.free_bytes), proa_kv_u64("needed_bytes", needed));
     return volume_remove_data(agent->volume, err);
 }
 

@@ -3,7 +3,14 @@
 
 #include <signal.h>
 
-enum { SIZE_EVERY_MS = 10000, DRIVER_MS = 30000, EAGER_MS = 15000, EAGER_POLL_MS = 200 };
+enum {
+    SIZE_EVERY_MS = 10000,
+    SIZE_RETRY_MS = 60000,
+    DRIVER_MS = 30000,
+    EAGER_MS = 15000,
+    EAGER_POLL_MS = 200,
+    MISSES_MAX = 1
+};
 
 static proa_mono_ns now_of(const struct agent *agent)
 {
@@ -31,21 +38,17 @@ static int ask(struct agent *agent, struct proa_error *err)
 {
     struct tending *tending = &agent->tending;
     struct proa_deadline_scope scope PROA_CLEANUP(proa_deadline_leave) = within(agent, agent->config.ask_ms);
-    bool with_size = now_of(agent) >= tending->size_due_at;
     struct engine_status status;
-    int rc = agent->driver->ask(&agent->instance, with_size, &status, err);
+    int rc = agent->driver->ask(&agent->instance, false, &status, err);
 
     tending->last_was_answered = rc == 0;
     if (rc != PROA_ETIMEDOUT && rc != PROA_ECANCELED)
         tending->last_answer_at = now_of(agent);
     if (rc < 0)
         return rc;
-    if (with_size) {
-        tending->size_due_at = now_of(agent) + PROA_MS(SIZE_EVERY_MS);
-    } else {
-        status.size_bytes = agent->status.size_bytes;
+    status.size_bytes = agent->status.size_bytes;
+    if (!status.oldest[0])
         memcpy(status.oldest, agent->status.oldest, sizeof status.oldest);
-    }
     confirm_stream(tending, &status);
     if (status.is_streaming)
         tending->last_streaming_at = now_of(agent);
@@ -53,6 +56,27 @@ static int ask(struct agent *agent, struct proa_error *err)
     agent->has_status = true;
     agent->phase = LIFE_RUNNING;
     return 0;
+}
+
+/* Apart from the question how the engine is: files of many tables on a slow disk take longer to look at than an instance may take to answer, and
+ * that is no reason for it not to serve. */
+static void ask_sizes_if_due(struct agent *agent)
+{
+    struct tending *tending = &agent->tending;
+    struct proa_deadline_scope scope PROA_CLEANUP(proa_deadline_leave) = within(agent, agent->config.ask_ms);
+    struct engine_status status;
+    struct proa_error err = {0};
+
+    if (now_of(agent) < tending->size_due_at)
+        return;
+    if (agent->driver->ask(&agent->instance, true, &status, &err) < 0) {
+        tending->size_due_at = now_of(agent) + PROA_MS(SIZE_RETRY_MS);
+        proa_log_failure(agent->logger, PROA_LOG_WARN, "the sizes of the databases are not known", &err);
+        return;
+    }
+    tending->size_due_at = now_of(agent) + PROA_MS(SIZE_EVERY_MS);
+    agent->status.size_bytes = status.size_bytes;
+    memcpy(agent->status.oldest, status.oldest, sizeof status.oldest);
 }
 
 /* -- Duties ---------------------------------------------------------------------------------------------------------- */
@@ -257,6 +281,15 @@ static void collect_if_due(struct agent *agent)
     proa_arena_done(&agent->samples_arena[agent->samples_turn ^ 1]);
 }
 
+/* One answer too late is none: an instance that served a moment ago goes on. "Takes no connections" is an answer. */
+static bool is_missed(struct agent *agent, int rc)
+{
+    bool is_answer = rc == 0 || rc == PROA_EUNAVAILABLE || rc == PROA_ECANCELED;
+
+    agent->tending.misses = is_answer ? 0 : agent->tending.misses + 1;
+    return !is_answer && agent->is_ready && agent->tending.misses <= MISSES_MAX;
+}
+
 static int tend_once(struct agent *agent)
 {
     struct proa_error err = {0};
@@ -264,6 +297,8 @@ static int tend_once(struct agent *agent)
 
     look_at_credentials(agent);
     rc = ask(agent, &err);
+    if (is_missed(agent, rc))
+        return TEND_GO_ON;
     if (rc == 0)
         rc = try_duties(agent, &err);
     if (rc == PROA_ECANCELED)
@@ -281,6 +316,7 @@ static int tend_once(struct agent *agent)
         PROA_WARN(agent->logger, "the engine takes writes, but is to be a standby: it is stopped");
         return TEND_RESTART;
     }
+    ask_sizes_if_due(agent);
     collect_if_due(agent);
     return judge_if_due(agent);
 }

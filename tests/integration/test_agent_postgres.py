@@ -678,6 +678,36 @@ def test_credentials_change(cluster):
         assert password not in text
 
 
+def test_credentials_change_while_the_first_data_are_made(cluster):
+    """Those that cannot be used are replaced by those that can, without a new pod."""
+    shop = cluster(fresh=True)
+    shop.write_credentials(username="postgres")
+    one = shop[0].start()
+    one.wait_reason("the username is one of the engine's own")
+    shop.write_credentials(username="somebody")
+    one.wait_ready(30)
+    one.sql("SELECT 1")
+
+
+def test_credentials_change_while_a_standby_waits(cluster):
+    """With the old token it would be refused for ever; also one that is refused its role answers to the new one."""
+    shop = cluster(replicas=2)
+    shop[1].start().wait_reason("waits for the primary")
+    shop[0].start().wait_ready()
+    shop[1].wait_ready()
+    shop[1].stop()
+    shutil.rmtree(shop[1].data)
+    shop[0].stop()
+    shop[1].start().wait_reason("waits for the primary")
+    shop.write_credentials(agentToken="another-one", replicationPassword="another-copy")
+    shop[0].start().wait_ready()
+    shop[1].wait_ready(30)
+    shop.api.set(primary="shop-1")
+    shop[1].wait_reason("moving the primary is not built yet")
+    shop.write_credentials(agentToken="a-third-one")
+    wait_until(lambda: (shop[1].status() or {}).get("phase") == "Refused")
+
+
 # -- What the agent answers --------------------------------------------------------------------------------------------
 
 def test_token(cluster):

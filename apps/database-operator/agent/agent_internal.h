@@ -138,6 +138,10 @@ int assignment_watch(void *arg);
 /** Reads the mounted files again. May suspend. *ret_changed: they differ from what was there. The old stay when some cannot be read. */
 PROA_MUST_USE int credentials_load(struct agent *agent, bool *ret_changed, struct proa_error *err);
 
+/** Reads them again while others are in use: true when they differ. What cannot be read or used is told in the log, and changes nothing. */
+bool credentials_look(struct agent *agent);
+enum { CREDENTIALS_EVERY_MS = 2000 }; /* while nothing else asks for them */
+
 /* life.c */
 /** The fiber that looks after the instance. */
 int life_run(void *arg);

@@ -250,8 +250,10 @@ static int wait_for_other_assignment(struct agent *agent, const char *why)
 {
     agent->phase = LIFE_REFUSED;
     agent_set_reason(agent, "%s", why);
-    while (life_is_as_assigned(agent))
-        PROA_TRY(agent_wait(agent, PROA_SECONDS(3600)));
+    while (life_is_as_assigned(agent)) {
+        PROA_TRY(agent_wait(agent, PROA_MS(CREDENTIALS_EVERY_MS)));
+        credentials_look(agent); /* others ask with the present token */
+    }
     return 0;
 }
 

@@ -93,6 +93,24 @@ static int clone(struct agent *agent, struct proa_error *err)
     return 0;
 }
 
+/* What failed may have been for the credentials: with other ones it is tried at once. */
+static int wait_retry(struct agent *agent, uint64_t ms)
+{
+    proa_mono_ns end = proa_loop_now_exact(agent->loop) + PROA_MS(ms);
+
+    while (!credentials_look(agent)) {
+        proa_mono_ns now = proa_loop_now_exact(agent->loop), until = now + PROA_MS(CREDENTIALS_EVERY_MS);
+
+        if (now >= end)
+            return 0;
+        until = until < end ? until : end;
+        PROA_TRY(agent_wait(agent, until - now));
+        if (proa_loop_now_exact(agent->loop) < until)
+            return 0; /* something else has changed */
+    }
+    return 0;
+}
+
 /* @returns 0, PROA_ECONFLICT (assigned otherwise meanwhile) or the cancellation's cause. */
 static int again_and_again(struct agent *agent, int (*try_once)(struct agent *agent, struct proa_error *err),
                            struct proa_error *err)
@@ -109,7 +127,7 @@ static int again_and_again(struct agent *agent, int (*try_once)(struct agent *ag
         agent_set_reason(agent, "%s", why.message[0] ? why.message : proa_code_name(rc));
         volume_abandon(agent->volume);
         /* A primary that is not ready yet is asked again soon, a failed attempt ever later. */
-        PROA_TRY(agent_wait(agent, PROA_MS(rc == PROA_EUNAVAILABLE ? RETRY_MIN_MS : wait_ms)));
+        PROA_TRY(wait_retry(agent, rc == PROA_EUNAVAILABLE ? RETRY_MIN_MS : wait_ms));
         wait_ms = wait_ms * 2 < RETRY_MAX_MS ? wait_ms * 2 : RETRY_MAX_MS;
         if (!life_is_as_assigned(agent))
             return proa_fail(err, PROA_ECONFLICT, "assigned otherwise");

@@ -147,21 +147,6 @@ static int try_duties(struct agent *agent, struct proa_error *err)
     return 0;
 }
 
-static void look_at_credentials(struct agent *agent)
-{
-    struct proa_error err = {0};
-    bool changed;
-
-    if (credentials_load(agent, &changed, &err) == 0) {
-        agent->tending.credentials_have_changed |= changed;
-        agent->credentials_error[0] = '\0';
-        return;
-    }
-    if (strcmp(agent->credentials_error, err.message) != 0)
-        proa_log_failure(agent->logger, PROA_LOG_WARN, "the credentials cannot be used, the last ones hold", &err);
-    memcpy(agent->credentials_error, err.message, sizeof agent->credentials_error);
-}
-
 /* -- Readiness ------------------------------------------------------------------------------------------------------- */
 
 static void tell_primary(struct agent *agent)
@@ -295,7 +280,7 @@ static int tend_once(struct agent *agent)
     struct proa_error err = {0};
     int rc;
 
-    look_at_credentials(agent);
+    agent->tending.credentials_have_changed |= credentials_look(agent);
     rc = ask(agent, &err);
     if (is_missed(agent, rc))
         return TEND_GO_ON;

@@ -151,8 +151,11 @@ class Instance:
             folder.mkdir(mode=0o755)
             cluster.give(folder)
 
-    def start(self, *arguments, wrapper=(), **environment):
+    def start(self, *arguments, wrapper=(), new_pod=True, **environment):
+        """In a new pod, or as the container of the same pod that has ended."""
         assert self.process is None or self.process.poll() is not None
+        if new_pod:
+            (self.run / "engine.conf").unlink(missing_ok=True)
         kept = {key: value for key, value in os.environ.items()
                 if key.split("_")[0] in ("PATH", "ASAN", "UBSAN", "LANG", "TSAN")}
         self.log = self.folder / "log"

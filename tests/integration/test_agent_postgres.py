@@ -561,6 +561,26 @@ def test_a_standby_that_is_away_does_not_fill_the_volume(cluster):
         subprocess.run(["umount", "-l", volume], check=False)
 
 
+def test_a_mistake_in_the_settings_waits_for_a_new_pod(cluster):
+    """The file changes below the pods; a container that ends comes back with what its pod began with."""
+    shop = cluster(replicas=2).start()
+    shop.write_config("no_such_setting = 'x'\n")
+    shop[0].superuser("SELECT pg_reload_conf()")
+    os.kill(shop[0].server_pid(), signal.SIGKILL)
+    assert shop[0].wait_exit() == 1
+    shop[0].start(new_pod=False).wait_ready()
+    insert(shop[0], 1)
+    assert not shop[0].has_logged("no_such_setting")
+    # The operator makes the last standby's pod anew first, and it goes no further.
+    shop[1].stop()
+    shop[1].start()
+    assert shop[1].wait_exit() == 1
+    assert shop[1].has_logged("no_such_setting") and shop[0].is_ready()
+    shop.write_config()
+    shop[1].start().wait_ready()
+    wait_until(lambda: rows(shop[1]) == [1])
+
+
 def test_a_smaller_setting_reaches_standbys_first(cluster):
     """The operator restarts standbys first, and they could not start with less than their primary has."""
     shop = cluster(replicas=2).start()

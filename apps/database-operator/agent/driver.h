@@ -118,7 +118,7 @@ struct driver {
     /** Copies the primary's data into `folder` in the same way. */
     int (*clone)(const struct instance *instance, const char *folder, struct proa_error *err);
     /** Before every start, when no process of the engine runs (the agent has made sure): writes the engine's own configuration files for role and
-     *  primary (config->config_dir holds the operator's), and removes what a server that was killed left in the way, such as a pid file. */
+     *  primary (config->config_dir holds the operator's, as it was when the pod was made), and removes what a server that was killed left in the way, such as a pid file. */
     int (*configure)(const struct instance *instance, const char *folder, struct proa_error *err);
     /** What to run, ended by NULL; text in the arena or static. */
     int (*server_arguments)(const struct instance *instance, struct proa_arena *arena, const char *folder,

@@ -1,6 +1,7 @@
 /* The life of an instance, in one fiber: role, data, server, and looking after it. */
 #include "agent_internal.h"
 
+#include <proa/file.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -9,6 +10,7 @@ enum {
     CREDENTIALS_RETRY_MS = 1000,
     IMMEDIATE_STOP_MS = 5000,
     LEFTOVERS_MS = 10000,
+    CONFIG_MAX_BYTES = 1024 * 1024,
 };
 
 /* -- Small things ---------------------------------------------------------------------------------------------------- */
@@ -316,8 +318,36 @@ static int wait_credentials(struct agent *agent)
     }
 }
 
+/* The operator's file is one for all instances, and it changes below pods that run; what it says is meant for the pods that the operator makes
+ * anew, standbys first and one at a time. So an instance keeps to the file that its pod began with: a mistake stops at the first standby,
+ * instead of waiting for the primary's container to start again. */
+static int keep_config(struct agent *agent, struct proa_error *err)
+{
+    struct agent_config *config = &agent->config;
+    const char *kept, *mounted;
+    struct proa_arena arena;
+    proa_str text;
+    int rc;
+
+    proa_arena_init(&arena, NULL, 0);
+    kept = instance_run_path(&arena, &agent->instance, DATABASE_CONFIG_FILE);
+    mounted = proa_arena_printf(&arena, PROA_FMT "/" DATABASE_CONFIG_FILE, PROA_ARG(config->config_dir)).ptr;
+    rc = kept && mounted ? proa_file_read(agent->loop, &arena, kept, CONFIG_MAX_BYTES, &text, err)
+                         : proa_fail(err, PROA_ENOMEM, "memory is out");
+    if (rc == PROA_ENOTFOUND) {
+        rc = proa_file_read(agent->loop, &arena, mounted, CONFIG_MAX_BYTES, &text, err);
+        if (rc == 0)
+            rc = proa_file_write(agent->loop, kept, text, 0600, err);
+    }
+    if (rc == 0)
+        config->config_dir = config->run_dir;
+    proa_arena_done(&arena);
+    return rc;
+}
+
 static int live(struct agent *agent, struct proa_error *err)
 {
+    PROA_TRY(keep_config(agent, err));
     PROA_TRY(wait_credentials(agent));
     PROA_TRY(
         volume_open(agent->loop, agent->config.volume_dir.ptr, PROA_MS(agent->config.lock_ms), &agent->volume, err));

@@ -73,6 +73,7 @@ struct tending {
     uint64_t last_stream; /* of the last answer; 0: none */
     bool stream_is_new;   /* to be looked at again soon */
     bool is_settled;
+    bool is_whole;        /* a standby's, which follows: what was there before it is removed */
     bool duties_are_done; /* once */
     bool credentials_have_changed;
     uint32_t replicas_done; /* that keep_replicas was last called for */

@@ -107,7 +107,8 @@ struct driver {
     enum database_engine engine;
     int stop_signal; /**< an orderly and quick end: sessions are cut, what is committed is safe and sent to standbys */
     int kill_signal; /**< an end at once that a restart repairs */
-    bool stops_writer; /**< a standby's server that takes writes has been told so by somebody, and is to be stopped */
+    bool copies_running; /**< `clone` copies nothing: the server does, when it runs */
+    bool stops_writer;   /**< a standby's server that takes writes has been told so by somebody, and is to be stopped */
 
     /** Tells what `folder` (which may be absent) holds. Starts no process. */
     int (*look)(const struct instance *instance, const char *folder, struct data_facts *ret_facts,

@@ -179,7 +179,7 @@ static int make_room(struct agent *agent, enum verdict verdict, struct proa_erro
         return volume_put_aside(agent->volume, proa_loop_wall(agent->loop), err);
     }
     if (has_room)
-        return 0;
+        return agent->driver->copies_running ? volume_set_before(agent->volume, err) : 0;
     PROA_WARN(agent->logger, "the volume has no room for the old and the new data: the old are removed first",
               proa_kv_u64("free_bytes", room.free_bytes), proa_kv_u64("needed_bytes", needed));
     return volume_remove_data(agent->volume, err);

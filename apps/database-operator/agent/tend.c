@@ -246,6 +246,18 @@ static int take_assignment(struct agent *agent)
     return TEND_GO_ON;
 }
 
+/* A server that copies while it runs is whole when it follows. */
+static void forget_what_was_before(struct agent *agent)
+{
+    struct proa_error err = {0};
+
+    if (agent->tending.is_whole || agent->instance.role != ROLE_STANDBY || !agent->status.is_streaming)
+        return;
+    agent->tending.is_whole = true;
+    if (agent->driver->copies_running && volume_forget_before(agent->volume, &err) < 0)
+        proa_log_failure(agent->logger, PROA_LOG_WARN, "what the copy has replaced cannot be removed", &err);
+}
+
 static void collect_if_due(struct agent *agent)
 {
     struct tending *tending = &agent->tending;
@@ -301,6 +313,7 @@ static int tend_once(struct agent *agent)
         PROA_WARN(agent->logger, "the engine takes writes, but is to be a standby: it is stopped");
         return TEND_RESTART;
     }
+    forget_what_was_before(agent);
     ask_sizes_if_due(agent);
     collect_if_due(agent);
     return judge_if_due(agent);

@@ -398,6 +398,21 @@ static int use_volume(void)
     PROA_TRY(volume_remove_data(volume, &err));
     assert_int_equal(access(volume_data(volume), F_OK), -1);
 
+    /* What the server copies is whole later than the exchange: what was there first is kept until then. */
+    make("data", "whole");
+    PROA_TRY(volume_set_before(volume, &err));
+    make("data", "half");
+    PROA_TRY(volume_set_before(volume, &err));
+    assert_int_equal(access(volume_data(volume), F_OK), -1);
+    assert_string_equal(read_back("data.before"), "whole");
+    volume_close(volume);
+    PROA_TRY(volume_open(loop, folder, 0, &volume, &err));
+    assert_string_equal(read_back("data.before"), "whole");
+    PROA_TRY(volume_forget_before(volume, &err));
+    PROA_TRY(volume_forget_before(volume, &err));
+    assert_int_equal(access(in_folder("data.before"), F_OK), -1);
+    assert_int_equal(access(in_folder("data.old"), F_OK), -1);
+
     /* Who runs in it uses it. */
     make("data", "fifth");
     assert_int_equal(volume_user(volume), 0);

@@ -54,7 +54,7 @@ static int set_up_log(struct proa_app *app, uint64_t open_files, struct proa_err
 
     /* Its writer's thread is started a moment after the program (lifecycle.c). */
     PROA_TRY(proa_log_new(
-        &(struct proa_log_options){.format = config->format, .filter = config->level.ptr, .synchronous = true},
+        &(struct proa_log_options){.format = config->format, .filter = config->level.ptr, .late_writer = true},
         &app->log, err));
     app->service[0] = app->config.otel.service_name.len > 0 ? proa_kv_str("service.name", app->config.otel.service_name)
                                                             : proa_kv_c("service.name", app->options->name);
@@ -63,8 +63,6 @@ static int set_up_log(struct proa_app *app, uint64_t open_files, struct proa_err
                                        .target = "app",
                                        .fields = app->service,
                                        .fields_count = app->config.environment.len > 0 ? 2 : 1};
-    app->http_logger = app->logger;
-    app->http_logger.target = "http";
     if (open_files < app->config.process.open_files)
         PROA_WARN(&app->logger, "the limit of open files cannot be raised as far as asked for",
                   proa_kv_u64("asked", app->config.process.open_files), proa_kv_u64("limit", open_files));
@@ -102,6 +100,32 @@ static int show_limit(struct proa_app *app, const char *name, double value, stru
     return 0;
 }
 
+/* At a scrape. */
+static void count_lost_lines(void *arg)
+{
+    struct proa_app *app = arg;
+
+    proa_counter_set(app->lost_lines, (double)proa_log_dropped(app->log));
+}
+
+/* In the log itself they are told to a reader who is too slow for it. */
+static int add_lost_lines(struct proa_app *app, struct proa_error *err)
+{
+    struct proa_counter *lost;
+
+    if (!app->metrics)
+        return 0;
+    PROA_TRY(
+        proa_counter_new(app->metrics,
+                         &(struct proa_metric_options){.name = "log_lines_lost",
+                                                       .help = "Log lines that whoever reads them was too slow for"},
+                         &lost, err));
+    app->lost_lines = proa_counter_with(lost, NULL);
+    if (proa_metrics_on_scrape(app->metrics, count_lost_lines, app) < 0)
+        return proa_fail(err, PROA_ENOMEM, "memory is out");
+    return 0;
+}
+
 static int set_up_metrics(struct proa_app *app, struct proa_error *err)
 {
     int rc = app->config.metrics ? proa_metrics_new(proa_loops_count(app->loops), &app->metrics) : 0;
@@ -121,6 +145,7 @@ static int set_up_metrics(struct proa_app *app, struct proa_error *err)
                               &hits, err));
     app->drain_hits = proa_counter_with(hits, &drain_ms);
     PROA_TRY(reload_metrics(app, err));
+    PROA_TRY(add_lost_lines(app, err));
     return proa_counter_new(app->metrics,
                             &(struct proa_metric_options){.name = "loop_stalls",
                                                           .help = "Times a loop was held up for over 100 ms, by fiber",

@@ -322,7 +322,7 @@ int plan_report(struct proa_arena *arena, const struct database *database, const
 
     r.problem = plan->problem.reason ? plan->problem : *outcome;
     r.ready = count_ready(facts, plan->replicas);
-    r.is_new = r.ready == 0 && database->status.phase == PHASE_PENDING;
+    r.is_new = r.ready == 0 && database->status.phase == PHASE_PENDING && !database->status.initialized;
     report_progress(&r);
     report_degraded(&r);
     report_ready(&r);

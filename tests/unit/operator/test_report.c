@@ -167,6 +167,27 @@ static void degraded(void **state)
     assert_true(is(rig, "Degraded", "True", "InstanceFailing"));
 }
 
+/* All down is not being made, however often it is looked at. */
+static void wholly_down(void **state)
+{
+    struct rig *rig = *state;
+
+    rig->database.spec.replicas = 1;
+    rig_serve(rig);
+    rig_report(rig);
+    keep(rig);
+    rig->facts.pods[0].is_ready = false;
+    rig->facts.set.status.ready_replicas = 0;
+    for (int look = 0; look < 3; look++) {
+        rig_report(rig);
+        assert_int_equal(rig->report.status.phase, PHASE_PENDING);
+        assert_true(is(rig, "Ready", "False", "PrimaryNotReady"));
+        assert_true(is(rig, "Degraded", "True", "InstancesNotReady"));
+        assert_true(is(rig, "Progressing", "True", "Starting"));
+        keep(rig);
+    }
+}
+
 static void progress(void **state)
 {
     struct rig *rig = *state;
@@ -323,6 +344,7 @@ int main(void)
         RIG_TEST(problems_are_told_once),
         RIG_TEST(a_partial_problem_does_not_fail),
         RIG_TEST(degraded),
+        RIG_TEST(wholly_down),
         RIG_TEST(progress),
         RIG_TEST(volumes_grow_until_they_have_grown),
         RIG_TEST(a_primary_that_cannot_be_moved),

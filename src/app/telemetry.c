@@ -354,6 +354,7 @@ static int start_export(struct proa_app *app, const struct choice *choice, struc
         proa_client_new(&(struct proa_client_options){.loop = app->loop,
                                                       .tls = export->tls ? app->options->tls->layer(export->tls) : NULL,
                                                       .user_agent = "OTel-OTLP-Exporter-proa",
+                                                      .metrics = app->metrics,
                                                       .env = environ},
                         &export->client, err));
     export->sender.client = export->client;

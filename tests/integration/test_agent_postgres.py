@@ -786,6 +786,8 @@ def test_metrics(cluster):
     assert value(primary, "pg_stat_replication_pg_wal_lsn_diff", application_name="shop-1", state="streaming") >= 0
     assert value(primary, "pg_replication_slot_slot_is_active", slot_name="shop_1") == 1
     assert value(standby, "database_agent_clones") == 1
+    asked = standby["http_client_request_duration_seconds"].samples  # the primary, for one
+    assert any(sample.labels["http_response_status_code"] == "200" and sample.value > 0 for sample in asked)
     with shop[0].connect() as connection:
         connection.execute("BEGIN")
         connection.execute("SELECT * FROM t")

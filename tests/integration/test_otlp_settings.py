@@ -342,6 +342,7 @@ def test_https_with_an_authority_of_its_own(collect, start, pki, program, path):
     assert b"http.route" in wait_until(lambda: collector.of("/v1/traces"), what="spans")[0][1]
     assert b"service.name" in wait_until(lambda: other.of("/v1/logs"), what="log lines")[0][1]
     wait_until(lambda: service.metric("proa_otlp_spans_total", outcome="sent") > 0)
+    assert service.metric("http_client_request_duration_seconds_count", http_response_status_code="200") > 0
     assert service.metric("proa_otlp_spans_total", outcome="failed") == 0
     assert service.metric("proa_otlp_log_records_total", outcome="failed") == 0
 

@@ -84,9 +84,12 @@ static int start(struct proa_app *app, void *state, struct proa_error *err)
     proa_event_init(&agent->wake, agent->loop);
     PROA_TRY(children_new(agent->loop, agent->logger, environ, &agent->children, err));
     PROA_TRY(fill_instance(agent, err));
-    PROA_TRY(proa_client_new(
-        &(struct proa_client_options){.loop = agent->loop, .user_agent = "database-agent", .connections_per_origin = 2},
-        &agent->client, err));
+    PROA_TRY(proa_client_new(&(struct proa_client_options){.loop = agent->loop,
+                                                           .user_agent = "database-agent",
+                                                           .metrics = proa_app_metrics(app),
+                                                           .logger = agent->logger,
+                                                           .connections_per_origin = 2},
+                             &agent->client, err));
     if (proa_metrics_add_collector(proa_app_metrics(app), agent_collect, agent) < 0)
         return proa_fail(err, PROA_ENOMEM, "memory is out");
     PROA_INFO(agent->logger, "agent", proa_kv_c("version", PROA_VERSION), proa_kv_str("pod", agent->config.pod),

@@ -408,6 +408,12 @@ static int try_once(struct attempt *attempt, struct proa_exchange *exchange, str
     exchange->coded = CODED_NOTHING;
     attempt->was_stale = false;
     PROA_TRY(client_conn_get(attempt->client, &attempt->route, fresh, &exchange->conn, err));
+    rc = proa_fiber_check(attempt->client->options.loop);
+    if (rc < 0) {
+        client_conn_put(exchange->conn, true);
+        exchange->conn = NULL;
+        return proa_fail(err, rc, rc == PROA_ETIMEDOUT ? "no time was left to send it" : "given up before it was sent");
+    }
     exchange->was_reused = exchange->conn->uses > 1;
     attempt->was_sent = true;
     rc = proa_stream_send(exchange->conn->stream, slices, attempt->request->body.len ? 2 : 1);

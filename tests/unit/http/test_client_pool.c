@@ -101,6 +101,48 @@ static void test_holders_and_waiters_have_one_deadline(void **state)
     run(&net, late_body);
 }
 
+static int post_when_cancelled(void *arg)
+{
+    struct net *net = arg;
+    struct proa_client_request request = {.method = "POST", .url = PROA_STR("http://10.0.0.1/")};
+    struct proa_client_response response;
+
+    {
+        struct proa_deadline_scope scope PROA_CLEANUP(proa_deadline_leave) =
+            proa_deadline_enter(net->loop, proa_loop_now_exact(net->loop));
+
+        assert_int_equal(fetch(net, request, &response), PROA_ETIMEDOUT);
+    }
+    proa_fiber_cancel(proa_fiber_current(net->loop), 0);
+    assert_int_equal(fetch(net, request, &response), PROA_ECANCELED);
+    assert_string_equal(net->err.message, "POST 10.0.0.1: given up before it was sent");
+    return 0;
+}
+
+static void too_late_body(struct net *net)
+{
+    struct proa_client_response response;
+    struct proa_group group;
+
+    assert_int_equal(fetch(net, (struct proa_client_request){0}, &response), 0);
+    proa_group_init(&group, net->loop);
+    assert_int_equal(proa_group_start(&group, NULL, post_when_cancelled, net), 0);
+    assert_int_equal(proa_group_wait(&group), 0);
+    /* The connection is still good for others. */
+    assert_int_equal(fetch(net, (struct proa_client_request){0}, &response), 0);
+    assert_int_equal(net->connections, 1);
+    assert_int_equal(net->requests_count, 2);
+    assert_null(strstr(net->requests[1], "POST"));
+}
+
+/* A kept connection would take the request at once: who was told to stop before sends nothing. */
+static void test_nothing_is_sent_for_a_fiber_that_is_to_stop(void **state)
+{
+    struct net net = {.steps = {{OK("0")}, {OK("0")}}};
+
+    run(&net, too_late_body);
+}
+
 /* -- Between two tries --------------------------------------------------------------------------------------------- */
 
 #define BUSY "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\n"
@@ -237,6 +279,28 @@ static void handed_on_body(struct net *net)
     assert_int_equal(net->requests_count, 2);
 }
 
+static void unasked_body(struct net *net)
+{
+    struct proa_client_response response;
+
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(fetch(net, (struct proa_client_request){0}, &response), 0);
+        assert_true(proa_str_eq(response.body, PROA_STR("mine")));
+        assert_int_equal(proa_sleep(net->loop, PROA_MS(50)), 0);
+        assert_int_equal(net->connections, i + 1);
+    }
+}
+
+/* Neither behind the answer nor while the connection is idle: the next request does not get it for its own. */
+static void test_answers_that_nobody_asked_for(void **state)
+{
+    struct net net = {.steps = {{OK("4") "mine" OK("6") "others"},
+                                {OK("4") "mine", .close_ms = 10, .rest = OK("6") "others"},
+                                {OK("4") "mine"}}};
+
+    run(&net, unasked_body);
+}
+
 /* A connection that ends between being handed on and being used is not used: nothing was sent, so a POST is not unknown. */
 static void test_a_connection_that_ends_while_it_is_handed_on(void **state)
 {
@@ -252,9 +316,11 @@ int main(void)
         cmocka_unit_test(test_connections_are_bounded_and_waited_for),
         cmocka_unit_test(test_holders_and_waiters_are_cancelled_together),
         cmocka_unit_test(test_holders_and_waiters_have_one_deadline),
+        cmocka_unit_test(test_nothing_is_sent_for_a_fiber_that_is_to_stop),
         cmocka_unit_test(test_a_request_that_waits_for_its_next_try_holds_no_connection),
         cmocka_unit_test(test_an_unwanted_answer_that_does_not_end),
         cmocka_unit_test(test_only_a_lost_connection_is_replaced_beside_the_budget),
+        cmocka_unit_test(test_answers_that_nobody_asked_for),
         cmocka_unit_test(test_a_connection_that_ends_while_it_is_handed_on),
     };
 

@@ -310,6 +310,79 @@ static void test_a_connection_that_ends_while_it_is_handed_on(void **state)
     run(&net, handed_on_body);
 }
 
+/* -- Sending ------------------------------------------------------------------------------------------------------- */
+
+enum { BODY_BYTES = 5000 };
+
+static int put_large(void *arg)
+{
+    struct caller *caller = arg;
+    struct proa_error err = {0};
+    struct proa_client_request request = {
+        .method = "PUT",
+        .url = PROA_STR("http://10.0.0.1/"),
+        .body = proa_str_n(proa_arena_alloc(&caller->net->arena, BODY_BYTES), BODY_BYTES)};
+    char *body = (char *)(uintptr_t)request.body.ptr;
+
+    for (int i = 0; i < BODY_BYTES; i++)
+        body[i] = (char)('a' + i % 23);
+    caller->rc = proa_client_fetch(caller->net->client, &caller->net->arena, &request, &caller->response, &err);
+    memset(body, '!', BODY_BYTES); /* it is the caller's again */
+    return 0;
+}
+
+static void large_body(struct net *net)
+{
+    struct caller callers[4] = {0};
+    struct proa_group group;
+
+    proa_group_init(&group, net->loop);
+    for (size_t i = 0; i < PROA_COUNT(callers); i++) {
+        callers[i].net = net;
+        assert_int_equal(proa_group_start(&group, NULL, put_large, &callers[i]), 0);
+    }
+    assert_int_equal(proa_group_wait(&group), 0);
+    for (size_t i = 0; i < PROA_COUNT(callers); i++)
+        if (callers[i].rc == 0)
+            assert_true(proa_str_eq(callers[i].response.body, PROA_STR("hello")));
+    for (size_t i = 0; i < net->requests_count; i++) {
+        const char *body = strstr(net->requests[i], "\r\n\r\n") + 4;
+
+        assert_int_equal(strlen(body), BODY_BYTES);
+        for (int k = 0; k < BODY_BYTES; k++)
+            assert_int_equal(body[k], 'a' + k % 23);
+    }
+}
+
+/* Whatever is lost under way, what a server reads whole is one whole request, also when it was sent anew. */
+static void test_bodies_that_are_sent_in_part(void **state)
+{
+    unsigned repeated = 0;
+
+    for (uint64_t seed = 1; seed <= 100; seed++) {
+        static struct net net;
+
+        net = (struct net){.options = {.connections_per_origin = 2}, .body = large_body};
+        for (size_t i = 0; i < STEPS_MAX; i++)
+            net.steps[i] = (struct step){OK("5") "hello"};
+        assert_int_equal(proa_sim_new(&(struct proa_sim_options){.seed = seed,
+                                                                 .network = {.delay_min_ns = 1000,
+                                                                             .delay_max_ns = 5000000,
+                                                                             .chunk_max_bytes = 700,
+                                                                             .cut_probability = 0.03,
+                                                                             .refuse_probability = 0.1}},
+                                      &net.sim),
+                         0);
+        net.loop = proa_sim_loop(net.sim);
+        proa_arena_init(&net.arena, proa_loop_blocks(net.loop), 0);
+        assert_int_equal(proa_loop_start_fiber(net.loop, NULL, run_body, &net), 0);
+        assert_int_equal(proa_loop_run(net.loop), 0);
+        repeated += net.connections > 2;
+        proa_sim_free(net.sim);
+    }
+    assert_true(repeated > 10);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -321,6 +394,7 @@ int main(void)
         cmocka_unit_test(test_an_unwanted_answer_that_does_not_end),
         cmocka_unit_test(test_only_a_lost_connection_is_replaced_beside_the_budget),
         cmocka_unit_test(test_answers_that_nobody_asked_for),
+        cmocka_unit_test(test_bodies_that_are_sent_in_part),
         cmocka_unit_test(test_a_connection_that_ends_while_it_is_handed_on),
     };
 

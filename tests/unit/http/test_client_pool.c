@@ -383,6 +383,103 @@ static void test_bodies_that_are_sent_in_part(void **state)
     assert_true(repeated > 10);
 }
 
+/* -- All at once ---------------------------------------------------------------------------------------------------- */
+
+enum { STORM_CALLERS = 12, STORM_CALLS = 3 };
+
+/* Calls as handlers do: whole, piece by piece, given up within the body, with deadlines that many share. */
+static int storm_caller(void *arg)
+{
+    struct net *net = arg;
+
+    for (int i = 0; i < STORM_CALLS; i++) {
+        uint64_t dice = proa_loop_random_u64(net->loop);
+        struct proa_arena arena PROA_CLEANUP(proa_arena_done);
+        struct proa_error err = {0};
+        struct proa_client_request request = {.method = dice & 1 ? "GET" : "POST",
+                                              .url = PROA_STR("http://10.0.0.1/"),
+                                              .body = dice & 2 ? PROA_STR("{}") : (proa_str){NULL, 0},
+                                              .timeout_ms = 20 * (uint32_t)(1 + (dice >> 2) % 8),
+                                              .no_retries = dice & 64};
+        struct proa_client_response response;
+        struct proa_exchange *exchange;
+        proa_str piece;
+        int rc;
+
+        proa_arena_init(&arena, proa_loop_blocks(net->loop), 0);
+        if (dice & 128) {
+            rc = proa_client_open(net->client, &arena, &request, &exchange, &err);
+            for (uint64_t k = 0; rc == 0 && k < (dice >> 8) % 3; k++)
+                rc = proa_exchange_read(exchange, &piece, &err);
+        } else {
+            rc = proa_client_fetch(net->client, &arena, &request, &response, &err);
+            if (rc == 0 && response.status == 200)
+                assert_true(proa_str_eq(response.body, PROA_STR("hello")) ||
+                            proa_str_eq(response.body, PROA_STR("hello world")));
+        }
+        assert_int_equal(err.code, rc);
+        if (rc == PROA_ECANCELED)
+            break;
+    }
+    return 0;
+}
+
+static void storm_body(struct net *net)
+{
+    struct proa_group group;
+
+    proa_group_init(&group, net->loop);
+    for (int i = 0; i < STORM_CALLERS; i++)
+        assert_int_equal(proa_group_start(&group, NULL, storm_caller, net), 0);
+    if (proa_sleep(net->loop, PROA_MS(10 * (proa_loop_random_u64(net->loop) % 40))) == 0)
+        proa_group_cancel(&group, 0);
+    assert_int_equal(proa_group_wait(&group), 0);
+    assert_int_equal(proa_client_exchanges(net->client), 0);
+    assert_int_equal(net->client->waiting, 0);
+    /* What is left is idle, and goes in time. */
+    assert_int_equal(proa_sleep(net->loop, PROA_SECONDS(60)), 0);
+    assert_int_equal(proa_map_count(net->client->origins), 0);
+    assert_int_equal(net->open, 0);
+}
+
+static void test_a_storm(void **state)
+{
+    static const struct step kinds[] = {
+        {OK("5") "hello"},
+        {OK("5") "hello", .delay_ms = 20},
+        {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", .close_ms = 20,
+         .rest = "6\r\n world\r\n0\r\n\r\n"},
+        {OK("5") "hello", .close = true},
+        {OK("5") "hello", .close = true, .close_ms = 20},
+        {.delay_ms = 500, .close = true},
+        {.reset = true},
+        {"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 2\r\n\r\nno"},
+        {"HTTP/1.1 503 Service Unavailable\r\nTransfer-Encoding: chunked\r\n\r\n", .close_ms = 20, .rest = "5\r\n"},
+    };
+    static struct net net;
+
+    for (uint64_t seed = 1; seed <= 500; seed++) {
+        uint64_t dice = seed * UINT64_C(0x9e3779b97f4a7c15);
+
+        net = (struct net){.options = {.connections_per_origin = 1 + seed % 3, .waiting_max = 4 + seed % 20},
+                           .body = storm_body};
+        for (size_t i = 0; i < STEPS_MAX; i++, dice = dice * 6364136223846793005u + 1442695040888963407u)
+            net.steps[i] = kinds[(dice >> 33) % PROA_COUNT(kinds)];
+        assert_int_equal(proa_sim_new(&(struct proa_sim_options){.seed = seed,
+                                                                 .network = {.delay_min_ns = seed % 2 ? 1000000 : 1000,
+                                                                             .delay_max_ns = 1000000,
+                                                                             .cut_probability = 0.01,
+                                                                             .refuse_probability = 0.05}},
+                                      &net.sim),
+                         0);
+        net.loop = proa_sim_loop(net.sim);
+        proa_arena_init(&net.arena, proa_loop_blocks(net.loop), 0);
+        assert_int_equal(proa_loop_start_fiber(net.loop, NULL, run_body, &net), 0);
+        assert_int_equal(proa_loop_run(net.loop), 0);
+        proa_sim_free(net.sim);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -395,6 +492,7 @@ int main(void)
         cmocka_unit_test(test_only_a_lost_connection_is_replaced_beside_the_budget),
         cmocka_unit_test(test_answers_that_nobody_asked_for),
         cmocka_unit_test(test_bodies_that_are_sent_in_part),
+        cmocka_unit_test(test_a_storm),
         cmocka_unit_test(test_a_connection_that_ends_while_it_is_handed_on),
     };
 

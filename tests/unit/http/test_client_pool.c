@@ -385,6 +385,47 @@ static void test_bodies_that_are_sent_in_part(void **state)
 
 /* -- All at once ---------------------------------------------------------------------------------------------------- */
 
+/* Whatever the network does to the bytes, an answer is right or an error, and nothing is left behind. */
+static void faults_body(struct net *net)
+{
+    struct caller callers[8] = {0};
+    struct proa_group group;
+
+    proa_group_init(&group, net->loop);
+    for (size_t i = 0; i < PROA_COUNT(callers); i++) {
+        callers[i].net = net;
+        assert_int_equal(proa_group_start(&group, NULL, call, &callers[i]), 0);
+    }
+    assert_int_equal(proa_group_wait(&group), 0);
+    for (size_t i = 0; i < PROA_COUNT(callers); i++)
+        if (callers[i].rc == 0)
+            assert_true(proa_str_eq(callers[i].response.body, PROA_STR("hello")));
+}
+
+static void test_faults(void **state)
+{
+    for (uint64_t seed = 1; seed <= 300; seed++) {
+        struct proa_sim_options options = {.seed = seed,
+                                           .network = {.delay_min_ns = 1000,
+                                                       .delay_max_ns = 5000000,
+                                                       .chunk_max_bytes = 7,
+                                                       .cut_probability = 0.01,
+                                                       .refuse_probability = 0.1,
+                                                       .stall_probability = 0.01,
+                                                       .stall_ns = 1000000000}};
+        struct net net = {.options = {.connections_per_origin = 3}, .body = faults_body};
+
+        for (size_t i = 0; i < STEPS_MAX; i++)
+            net.steps[i] = (struct step){OK("5") "hello"};
+        assert_int_equal(proa_sim_new(&options, &net.sim), 0);
+        net.loop = proa_sim_loop(net.sim);
+        proa_arena_init(&net.arena, proa_loop_blocks(net.loop), 0);
+        assert_int_equal(proa_loop_start_fiber(net.loop, NULL, run_body, &net), 0);
+        assert_int_equal(proa_loop_run(net.loop), 0);
+        proa_sim_free(net.sim);
+    }
+}
+
 enum { STORM_CALLERS = 12, STORM_CALLS = 3 };
 
 /* Calls as handlers do: whole, piece by piece, given up within the body, with deadlines that many share. */
@@ -492,6 +533,7 @@ int main(void)
         cmocka_unit_test(test_only_a_lost_connection_is_replaced_beside_the_budget),
         cmocka_unit_test(test_answers_that_nobody_asked_for),
         cmocka_unit_test(test_bodies_that_are_sent_in_part),
+        cmocka_unit_test(test_faults),
         cmocka_unit_test(test_a_storm),
         cmocka_unit_test(test_a_connection_that_ends_while_it_is_handed_on),
     };

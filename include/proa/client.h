@@ -56,11 +56,14 @@ struct proa_client_options {
     uint32_t waiting_max;            /**< requests that wait for a connection; more are PROA_EBUSY. 0: 1,000 */
     uint32_t idle_ms;                /**< an unused connection is closed after it. 0: 30,000 */
     uint32_t connect_ms;             /**< names, connecting and TLS together. 0: 5,000 */
+    uint32_t peer_timeout_ms;        /**< proa_stream_set_peer_timeout of its connections. 0: none */
     uint32_t request_ms;             /**< until the head of the answer, repeats included. 0: 30,000 */
     uint32_t head_bytes;             /**< of an answer's head. 0: 64 KiB */
     uint64_t body_bytes;             /**< of a decoded answer held in memory. 0: 16 MiB */
     uint32_t retries;                /**< further tries of a request. 0: 2 */
 };
+/** The options are copied; what they point to outlives the client. Does not suspend: connections are made by requests. Belongs to its
+ *  loop. @returns 0, PROA_EINVAL (`err` says which option, or which proxy of `env`), PROA_ENOMEM. */
 PROA_MUST_USE int proa_client_new(const struct proa_client_options *options, struct proa_client **ret_client,
                                   struct proa_error *err);
 /** No exchange may be open. NULL is fine. */
@@ -141,6 +144,7 @@ PROA_MUST_USE int proa_client_open(struct proa_client *client, struct proa_arena
                                    const struct proa_client_request *request, struct proa_exchange **ret_exchange,
                                    struct proa_error *err);
 int proa_exchange_status(const struct proa_exchange *exchange);
+/** A field of the answer's head by name, whatever its case, in the exchange's arena; ptr NULL when there is none. */
 proa_str proa_exchange_field(const struct proa_exchange *exchange, const char *name);
 /** Retry-After (RFC 9110 section 10.2.3), seconds or a date, in seconds from now, rounded up; 0: none, or one that has passed.
  *  Before the exchange is closed. */
@@ -148,6 +152,9 @@ uint32_t proa_exchange_retry_after_s(const struct proa_exchange *exchange);
 /** The next piece of the decoded body, valid until the next call; ptr NULL at its end. May suspend; the fiber's deadline holds, not
  *  request_ms. What is not read holds the server back. @returns 0, PROA_EUNAVAILABLE (cut off), PROA_EPROTOCOL, … */
 PROA_MUST_USE int proa_exchange_read(struct proa_exchange *exchange, proa_str *ret_piece, struct proa_error *err);
+/** From any fiber or callback of the loop: the connection counts as lost. Who reads, or reads next, gets PROA_EUNAVAILABLE when it has
+ *  taken what came before. */
+void proa_exchange_cut(struct proa_exchange *exchange);
 /** Gives the connection back when the body was read to its end, else closes it. Again is harmless. NULL is fine. */
 void proa_exchange_close(struct proa_exchange *exchange);
 

@@ -10,7 +10,6 @@
  */
 #include "pg_internal.h"
 
-#include <proa/checked.h>
 #include <stdlib.h>
 
 struct own_wait {

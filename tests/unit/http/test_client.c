@@ -213,6 +213,8 @@ static void gzip_body(struct net *net)
                                       &(struct proa_client_request){.url = PROA_STR("http://10.0.0.1/")}, &exchange,
                                       &net->err),
                      0);
+    assert_true(proa_str_eq_c(proa_exchange_field(exchange, "content-encoding"), "gzip"));
+    assert_null(proa_exchange_field(exchange, "X-Missing").ptr);
     for (;;) {
         assert_int_equal(proa_exchange_read(exchange, &piece, &net->err), 0);
         if (!piece.ptr)

@@ -268,6 +268,16 @@ static int read_more(struct proa_exchange *exchange, struct proa_error *err)
     }
 }
 
+/* RFC 9112 section 6.1: codings of the transfer are only sent to who offered them (TE), which we do not. */
+static int check_transfer(const struct proa_exchange *exchange, struct proa_error *err)
+{
+    proa_str coding = response_field(&exchange->response, exchange->arena, "Transfer-Encoding");
+
+    if (!coding.ptr || proa_str_eq_nocase(coding, PROA_STR("chunked")))
+        return 0;
+    return proa_fail(err, PROA_EPROTOCOL, "the answer has a transfer coding beside chunked");
+}
+
 static int start_inflating(struct proa_exchange *exchange, struct proa_error *err)
 {
     proa_str coding = response_field(&exchange->response, exchange->arena, "Content-Encoding");
@@ -414,6 +424,12 @@ static int try_once(struct attempt *attempt, struct proa_exchange *exchange, str
     exchange->coded = CODED_NOTHING;
     attempt->was_stale = false;
     PROA_TRY(client_conn_get(attempt->client, &attempt->route, fresh, &exchange->conn, err));
+    rc = proa_fiber_check(attempt->client->options.loop);
+    if (rc < 0) {
+        client_conn_put(exchange->conn, true);
+        exchange->conn = NULL;
+        return proa_fail(err, rc, rc == PROA_ETIMEDOUT ? "no time was left to send it" : "given up before it was sent");
+    }
     exchange->was_reused = exchange->conn->uses > 1;
     attempt->was_sent = true;
     rc = proa_stream_send(exchange->conn->stream, slices, attempt->request->body.len ? 2 : 1);
@@ -421,6 +437,8 @@ static int try_once(struct attempt *attempt, struct proa_exchange *exchange, str
         rc = proa_fail(err, PROA_EUNAVAILABLE, "the connection was lost while sending");
     while (rc == 0 && exchange->response.phase == RESPONSE_HEAD)
         rc = read_more(exchange, err);
+    if (rc == 0)
+        rc = check_transfer(exchange, err);
     if (rc == 0)
         rc = start_inflating(exchange, err);
     if (rc < 0) {

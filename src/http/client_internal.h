@@ -119,7 +119,6 @@ void response_done(struct response *response);
 
 /* client_pool.c: connections by origin. */
 struct client_origin {
-    struct proa_list node;    /* of the client */
     struct proa_list idle;    /* connections, the latest used first */
     struct proa_list waiting; /* of struct client_waiter */
     uint32_t open;            /* connections made or being made */

@@ -11,8 +11,7 @@ enum { IDLE_SWEEP_MS = 1000, TUNNEL_HEAD_BYTES = 16 * 1024 };
 /* A fiber that waits for a connection; on its stack. */
 struct client_waiter {
     struct proa_waiter waiter; /* its list is in origin->waiting */
-    struct client_conn *conn;  /* what it was given; NULL with `may_open`: make one */
-    bool may_open;
+    struct client_conn *conn;  /* what it was given; NULL: it may make one */
 };
 
 static void count(struct proa_client *client, enum client_metric metric, int64_t n)
@@ -47,7 +46,6 @@ static void give_place(struct client_origin *origin)
     if (!node)
         return;
     waiter = PROA_CONTAINER(PROA_CONTAINER(node, struct proa_waiter, list), struct client_waiter, waiter);
-    waiter->may_open = true;
     origin->open++;
     proa_unpark(&waiter->waiter, 0);
 }

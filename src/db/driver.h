@@ -85,6 +85,14 @@ void db_metrics_wait_timed_out(struct proa_db *db, enum db_connection_kind kind)
 /** A connection was lost or could not be made (counter). */
 void db_metrics_connect_failed(struct proa_db *db);
 
+/* db_text.c: what a statement's words tell. */
+/** Where its first word begins: behind white space, comments (as PostgreSQL nests them), parentheses and semicolons. */
+const char *db_text_begin(const char *text);
+/** Whether this word stands there, whatever its case. */
+bool db_text_is_word(const char *at, const char *word);
+/** Whether it begins or ends a transaction. Savepoints do only outside of one. */
+bool db_text_controls(const char *text, bool in_tx);
+
 /** Has proa_db_constraint say this name; after proa_fail, which forgets it. err may be NULL. */
 void db_set_constraint(struct proa_error *err, proa_str name);
 

@@ -14,7 +14,7 @@
  *      pg_cancel.c    cancel requests
  *      pg_known.c     what a loop knows of texts
  *      pg_prepared.c  the prepared statements of a connection
- *      pg_text.c      what a statement's text is: a read, one that may share, a transaction's command
+ *      pg_text.c      what a statement's text is: a read, one that may share a sync
  *      pg_value.c     parameters and rows
  *      pg_error.c     SQLSTATEs and lost connections as errors
  */
@@ -408,8 +408,6 @@ bool pg_text_reads(const char *text);
 /** Whether it may stand in one transaction with others of its kind, and none of them notices: a query without locks that calls nothing
  *  but functions known to leave no trace. In doubt it may not. */
 bool pg_text_shares(const char *text);
-/** Whether it begins, ends or divides a transaction. */
-bool pg_text_controls(const char *text);
 
 /* pg_value.c */
 /** Fills pl->values, lengths and formats. Valid until the next call. */

@@ -142,8 +142,8 @@ static void prepared_body(struct pg_test *test)
 
 static void session_body(struct pg_test *test)
 {
-    static const char *const texts[] = {"BEGIN", " -- x\n start transaction", "/* y */ Commit", "ROLLBACK",
-                                        "savepoint a"};
+    static const char *const texts[] = {"BEGIN",    " -- x\n start transaction", "/* y */ Commit",
+                                        "ROLLBACK", "/* /* z */ */ BEGIN",       "savepoint a"};
 
     for (size_t i = 0; i < PROA_COUNT(texts); i++)
         assert_int_equal(pg_exec(test, texts[i]), PROA_EINTERNAL);

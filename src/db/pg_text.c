@@ -8,6 +8,13 @@ static bool is_word_char(char c)
     return isalnum((unsigned char)c) || c == '_' || c == '$';
 }
 
+bool pg_text_commits(const char *text)
+{
+    const char *at = db_text_begin(text);
+
+    return db_text_is_word(at, "CALL") || db_text_is_word(at, "DO");
+}
+
 /* -- Texts that share a sync, and texts that only read ------------------------------------------------------------- */
 
 /* What may stand before a parenthesis: SQL's own words, types with a length, and functions of PostgreSQL that look at nothing but

@@ -98,6 +98,9 @@ static int set_up(struct proa_db *db, const struct proa_db_options *options, str
     if (!db->options.url || note_loops(db, options) < 0 || db_parts_new(db) < 0)
         return proa_fail(err, PROA_ENOMEM, "no memory for a database");
     fill_defaults(db);
+    if (options->logger)
+        db->logger = (struct proa_logger){
+            .log = options->logger->log, .target = db->driver->log_target, .parent = options->logger};
     if (options->metrics)
         PROA_TRY(db_metrics_new(db, err));
     if (options->tracer)

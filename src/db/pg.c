@@ -247,6 +247,7 @@ static const char *const schemes[] = {"postgres", "postgresql", NULL};
 
 const struct proa_db_driver proa_pg_driver = {
     .system = "postgresql",
+    .log_target = "db.pg",
     .schemes = schemes,
     .open = pg_open,
     .stop = pg_stop,

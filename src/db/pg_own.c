@@ -10,7 +10,6 @@
  */
 #include "pg_internal.h"
 
-#include <proa/checked.h>
 #include <stdlib.h>
 
 struct own_wait {
@@ -110,7 +109,7 @@ void pg_own_failed(struct pg_conn *conn)
     struct pg_loop *pl = conn->pl;
 
     if (!pl->is_closing)
-        db_metrics_connect_failed(pl->pg->db);
+        db_metrics_connect_failed(pl->pg->db, pl->loop);
     if (!proa_list_empty(&pl->own_waiting)) {
         struct own_wait *wait = PROA_CONTAINER(pl->own_waiting.next, struct own_wait, node);
 
@@ -219,7 +218,7 @@ static struct pg_conn *wait_for_one(struct pg_loop *pl, struct proa_error *err, 
     proa_list_remove(&wait.node);
     pl->own_waiting_count--;
     if (rc == PROA_ETIMEDOUT)
-        db_metrics_wait_timed_out(pl->pg->db, DB_OWN);
+        db_metrics_wait_timed_out(pl->pg->db, pl->loop, DB_OWN);
     *ret_rc = proa_fail(err, rc < 0 ? rc : PROA_EINTERNAL, "PostgreSQL: %s while waiting for a connection",
                         rc == PROA_ETIMEDOUT ? "the deadline passed" : "cancelled");
     return NULL;

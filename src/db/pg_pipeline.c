@@ -344,7 +344,7 @@ int pg_call_wait(struct pg_call *call)
     was_sent = call->sent != NULL;
     abandon(call);
     if (!was_sent && !call->conn && rc == PROA_ETIMEDOUT)
-        db_metrics_wait_timed_out(call->sql.db, DB_SHARED);
+        db_metrics_wait_timed_out(call->sql.db, call->sql.loop, DB_SHARED);
     ended = rc == PROA_ETIMEDOUT ? "the deadline passed" : "cancelled";
     /* A write that was sent goes on without us, and may yet succeed, whatever ended the wait. */
     if (was_sent && pg_may_have_written(call))

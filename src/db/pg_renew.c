@@ -35,7 +35,7 @@ static int try_until_taken(struct pg_loop *pl, const struct pg_config *config)
         if (pg_connect_try(pl, config) == 0)
             return 0;
         PROA_TRY(proa_fiber_check(pl->loop));
-        db_metrics_connect_failed(pl->pg->db);
+        db_metrics_connect_failed(pl->pg->db, pl->loop);
         pg_tell(pl, "PostgreSQL does not take the new URL; the old connections serve");
         PROA_TRY(proa_sleep(pl->loop, PROA_MS(ms)));
         ms = ms * 2 < PG_BACKOFF_MAX_MS ? ms * 2 : PG_BACKOFF_MAX_MS;

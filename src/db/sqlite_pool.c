@@ -209,7 +209,7 @@ static int wait_in_queue(struct proa_sql sql, struct sqlite_pool *pool, struct p
         sqlite_release(sql, own->granted);
     }
     if (rc == PROA_ETIMEDOUT)
-        db_metrics_wait_timed_out(pool->own->db, pool->kind);
+        db_metrics_wait_timed_out(pool->own->db, sql.loop, pool->kind);
     return proa_fail(sql.err, rc, "no connection to the database was free in time");
 }
 

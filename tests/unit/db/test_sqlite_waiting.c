@@ -240,8 +240,7 @@ static void expect_line(const char *line)
 }
 
 #define POOL(metric, pool, state, value)                                                                               \
-    "db_client_connection_" metric "{db_system_name=\"sqlite\",db_client_connection_pool_name=\"" pool "\"" state      \
-    "} " value
+    "db_client_" metric "{db_system_name=\"sqlite\",db_client_connection_pool_name=\"" pool "\"" state "} " value
 
 static int look_at_pools(struct proa_sql tx, void *arg)
 {
@@ -252,9 +251,9 @@ static int look_at_pools(struct proa_sql tx, void *arg)
     proa_group_init(&group, tx.loop);
     assert_int_equal(proa_group_start(&group, NULL, run_text, &waiting), 0);
     assert_int_equal(proa_sleep(tx.loop, PROA_MS(20)), 0);
-    expect_line(POOL("pending_requests", "own", "", "1"));
-    expect_line(POOL("count", "own", ",db_client_connection_state=\"used\"", "1"));
-    expect_line(POOL("count", "own", ",db_client_connection_state=\"idle\"", "0"));
+    expect_line(POOL("connection_pending_requests", "own", "", "1"));
+    expect_line(POOL("connections_usage", "own", ",db_client_connection_state=\"used\"", "1"));
+    expect_line(POOL("connections_usage", "own", ",db_client_connection_state=\"idle\"", "0"));
     proa_group_cancel(&group, PROA_ETIMEDOUT);
     assert_int_equal(proa_group_wait(&group), 0);
     assert_int_equal(waiting.rc, PROA_ETIMEDOUT);
@@ -266,20 +265,20 @@ static void pools(struct db_case *c)
     make_users(c);
     assert_int_equal(count(c->sql, "SELECT 1 AS n"), 1);
     assert_int_equal(proa_db_transaction(c->sql, NULL, look_at_pools, &c->sql), 0);
-    expect_line(POOL("pending_requests", "own", "", "0"));
-    expect_line(POOL("timeouts_total", "own", "", "1"));
-    expect_line(POOL("count", "own", ",db_client_connection_state=\"idle\"", "1"));
-    expect_line(POOL("count", "shared", ",db_client_connection_state=\"idle\"", "1"));
-    expect_line(POOL("max", "shared", "", "4"));
-    expect_line(POOL("max", "own", "", "19")); /* the writer, 2 long, 16 of transactions */
+    expect_line(POOL("connection_pending_requests", "own", "", "0"));
+    expect_line(POOL("connection_timeouts_total", "own", "", "1"));
+    expect_line(POOL("connections_usage", "own", ",db_client_connection_state=\"idle\"", "1"));
+    expect_line(POOL("connections_usage", "shared", ",db_client_connection_state=\"idle\"", "1"));
+    expect_line(POOL("connection_max", "shared", "", "4"));
+    expect_line(POOL("connection_max", "own", "", "19")); /* the writer, 2 long, 16 of transactions */
 }
 
 static void test_metrics_of_the_pools(void **state)
 {
     assert_int_equal(proa_metrics_new(1, &metrics), 0);
     with_sqlite(pools, (struct proa_db_options){.metrics = metrics});
-    expect_line(POOL("count", "own", ",db_client_connection_state=\"idle\"", "0"));
-    expect_line(POOL("count", "shared", ",db_client_connection_state=\"idle\"", "0"));
+    expect_line(POOL("connections_usage", "own", ",db_client_connection_state=\"idle\"", "0"));
+    expect_line(POOL("connections_usage", "shared", ",db_client_connection_state=\"idle\"", "0"));
     proa_metrics_free(metrics);
 }
 

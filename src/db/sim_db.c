@@ -207,7 +207,7 @@ static int take_connection(struct proa_sql sql, enum db_connection_kind kind)
     db_metrics_pending(sql.db, sql.loop, kind, -1);
     if (rc < 0) {
         if (rc == PROA_ETIMEDOUT)
-            db_metrics_wait_timed_out(sql.db, kind);
+            db_metrics_wait_timed_out(sql.db, sql.loop, kind);
         return proa_fail(sql.err, rc, "no connection to the database was free in time");
     }
     db_metrics_connections(sql.db, sql.loop, kind, -1, 1);
@@ -335,6 +335,7 @@ int proa_sim_db_new(const struct proa_sim_db_options *options, struct proa_sim_d
         return PROA_ENOMEM;
     script->driver = (struct proa_db_driver){
         .system = options && options->system ? options->system : "sqlite",
+        .log_target = "db",
         .schemes = schemes,
         .open = scripted_open,
         .close = scripted_close,

@@ -24,7 +24,8 @@ struct json_walk {
     struct value_path *below; /* the caller's: the rest stays in registers */
 };
 
-/** `depth` is the level of the object, `below` room for the way to its members. @returns false, having said why, when it is none, or too deep. */
+/** `depth` is the level of the object, `below` room for the way to its members. @returns false, having said why, when
+ *  it is none, or too deep. */
 static inline bool json_walk_begin(struct json_walk *walk, struct rules *rules, const struct proa_type *type,
                                    yyjson_val *object, const struct value_path *path, int depth,
                                    struct value_path *below)

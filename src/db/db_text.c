@@ -1,5 +1,6 @@
-/* Whether a statement's first word begins or ends a transaction, which only proa_db_transaction may: in one of the program's own, what
- * follows on the connection would be part of it, and be lost; without the one that the driver counts on, it would not be undone. */
+/* Whether a statement's first word begins or ends a transaction, which only proa_db_transaction may: in one of the
+ * program's own, what follows on the connection would be part of it, and be lost; without the one that the driver
+ * counts on, it would not be undone. */
 #include "driver.h"
 
 #include <ctype.h>

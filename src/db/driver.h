@@ -100,7 +100,8 @@ struct proa_db_driver {
     const char *const *schemes;
     /** From loop 0's thread, in a fiber or before the loops run. Does not wait for a server. Sets db->impl. */
     int (*open)(struct proa_db *db, struct proa_error *err);
-    /** Ends what runs, and refuses what begins; NULL: what runs is waited for as it is. From a fiber of loop 0; may suspend. */
+    /** Ends what runs, and refuses what begins; NULL: what runs is waited for as it is. From a fiber of loop 0; may
+     *  suspend. */
     void (*stop)(struct proa_db *db);
     /** From a fiber of loop 0, when nothing runs any more; may suspend. */
     void (*close)(struct proa_db *db);

@@ -402,8 +402,8 @@ void pg_known_release(struct pg_known *known);
 void pg_known_clear(struct pg_loop *pl);
 
 /* pg_text.c */
-/** Whether the text surely changes nothing: SELECT, SHOW, VALUES, TABLE, WITH without a changing part, and without functions but those
- *  known to change nothing. In doubt it may. */
+/** Whether the text surely changes nothing: SELECT, SHOW, VALUES, TABLE, WITH without a changing part, and without
+ *  functions but those known to change nothing. In doubt it may. */
 bool pg_text_reads(const char *text);
 /** Whether what it does may be committed before it ends: a procedure's steps. */
 bool pg_text_commits(const char *text);

@@ -396,18 +396,19 @@ void json_read_object(struct rules *rules, const struct proa_type *type, struct 
 {
     uint32_t broken_before = rules->broken;
     uint64_t skipped = 0;
+    struct value_path below;
     struct json_walk walk;
 
-    if (!json_walk_begin(&walk, rules, type, value, path, depth))
+    if (!json_walk_begin(&walk, rules, type, value, path, depth, &below))
         return;
     while (json_walk_next(&walk)) {
         if ((rules->flags & PROA_JSON_INPUT) && walk.field->read_only) {
             skipped |= walk.bit;
-            json_check_tree(rules, walk.member, &walk.below, depth + 1);
+            json_check_tree(rules, walk.member, &below, depth + 1);
         } else if (is_absent(rules, walk.field, walk.member)) {
             skipped |= walk.bit;
         } else {
-            json_read_member(rules, walk.field, walk.member, out, &walk.below, depth + 1);
+            json_read_member(rules, walk.field, walk.member, out, &below, depth + 1);
         }
     }
     if (rules->flags & PROA_JSON_PARTIAL)

@@ -238,16 +238,17 @@ static void merge_object(struct rules *rules, const struct proa_type *type, yyjs
                          const struct value_path *path, int depth)
 {
     uint64_t given = 0;
+    struct value_path below;
     struct json_walk walk;
 
-    if (!json_walk_begin(&walk, rules, type, patch, path, depth))
+    if (!json_walk_begin(&walk, rules, type, patch, path, depth, &below))
         return;
     while (json_walk_next(&walk)) {
         if (walk.field->read_only) {
-            json_check_tree(rules, walk.member, &walk.below, depth + 1);
+            json_check_tree(rules, walk.member, &below, depth + 1);
             continue;
         }
-        merge_member(rules, walk.field, walk.member, value, fresh, &walk.below, depth + 1);
+        merge_member(rules, walk.field, walk.member, value, fresh, &below, depth + 1);
         given |= walk.bit;
     }
     if (fresh)

@@ -273,6 +273,14 @@ static int check_transaction(struct proa_sql sql)
     return 0;
 }
 
+/* A single statement is looked at where it is prepared. */
+static int check_text(struct proa_sql sql, const char *text)
+{
+    if ((sql.tx || sql.is_long) && db_text_controls(text, sql.tx))
+        return proa_fail(sql.err, PROA_EINTERNAL, "transactions are begun and ended by proa_db_transaction");
+    return 0;
+}
+
 int db_run(struct proa_sql sql, struct db_statement *statement)
 {
     int rc;
@@ -281,7 +289,9 @@ int db_run(struct proa_sql sql, struct db_statement *statement)
     for (size_t i = 0; i < statement->values_count; i++)
         PROA_TRY(check_value(&statement->values[i], i + 1, sql.err));
     PROA_TRY(check_transaction(sql));
-    rc = db_run_always(sql, statement);
+    rc = check_text(sql, statement->text);
+    if (rc == 0)
+        rc = db_run_always(sql, statement);
     if (rc < 0 && sql.tx)
         sql.tx->is_failed = true;
     return rc;

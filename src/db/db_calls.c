@@ -1,8 +1,10 @@
-/* What runs on each loop, so that a database is freed only when nobody is in it any more: a request that was cut off at the end of a
- * drain may sit in a statement that cannot be ended, a write that waits for the disk say. Each loop counts its own calls; closing goes
- * to every loop, refuses what begins there, and waits for the last one to leave.
+/* What runs on each loop, so that a database is freed only when nobody is in it any more: a request that was cut off at
+ * the end of a drain may sit in a statement that cannot be ended, a write that waits for the disk say. Each loop counts
+ * its own calls; closing goes to every loop, refuses what begins there, and waits for the last one to leave.
  *
- *      loop 0:  db_calls_end --post--> each loop: is_closing --(calls left?) the last one leaves--> --post--> loop 0: one less
+ *      loop 0:     db_calls_end --post--> each loop
+ *      each loop:  is_closing; without calls, or as the last one leaves: --post--> loop 0
+ *      loop 0:     one less to wait for
  */
 #include "db_internal.h"
 

@@ -82,6 +82,14 @@ void db_metrics_wait_timed_out(struct proa_db *db, const struct proa_loop *loop,
 /** A connection was lost or could not be made (counter). */
 void db_metrics_connect_failed(struct proa_db *db, const struct proa_loop *loop);
 
+/* db_text.c: what a statement's words tell. */
+/** Where its first word begins: behind white space, comments (as PostgreSQL nests them), parentheses and semicolons. */
+const char *db_text_begin(const char *text);
+/** Whether this word stands there, whatever its case. */
+bool db_text_is_word(const char *at, const char *word);
+/** Whether it begins or ends a transaction. Savepoints do only outside of one. */
+bool db_text_controls(const char *text, bool in_tx);
+
 /** Has proa_db_constraint say this name; after proa_fail, which forgets it. err may be NULL. */
 void db_set_constraint(struct proa_error *err, proa_str name);
 
@@ -92,7 +100,8 @@ struct proa_db_driver {
     const char *const *schemes;
     /** From loop 0's thread, in a fiber or before the loops run. Does not wait for a server. Sets db->impl. */
     int (*open)(struct proa_db *db, struct proa_error *err);
-    /** Ends what runs, and refuses what begins; NULL: what runs is waited for as it is. From a fiber of loop 0; may suspend. */
+    /** Ends what runs, and refuses what begins; NULL: what runs is waited for as it is. From a fiber of loop 0; may
+     *  suspend. */
     void (*stop)(struct proa_db *db);
     /** From a fiber of loop 0, when nothing runs any more; may suspend. */
     void (*close)(struct proa_db *db);

@@ -70,6 +70,11 @@ bool pg_result_is_stale(const PGresult *result)
     return strcmp(state, "0A000") == 0 && function && strcmp(function, "RevalidateCachedQuery") == 0;
 }
 
+bool pg_result_is_from_within(const PGresult *result)
+{
+    return PQresultErrorField(result, PG_DIAG_CONTEXT);
+}
+
 bool pg_result_may_retry(const PGresult *result)
 {
     const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);

@@ -14,7 +14,7 @@
  *      pg_cancel.c    cancel requests
  *      pg_known.c     what a loop knows of texts
  *      pg_prepared.c  the prepared statements of a connection
- *      pg_text.c      what a statement's text is: a read, one that may share, a transaction's command
+ *      pg_text.c      what a statement's text is: a read, one that may share a sync
  *      pg_value.c     parameters and rows
  *      pg_error.c     SQLSTATEs and lost connections as errors
  */
@@ -402,14 +402,14 @@ void pg_known_release(struct pg_known *known);
 void pg_known_clear(struct pg_loop *pl);
 
 /* pg_text.c */
-/** Whether the text surely changes nothing: SELECT, SHOW, VALUES, TABLE, WITH without a changing part, and without functions but those
- *  known to change nothing. In doubt it may. */
+/** Whether the text surely changes nothing: SELECT, SHOW, VALUES, TABLE, WITH without a changing part, and without
+ *  functions but those known to change nothing. In doubt it may. */
 bool pg_text_reads(const char *text);
+/** Whether what it does may be committed before it ends: a procedure's steps. */
+bool pg_text_commits(const char *text);
 /** Whether it may stand in one transaction with others of its kind, and none of them notices: a query without locks that calls nothing
  *  but functions known to leave no trace. In doubt it may not. */
 bool pg_text_shares(const char *text);
-/** Whether it begins, ends or divides a transaction. */
-bool pg_text_controls(const char *text);
 
 /* pg_value.c */
 /** Fills pl->values, lengths and formats. Valid until the next call. */
@@ -425,6 +425,8 @@ int pg_fail_lost(struct pg_call *call, bool may_have_run, const char *reason);
 bool pg_result_is_fatal(const PGresult *result);
 /** The prepared statement is gone or no longer fits; the statement did not run. */
 bool pg_result_is_stale(const PGresult *result);
+/** Perhaps the error is one of functions that the statement calls. */
+bool pg_result_is_from_within(const PGresult *result);
 /** Serialisation failure or deadlock: the whole transaction may be run again. */
 bool pg_result_may_retry(const PGresult *result);
 /** Whether a call that was sent and not answered can have left something behind. */

@@ -344,6 +344,17 @@ int pg_begin(struct proa_sql sql, const struct proa_tx_options *options, struct 
     return 0;
 }
 
+/* A script, or a statement whose words did not tell, may have ended the transaction: what follows would be on its own. */
+static int check_in_tx(struct proa_sql sql, int rc)
+{
+    const struct pg_conn *conn = PROA_CONTAINER(sql.tx, struct pg_tx, base)->conn;
+
+    if (rc < 0 || conn->state != PG_UP || PQtransactionStatus(conn->pq) != PQTRANS_IDLE)
+        return rc;
+    sql.tx->is_broken = true;
+    return proa_fail(sql.err, PROA_EINTERNAL, "PostgreSQL: the transaction was ended by its own statements");
+}
+
 int pg_run_in_tx(struct proa_sql sql, struct db_statement *statement)
 {
     struct pg_call call = {.sql = sql, .statement = statement, .is_in_tx = true};
@@ -353,7 +364,7 @@ int pg_run_in_tx(struct proa_sql sql, struct db_statement *statement)
     rc = pg_own_run(&call, PROA_CONTAINER(sql.tx, struct pg_tx, base)->conn);
     if (call.may_retry)
         sql.tx->may_retry = true;
-    return rc;
+    return check_in_tx(sql, rc);
 }
 
 static int commit(struct proa_sql sql, struct pg_conn *conn, bool *ret_may_retry)
@@ -412,7 +423,7 @@ int pg_script(struct proa_sql sql, const char *text)
 
     proa_list_init(&call.node);
     if (sql.tx)
-        return pg_own_run(&call, PROA_CONTAINER(sql.tx, struct pg_tx, base)->conn);
+        return check_in_tx(sql, pg_own_run(&call, PROA_CONTAINER(sql.tx, struct pg_tx, base)->conn));
     conn = acquire(sql, &rc);
     if (!conn)
         return rc;

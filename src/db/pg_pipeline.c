@@ -133,6 +133,12 @@ static void command_answered(struct pg_conn *conn, struct pg_sent *sent)
     conn->due = sent->is_last ? NULL : PROA_CONTAINER(sent->node.next, struct pg_sent, node);
 }
 
+/* An error undoes what its statement did, but for a procedure that has committed in between. */
+static bool is_undone(const struct pg_call *call, const PGresult *result)
+{
+    return !pg_result_is_from_within(result) || (call && call->statement && !pg_text_commits(call->statement->text));
+}
+
 static void take_error(struct pg_conn *conn, struct pg_sent *sent, const PGresult *result)
 {
     struct pg_call *call = sent->call;
@@ -142,7 +148,7 @@ static void take_error(struct pg_conn *conn, struct pg_sent *sent, const PGresul
     sent->is_failed = true;
     if (sent->is_preparing && sent->commands > 1)
         pg_prepared_forget(conn, sent->prepared);
-    sent->is_stale = pg_result_is_stale(result);
+    sent->is_stale = pg_result_is_stale(result) && is_undone(call, result);
     sent->is_conflict = pg_result_may_retry(result);
     if (call && call->rc == 0)
         call->rc = pg_fail_result(call->sql.err, result);

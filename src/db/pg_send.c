@@ -160,7 +160,7 @@ int pg_send(struct pg_conn *conn, struct pg_call *call)
         prepared = pg_prepared_find(conn, call->statement->text);
     /* A transaction of one request on a connection of many would take in the others' statements. What was prepared once was looked at
      * then. */
-    if (!prepared && conn->kind == DB_SHARED && pg_text_controls(call->statement->text))
+    if (!prepared && conn->kind == DB_SHARED && db_text_controls(call->statement->text, false))
         return proa_fail(call->sql.err, PROA_EINTERNAL, "PostgreSQL: transactions are begun by proa_db_transaction");
     PROA_TRY(pg_put(conn, call, prepared));
     pg_sync(conn);

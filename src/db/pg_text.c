@@ -2,49 +2,17 @@
 #include "pg_internal.h"
 
 #include <ctype.h>
-#include <strings.h>
-
-static const char *skip_space(const char *at)
-{
-    for (;;) {
-        while (isspace((unsigned char)*at) || *at == '(' || *at == ';')
-            at++;
-        if (at[0] == '-' && at[1] == '-') {
-            at += strcspn(at, "\n");
-        } else if (at[0] == '/' && at[1] == '*') {
-            const char *end = strstr(at + 2, "*/");
-
-            if (!end)
-                return at + strlen(at);
-            at = end + 2;
-        } else {
-            return at;
-        }
-    }
-}
 
 static bool is_word_char(char c)
 {
     return isalnum((unsigned char)c) || c == '_' || c == '$';
 }
 
-static bool is_word(const char *at, const char *word)
+bool pg_text_commits(const char *text)
 {
-    size_t len = strlen(word);
+    const char *at = db_text_begin(text);
 
-    return strncasecmp(at, word, len) == 0 && !is_word_char(at[len]);
-}
-
-bool pg_text_controls(const char *text)
-{
-    static const char *const words[] = {"BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE"};
-    const char *at = skip_space(text);
-
-    for (size_t i = 0; i < PROA_COUNT(words); i++) {
-        if (is_word(at, words[i]))
-            return true;
-    }
-    return false;
+    return db_text_is_word(at, "CALL") || db_text_is_word(at, "DO");
 }
 
 /* -- Texts that share a sync, and texts that only read ------------------------------------------------------------- */
@@ -333,11 +301,11 @@ static void check_next(const struct demands *demands, struct place *place)
 
 static bool is_query(const char *text, const char *const *queries, size_t count, const struct demands *demands)
 {
-    const char *at = skip_space(text);
+    const char *at = db_text_begin(text);
     struct place place = {.at = skip_gap(text)};
 
     for (size_t i = 0; i < count; i++) {
-        if (!is_word(at, queries[i]))
+        if (!db_text_is_word(at, queries[i]))
             continue;
         while (place.at && *place.at)
             check_next(demands, &place);

@@ -259,6 +259,8 @@ static int run_in_tx(struct proa_sql sql, struct sqlite_job *job)
         tx->tx.is_broken = true;
     if (rc == 0 && job->found_write)
         return proa_fail(sql.err, PROA_EINTERNAL, "the transaction is read-only");
+    if (rc == 0 && !job->is_in_tx)
+        return proa_fail(sql.err, PROA_EINTERNAL, "the transaction was ended by its own statements");
     return rc;
 }
 

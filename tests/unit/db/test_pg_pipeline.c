@@ -142,8 +142,8 @@ static void prepared_body(struct pg_test *test)
 
 static void session_body(struct pg_test *test)
 {
-    static const char *const texts[] = {"BEGIN", " -- x\n start transaction", "/* y */ Commit", "ROLLBACK",
-                                        "savepoint a"};
+    static const char *const texts[] = {"BEGIN",    " -- x\n start transaction", "/* y */ Commit",
+                                        "ROLLBACK", "/* /* z */ */ BEGIN",       "savepoint a"};
 
     for (size_t i = 0; i < PROA_COUNT(texts); i++)
         assert_int_equal(pg_exec(test, texts[i]), PROA_EINTERNAL);
@@ -153,6 +153,35 @@ static void session_body(struct pg_test *test)
     for (int i = 0; i < 20; i++)
         assert_ok(test, pg_exec(test, "NOTIFY proa_test, 'hello'"));
     assert_ok(test, pg_exec(test, "UNLISTEN *"));
+}
+
+/* A procedure commits as it goes: what its error says must not have it run once more. */
+static void procedure_body(struct pg_test *test)
+{
+    struct pg_timed long_one = {.test = test, .text = "CALL step()", .is_long = true};
+
+    pg_table(test);
+    assert_ok(test, pg_exec(test, "DROP SEQUENCE IF EXISTS step_number"));
+    assert_ok(test, pg_exec(test, "CREATE SEQUENCE step_number"));
+    assert_ok(test, pg_exec(test, "CREATE OR REPLACE PROCEDURE step() LANGUAGE plpgsql AS $$ DECLARE n bigint := "
+                                  "nextval('step_number'); BEGIN INSERT INTO item VALUES (n, n::text); COMMIT; "
+                                  "RAISE SQLSTATE '26000' USING MESSAGE = 'inside'; END $$"));
+    for (int i = 1; i <= 2; i++) {
+        assert_int_equal(pg_exec(test, "/* one */ CALL step()"), PROA_EINTERNAL);
+        assert_non_null(strstr(test->err.message, "inside"));
+        assert_int_equal(pg_number(test, "SELECT count(*) AS n FROM item"), i);
+    }
+    (void)pg_timed(&long_one);
+    assert_int_equal(long_one.rc, PROA_EINTERNAL);
+    assert_int_equal(pg_number(test, "SELECT count(*) AS n FROM item"), 3);
+    assert_ok(test, pg_exec(test, "DROP PROCEDURE step"));
+}
+
+static void test_procedure_runs_once(void **state)
+{
+    struct proa_db_options options = {.shared_connections = 1};
+
+    pg_test_run(&options, procedure_body);
 }
 
 static void test_session_is_left_alone(void **state)
@@ -259,6 +288,7 @@ int main(void)
         cmocka_unit_test(test_big),
         cmocka_unit_test(test_prepared),
         cmocka_unit_test(test_session_is_left_alone),
+        cmocka_unit_test(test_procedure_runs_once),
         cmocka_unit_test(test_plan_out_of_date),
         cmocka_unit_test(test_tls),
     };

@@ -75,6 +75,64 @@ static void test_transactions(void **state)
     pg_test_run(&options, transaction_body);
 }
 
+/* Only proa_db_transaction begins and ends one. */
+static const char *const controls[] = {
+    "COMMIT",
+    "ROLLBACK",
+    "rollback work",
+    "BEGIN",
+    "END",
+    "ABORT",
+    "START TRANSACTION",
+    "/* /* x */ */ COMMIT",
+    "PREPARE TRANSACTION 'x'",
+};
+
+static int control_inside(struct proa_sql tx, void *arg)
+{
+    PROA_TRY(proa_db_exec(tx, NULL, "INSERT INTO item VALUES (1, 'one')"));
+    PROA_TRY(proa_db_exec(tx, NULL, "SAVEPOINT mine"));
+    PROA_TRY(proa_db_exec(tx, NULL, "ROLLBACK TO SAVEPOINT mine"));
+    PROA_TRY(proa_db_exec(tx, NULL, "RELEASE mine"));
+    assert_int_equal(proa_db_exec(tx, NULL, arg), PROA_EINTERNAL);
+    assert_true(proa_db_exec(tx, NULL, "INSERT INTO item VALUES (2, 'two')") < 0);
+    return 0;
+}
+
+static void controls_body(struct pg_test *test)
+{
+    struct pg_timed task = {.test = test, .is_long = true};
+    static const struct proa_migration ends[] = {
+        {.number = 1, .name = "ends", .sql = "INSERT INTO item VALUES (4, 'four'); COMMIT; SELECT 1"}};
+
+    pg_table(test);
+    for (size_t i = 0; i < PROA_COUNT(controls); i++) {
+        assert_int_equal(proa_db_transaction(pg_sql(test), NULL, control_inside, (void *)(uintptr_t)controls[i]),
+                         PROA_EINTERNAL);
+        task.text = controls[i];
+        (void)pg_timed(&task);
+        assert_int_equal(task.rc, PROA_EINTERNAL);
+        assert_int_equal(pg_number(test, "SELECT count(*) AS n FROM item"), 0);
+    }
+    /* The connection is in no transaction: what follows on it is committed. */
+    task.text = "INSERT INTO item VALUES (3, 'three')";
+    (void)pg_timed(&task);
+    assert_int_equal(task.rc, 0);
+    assert_int_equal(pg_number(test, "SELECT count(*) AS n FROM item"), 1);
+    /* A step that ends its transaction cannot be recorded with what it did. */
+    assert_ok(test, pg_exec(test, "DROP TABLE IF EXISTS proa_migrations"));
+    assert_int_equal(proa_db_migrate(pg_sql(test), ends, 1), PROA_EINTERNAL);
+    assert_int_equal(pg_number(test, "SELECT count(*) AS n FROM proa_migrations"), 0);
+    assert_ok(test, pg_exec(test, "DROP TABLE IF EXISTS proa_migrations"));
+}
+
+static void test_only_transactions_begin_and_end(void **state)
+{
+    struct proa_db_options options = {.own_connections = 1};
+
+    pg_test_run(&options, controls_body);
+}
+
 struct counting {
     struct pg_test *test;
     unsigned tries;
@@ -241,6 +299,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_transactions),
+        cmocka_unit_test(test_only_transactions_begin_and_end),
         cmocka_unit_test(test_serialisation_is_retried),
         cmocka_unit_test(test_own_connections_are_bounded),
         cmocka_unit_test(test_migrations_race),

@@ -65,6 +65,39 @@ static void test_transactions(void **state)
     with_sqlite(transactions, (struct proa_db_options){0});
 }
 
+static int control_inside(struct proa_sql tx, void *arg)
+{
+    exec(tx, "INSERT INTO users (name, email) VALUES ('a', 'a@x')");
+    exec(tx, "SAVEPOINT mine");
+    exec(tx, "ROLLBACK TRANSACTION TO mine");
+    exec(tx, "RELEASE mine");
+    assert_int_equal(proa_db_exec(tx, NULL, arg), PROA_EINTERNAL);
+    assert_true(proa_db_exec(tx, NULL, "INSERT INTO users (name, email) VALUES ('b', 'b@x')") < 0);
+    return 0;
+}
+
+/* Only proa_db_transaction begins and ends one. */
+static void controls(struct db_case *c)
+{
+    static const char *const texts[] = {"COMMIT", "END", "ROLLBACK", "/* /* */ commit transaction", "BEGIN"};
+    static const struct proa_migration ends[] = {
+        {.number = 1, .name = "ends", .sql = "INSERT INTO users (name, email) VALUES ('c', 'c'); COMMIT;"}};
+
+    make_users(c);
+    for (size_t i = 0; i < PROA_COUNT(texts); i++) {
+        assert_int_equal(proa_db_transaction(c->sql, NULL, control_inside, (void *)(uintptr_t)texts[i]),
+                         PROA_EINTERNAL);
+        assert_int_equal(count(c->sql, "SELECT count(*) AS n FROM users"), 0);
+    }
+    assert_int_equal(proa_db_migrate(c->sql, ends, 1), PROA_EINTERNAL);
+    assert_non_null(strstr(c->err.message, "ended"));
+}
+
+static void test_only_transactions_begin_and_end(void **state)
+{
+    with_sqlite(controls, (struct proa_db_options){0});
+}
+
 static int defer(struct proa_sql tx, void *arg)
 {
     (void)arg;
@@ -128,6 +161,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_transactions),
+        cmocka_unit_test(test_only_transactions_begin_and_end),
         cmocka_unit_test(test_a_commit_that_fails_is_rolled_back),
         cmocka_unit_test(test_in_memory),
         cmocka_unit_test(test_in_a_simulation),

@@ -67,9 +67,14 @@ void proa_server_address(const struct proa_server *server, char *out);
  *  one in the same order (the probes, say): their metric series go on. @returns 0, or PROA_ENOMEM (some loops may then keep the old). */
 PROA_COLD PROA_MUST_USE int proa_server_set_router(struct proa_server *server, const struct proa_router *router);
 
+/** How many fibers a loop should allow (proa_loop_options.fibers_max) for these: all of them may come to one loop, each with helpers now and
+ *  then. */
+PROA_COLD uint32_t proa_server_fibers(uint32_t requests_in_flight);
+
 /** What can be changed while it serves. */
 struct proa_server_tuning {
-    struct proa_server_limits limits; /**< `fields` excepted, which stays */
+    struct proa_server_limits
+        limits; /**< `fields` excepted, which stays; the loops get to allow as many fibers as proa_server_fibers says */
     bool access_log_all;
     uint32_t slow_ms; /**< 0: 1,000 */
 };

@@ -237,6 +237,7 @@ static void tune(struct proa_task *task)
     struct proa_server *server = part->server;
 
     tune_part(part, &server->next_tuning);
+    proa_loop_allow_fibers(part->loop, proa_server_fibers(part->limits.requests_in_flight));
     proa_ignore(server_series_reserve(part, router_routes(part->router))); /* else lines are made without */
     if (atomic_fetch_sub_explicit(&server->tunes, 1, memory_order_acq_rel) == 1)
         proa_loop_post(server->parts[0].loop, &server->tuned);

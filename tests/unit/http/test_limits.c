@@ -168,6 +168,30 @@ static void test_in_flight(void **state)
     run((struct proa_server_limits){.requests_in_flight = 1}, in_flight_body);
 }
 
+/* More requests than the loop was made for, once they are allowed. */
+static void raised_body(struct rig *rig)
+{
+    enum { CLIENTS = 2500 };
+    static struct rig_client clients[CLIENTS];
+    const struct proa_server_tuning tuning = {.limits = {.requests_in_flight = CLIENTS}};
+
+    proa_server_tune(rig->server, &tuning);
+    for (size_t i = 0; i < CLIENTS; i++) {
+        rig_connect(rig, &clients[i]);
+        rig_send(&clients[i], GET("/waits"));
+    }
+    for (size_t i = 0; i < CLIENTS; i++) {
+        assert_status(rig_answer(&clients[i]), 200);
+        rig_close(&clients[i]);
+    }
+    assert_int_equal(rig_hits(rig, "requests_in_flight"), 0);
+}
+
+static void test_raised_in_flight(void **state)
+{
+    run((struct proa_server_limits){0}, raised_body);
+}
+
 static void streams_body(struct rig *rig)
 {
     struct rig_client first, second;
@@ -518,14 +542,15 @@ static void test_defaults(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_connections),     cmocka_unit_test(test_in_flight),
-        cmocka_unit_test(test_streams),         cmocka_unit_test(test_heads),
-        cmocka_unit_test(test_body_bytes),      cmocka_unit_test(test_times),
-        cmocka_unit_test(test_stalled_write),   cmocka_unit_test(test_read_ahead),
-        cmocka_unit_test(test_defaults),        cmocka_unit_test(test_idle_holds_no_buffer),
-        cmocka_unit_test(test_body_waits),      cmocka_unit_test(test_unread_answers),
-        cmocka_unit_test(test_body_taken_late), cmocka_unit_test(test_body_late_rest),
-        cmocka_unit_test(test_own_error),       cmocka_unit_test(test_counts),
+        cmocka_unit_test(test_connections),      cmocka_unit_test(test_in_flight),
+        cmocka_unit_test(test_streams),          cmocka_unit_test(test_heads),
+        cmocka_unit_test(test_body_bytes),       cmocka_unit_test(test_times),
+        cmocka_unit_test(test_stalled_write),    cmocka_unit_test(test_read_ahead),
+        cmocka_unit_test(test_defaults),         cmocka_unit_test(test_idle_holds_no_buffer),
+        cmocka_unit_test(test_body_waits),       cmocka_unit_test(test_unread_answers),
+        cmocka_unit_test(test_body_taken_late),  cmocka_unit_test(test_body_late_rest),
+        cmocka_unit_test(test_own_error),        cmocka_unit_test(test_counts),
+        cmocka_unit_test(test_raised_in_flight),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

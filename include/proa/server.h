@@ -14,7 +14,8 @@ PROA_BEGIN_DECLS
 /** Limits. 0 is the default given; counts are for the process. Each is configuration key `http.<name>` in the app frame, and has
  *  the metric `http_server_limit{limit="<name>"}` with `http_server_limit_hits_total{limit=…}`. */
 struct proa_server_limits {
-    /** 10,000, at most the open-files limit less 64. Then the oldest idle one is closed; if none is idle, 503 and close */
+    /** 10,000, at most the open-files limit less 64. Then the longest idle one of the loop that got the new one is closed, if it has
+     *  none, that of another loop; if none is idle, 503 and close */
     uint32_t connections;
     /** 1,000, then 503 with Retry-After at once; probes are exempt. Loops that count at the same instant may exceed it by one each */
     uint32_t requests_in_flight;

@@ -113,6 +113,34 @@ static void connections_body(struct rig *rig)
     rig_close(&fourth);
 }
 
+/* Room that was promised to another loop, when none is idle any more: the next answers close, until it is made. */
+static void owed_room_body(struct rig *rig)
+{
+    struct server_loop *part = &rig->server->parts[0];
+    struct rig_client first, second;
+
+    rig_connect(rig, &first);
+    rig_connect(rig, &second);
+    rig_send(&first, GET("/waits"));
+    rig_send(&second, GET("/waits"));
+    sleep_ms(rig, 10);
+    part->limits.connections = 1; /* as if another loop had taken one more */
+    atomic_store(&part->reap_count, 1);
+    part->reap.run(&part->reap);
+    assert_int_equal(atomic_load(&part->reap_count), 0);
+    assert_has(rig_answer(&first), "Connection: close\r\n");
+    assert_string_equal(rig_rest(&first), "");
+    assert_has_not(rig_answer(&second), "Connection: close");
+    assert_has_not(rig_ask(&second, GET("/hello")), "Connection: close");
+    rig_close(&first);
+    rig_close(&second);
+}
+
+static void test_owed_room(void **state)
+{
+    run((struct proa_server_limits){0}, owed_room_body);
+}
+
 static void test_connections(void **state)
 {
     run((struct proa_server_limits){.connections = 2}, connections_body);
@@ -542,15 +570,15 @@ static void test_defaults(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_connections),      cmocka_unit_test(test_in_flight),
-        cmocka_unit_test(test_streams),          cmocka_unit_test(test_heads),
-        cmocka_unit_test(test_body_bytes),       cmocka_unit_test(test_times),
-        cmocka_unit_test(test_stalled_write),    cmocka_unit_test(test_read_ahead),
-        cmocka_unit_test(test_defaults),         cmocka_unit_test(test_idle_holds_no_buffer),
-        cmocka_unit_test(test_body_waits),       cmocka_unit_test(test_unread_answers),
-        cmocka_unit_test(test_body_taken_late),  cmocka_unit_test(test_body_late_rest),
-        cmocka_unit_test(test_own_error),        cmocka_unit_test(test_counts),
-        cmocka_unit_test(test_raised_in_flight),
+        cmocka_unit_test(test_connections),     cmocka_unit_test(test_in_flight),
+        cmocka_unit_test(test_streams),         cmocka_unit_test(test_heads),
+        cmocka_unit_test(test_body_bytes),      cmocka_unit_test(test_times),
+        cmocka_unit_test(test_stalled_write),   cmocka_unit_test(test_read_ahead),
+        cmocka_unit_test(test_defaults),        cmocka_unit_test(test_idle_holds_no_buffer),
+        cmocka_unit_test(test_body_waits),      cmocka_unit_test(test_unread_answers),
+        cmocka_unit_test(test_body_taken_late), cmocka_unit_test(test_body_late_rest),
+        cmocka_unit_test(test_own_error),       cmocka_unit_test(test_counts),
+        cmocka_unit_test(test_owed_room),       cmocka_unit_test(test_raised_in_flight),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -48,18 +48,18 @@ FOREIGN = {
 class Lab:
     """An API server with an audit log of what the operator asked, and the operator with the rights of its manifests."""
 
-    def __init__(self, folder, *flags):
+    def __init__(self, folder, *flags, settings=()):
         self.kubelab, self.folder, self.audit = f"{os.environ['PROA_KUBERNETES']}/kubelab", folder / "api", folder / "audit"
         folder.mkdir()
         (folder / "policy").write_text(json.dumps(POLICY))
         subprocess.run([self.kubelab, "api-up", str(self.folder), "--", f"--audit-policy-file={folder}/policy",
                         f"--audit-log-path={self.audit}", *flags], check=True, stdout=subprocess.DEVNULL)
         self.kubectl = Kubectl(str(self.folder / "admin.kubeconfig"), self.folder)
-        self.kubectl.apply(subprocess.run([binary(), "manifests"], check=True, capture_output=True, text=True).stdout)
+        self.kubectl.apply(subprocess.run([binary(), "manifests", "--", *settings], check=True, capture_output=True, text=True).stdout)
         self.kubectl.apply(json.dumps(MONITORS))
         for name in ("databases.database.example.com", "servicemonitors.monitoring.coreos.com"):
             self.kubectl("wait", "--for=condition=Established", f"crd/{name}", "--timeout=20s")
-        self.operator = Operator(self.kubectl, folder)
+        self.operator = Operator(self.kubectl, folder, *settings)
 
     def used(self):
         """(verb, group, resource, where), where is a namespace and name where the rights are of a namespace. An apply that makes an
@@ -87,7 +87,7 @@ class Lab:
                             for verb in rule["verbs"]:
                                 yield verb, group, resource, where and (where, name)
         return set(rules(("clusterrole", "database-operator"), None)) | \
-            set(rules(("role", "database-operator", "-n", NAMESPACE), NAMESPACE))
+            set(rules(("role", "database-operator-leader", "-n", NAMESPACE), NAMESPACE))
 
     def down(self):
         self.operator.process.kill()
@@ -101,8 +101,8 @@ def start(tmp_path):
         pytest.skip("no API server with an audit log: set PROA_KUBERNETES (tests/README.md, An API server)")
     labs = []
 
-    def start_lab(name, *flags):
-        labs.append(Lab(tmp_path / name, *flags))
+    def start_lab(name, *flags, **options):
+        labs.append(Lab(tmp_path / name, *flags, **options))
         return labs[-1]
 
     yield start_lab
@@ -247,3 +247,16 @@ def test_owners_are_refused_without_rights_that_no_request_shows(start):
     eventually(lambda: lab.kubectl.run(*freed).returncode == 0)
     lab.kubectl("delete", "secret", "owned")
     lab.kubectl("create", "-f", "-", "--as", USER, text=owned)
+
+
+def test_one_namespace(start):
+    """The rights are those of that namespace, and of the Lease that is named."""
+    lab = start("one", settings=("--watch-namespace=default", "--leader.lease=other"))
+    lab.kubectl("create", "namespace", "elsewhere")
+    for name in ("elsewhere", "default"):
+        lab.kubectl.apply(database("shop", name))
+    eventually(lambda: lab.kubectl.get("statefulset", "shop", "-n", "default"), 30, "the one that is watched")
+    assert lab.kubectl.get("lease", "other", "-n", NAMESPACE)
+    assert not lab.kubectl.get("statefulset", "shop", "-n", "elsewhere")
+    assert not lab.kubectl.get("clusterrole", "database-operator")
+    lab.operator.stop()

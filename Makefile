@@ -97,15 +97,15 @@ test-units: setup ## unit tests, simulations, contracts, kept inputs of fuzzers,
 test-integration: test-units ## whole programs with real sockets, signals and databases
 	@PROA_BUILD=$(CURDIR)/build/test $(PYTHON) -m pytest -q tests/integration
 
-# Some tests fork processes of their own. Whole programs with several loops:
+# Some tests fork processes of their own. Whole programs, with two loops also where there is one CPU:
 tsan: export TSAN_OPTIONS ?= die_after_fork=0
-tsan_tests = hello lifecycle users_crud postgres_faults
+tsan_tests = hello lifecycle users_crud postgres_faults reload secret_rotation http_hostile
 
 tsan: setup ## the tests that use threads, under the thread sanitizer
 	@$(call configure,tsan,CC=gcc,$(test_options) -Db_sanitize=thread)
 	@ninja -C build/tsan --quiet
 	@tools/run-tests build/tsan --suite unit --suite sim
-	@PROA_BUILD=$(CURDIR)/build/tsan $(PYTHON) -m pytest -q $(addprefix tests/integration/test_,$(tsan_tests:=.py))
+	@THREADS=2 PROA_BUILD=$(CURDIR)/build/tsan $(PYTHON) -m pytest -q $(addprefix tests/integration/test_,$(tsan_tests:=.py))
 
 clang: setup ## all unit tests built by clang, without sanitizers
 	@$(call configure,clang,CC=clang,$(test_options))

@@ -79,6 +79,8 @@ void *proa_fiber_span(const struct proa_fiber *fiber);
 void proa_fiber_set_span(struct proa_fiber *fiber, void *span);
 /** Living fibers of a loop and the most there ever were. */
 uint32_t proa_loop_fibers(const struct proa_loop *loop, uint32_t *ret_peak);
+/** Raises fibers_max of the loop's options to `fibers`, if it is lower. From the loop's thread. */
+void proa_loop_allow_fibers(struct proa_loop *loop, uint32_t fibers);
 
 /** Cancels one fiber, as when its client hung up. The present suspended call returns `cause` (PROA_ECANCELED
  *  when 0), and so does every later one outside a shield; the first cause stays. */

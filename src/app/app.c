@@ -5,8 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { FIBERS_BESIDE_REQUESTS = 1024 };
-
 struct proa_loops *proa_app_loops(struct proa_app *app)
 {
     return app->loops;
@@ -70,12 +68,10 @@ static int set_up_log(struct proa_app *app, uint64_t open_files, struct proa_err
 
 static int set_up_loops(struct proa_app *app, struct proa_error *err)
 {
-    uint32_t requests = app->config.http.requests_in_flight;
     struct proa_loop_options options = {
         .name = "loop",
         .fiber_stack_bytes = (uint32_t)app->config.process.fiber_stack_bytes.bytes,
-        /* One loop may have all requests in flight, each with helpers now and then. */
-        .fibers_max = requests + requests / 2 + FIBERS_BESIDE_REQUESTS,
+        .fibers_max = proa_server_fibers(app->config.http.requests_in_flight),
     };
 
     PROA_TRY(proa_loops_new(app->config.threads, &options, &app->loops, err));

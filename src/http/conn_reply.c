@@ -67,6 +67,8 @@ static char *put_length(char *at, uint64_t length)
 /* Whether the connection cannot go on after this answer. */
 static void decide_close(struct proa_req *req)
 {
+    if (req->home->owed && !req->close_after)
+        req->close_after = server_pays_room(req->home);
     if (req->body_complete)
         return;
     /* Of a client that waits for 100 it is not known whether the body comes; a long rest is not worth reading. */

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
-enum { DESCRIPTORS_KEPT = 64 };
+enum { DESCRIPTORS_KEPT = 64, FIBERS_BESIDE_REQUESTS = 1024 };
 
 static void fill_u32(uint32_t *value, uint32_t standard)
 {
@@ -38,6 +38,13 @@ void limits_fill(struct proa_server_limits *limits)
     fill_u32(&limits->idle_ms, 60000);
     fill_u32(&limits->request_ms, 20000);
     fill_u32(&limits->read_ahead_bytes, 64 * 1024);
+}
+
+uint32_t proa_server_fibers(uint32_t requests_in_flight)
+{
+    uint64_t fibers = (uint64_t)requests_in_flight + requests_in_flight / 2 + FIBERS_BESIDE_REQUESTS;
+
+    return fibers < UINT32_MAX ? (uint32_t)fibers : UINT32_MAX;
 }
 
 static const char *const limit_names[LIMITS] = {

@@ -159,18 +159,18 @@ proa_str proa_req_peer(struct proa_req *req)
     return proa_arena_str(&req->arena, proa_str_c(conn_peer(req->conn)));
 }
 
-int proa_req_set_value(struct proa_req *req, const void *key, void *value)
+int proa_req_set_value_at(struct proa_req *req, const void *key, const void *value)
 {
     struct req_value *entry = proa_arena_new(&req->arena, struct req_value);
 
     if (!entry)
         return PROA_ENOMEM;
-    *entry = (struct req_value){req->values, key, value};
+    *entry = (struct req_value){req->values, key, (void *)(uintptr_t)value};
     req->values = entry;
     return 0;
 }
 
-void *proa_req_value(const struct proa_req *req, const void *key)
+void *proa_req_value_at(const struct proa_req *req, const void *key)
 {
     for (const struct req_value *entry = req->values; entry; entry = entry->next)
         if (entry->key == key)

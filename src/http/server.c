@@ -28,28 +28,55 @@ static void part_start(struct server_loop *part)
     part->has_tick = true;
 }
 
+static bool has_too_many(const struct server_loop *part)
+{
+    return atomic_load_explicit(&part->server->shared.connections, memory_order_relaxed) > part->limits.connections;
+}
+
+/* Keeps what was promised, as far as it is still wanted; for the rest the next answers close. */
 static void reap(struct proa_task *task)
 {
     struct server_loop *part = PROA_CONTAINER(task, struct server_loop, reap);
-    uint32_t count = atomic_exchange_explicit(&part->reap_count, 0, memory_order_acquire);
+    uint32_t count;
 
-    while (count-- > 0 && conn_close_idle(part))
-        ;
+    do {
+        count = atomic_load_explicit(&part->reap_count, memory_order_acquire);
+        for (uint32_t i = 0; i < count && has_too_many(part); i++)
+            if (!conn_close_idle(part))
+                part->owed++;
+    } while (atomic_fetch_sub_explicit(&part->reap_count, count, memory_order_acq_rel) != count);
+}
+
+bool server_pays_room(struct server_loop *part)
+{
+    bool pays = has_too_many(part);
+
+    part->owed = pays ? part->owed - 1 : 0;
+    return pays;
+}
+
+/* One promise for each connection that is idle there. */
+static bool promises_room(struct server_loop *part)
+{
+    uint32_t count = atomic_load_explicit(&part->reap_count, memory_order_relaxed);
+
+    do {
+        if (count >= atomic_load_explicit(&part->idle_count, memory_order_relaxed))
+            return false;
+    } while (!atomic_compare_exchange_weak_explicit(&part->reap_count, &count, count + 1, memory_order_acq_rel,
+                                                    memory_order_relaxed));
+    if (count == 0)
+        proa_loop_post(part->loop, &part->reap);
+    return true;
 }
 
 bool server_reap_elsewhere(struct server_loop *own)
 {
     struct proa_server *server = own->server;
 
-    for (uint32_t i = 0; i < server->parts_count; i++) {
-        struct server_loop *part = &server->parts[i];
-
-        if (part == own || atomic_load_explicit(&part->idle_count, memory_order_relaxed) == 0)
-            continue;
-        if (atomic_fetch_add_explicit(&part->reap_count, 1, memory_order_release) == 0)
-            proa_loop_post(part->loop, &part->reap);
-        return true;
-    }
+    for (uint32_t i = 0; i < server->parts_count; i++)
+        if (&server->parts[i] != own && promises_room(&server->parts[i]))
+            return true;
     return false;
 }
 
@@ -237,6 +264,7 @@ static void tune(struct proa_task *task)
     struct proa_server *server = part->server;
 
     tune_part(part, &server->next_tuning);
+    proa_loop_allow_fibers(part->loop, proa_server_fibers(part->limits.requests_in_flight));
     proa_ignore(server_series_reserve(part, router_routes(part->router))); /* else lines are made without */
     if (atomic_fetch_sub_explicit(&server->tunes, 1, memory_order_acq_rel) == 1)
         proa_loop_post(server->parts[0].loop, &server->tuned);

@@ -102,10 +102,11 @@ struct server_loop {
     struct series **series;           /* 0: no route, else by route index + 1 */
     uint32_t series_count;
     uint32_t exemplar_turn;
-    uint64_t log_from_ns;     /* shorter requests that did not fail have no line in the log */
-    struct proa_task control; /* drain, from loop 0 */
-    struct proa_task reap;    /* from any loop: close idle connections */
-    _Atomic uint32_t reap_count;
+    uint64_t log_from_ns;        /* shorter requests that did not fail have no line in the log */
+    struct proa_task control;    /* drain, from loop 0 */
+    struct proa_task reap;       /* from any loop: close idle connections */
+    _Atomic uint32_t reap_count; /* those promised to other loops and not yet closed */
+    uint32_t owed;               /* those promised that were idle no more */
     _Atomic uint64_t idle_count; /* written by this loop, read by all */
 };
 
@@ -179,7 +180,9 @@ void server_log_request(struct server_loop *part, const struct proa_req *req, st
 /* server.c */
 /** What is left of a freed server goes with the last flush that was asked for before. */
 void server_flushed_late(struct proa_server *server);
-/** Asks another loop to close its longest idle connection. @returns false when none has one. */
+/** Whether an answer's connection is to be closed to make the room that `part->owed` says; asked when it is not 0. */
+bool server_pays_room(struct server_loop *part);
+/** Asks another loop to close its longest idle connection. @returns false when none has one that was not asked for already. */
 bool server_reap_elsewhere(struct server_loop *part);
 static inline enum server_phase server_phase(const struct proa_server *server)
 {

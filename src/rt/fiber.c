@@ -589,6 +589,13 @@ size_t fibers_stack_peak(const struct proa_loop *loop)
     return peak;
 }
 
+void proa_loop_allow_fibers(struct proa_loop *loop, uint32_t fibers)
+{
+    loop_assert_here(loop);
+    if (loop->options.fibers_max < fibers)
+        loop->options.fibers_max = fibers;
+}
+
 uint32_t proa_loop_fibers(const struct proa_loop *loop, uint32_t *ret_peak)
 {
     if (ret_peak)

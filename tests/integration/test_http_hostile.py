@@ -340,7 +340,7 @@ def test_slow_readers(hasty):
         except OSError:
             pass  # the server has stopped reading, or the connection was reset
         clients.append(client)
-    wait_until(lambda: hasty.metric("http_server_limit_hits_total", limit="write_stall_ms") >= 8, 20, "stalled writes to be given up")
+    wait_until(lambda: hasty.metric("http_server_limit_hits_total", limit="write_stall_ms") >= 8, 60, "stalled writes to be given up")
     assert hasty.rss_kib() - before < 64 * 1024
     is_alive(hasty)
     for client in clients:

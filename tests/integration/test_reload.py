@@ -57,7 +57,7 @@ class Load:
 
 
 BEFORE = "log: {level: info}\nhttp: {body_bytes: 1Mi, request_ms: 20000}\n"
-AFTER = "log: {level: 'info,http=debug'}\nhttp: {body_bytes: 1Ki, access_log: true, idle_ms: 30000}\nthreads: 1\n"
+AFTER = "log: {level: 'info,http=debug'}\nhttp: {body_bytes: 1Ki, access_log: true, idle_ms: 30000, fields: 90}\n"
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_a_swapped_file_under_load(users, mount):
     assert users.metric("http_server_limit", limit="body_bytes") == 1024
     assert users.metric("http_server_limit", limit="idle_ms") == 30000
     users.wait_for_line('"message":"request"')  # access lines are on
-    assert '"threads"' in users.wait_for_line("it needs a restart")
+    assert '"http.fields"' in users.wait_for_line("it needs a restart")
 
     # A bad file keeps all as it is, and says why.
     mount.write("htpp: {body_bytes: 5}\nlog: {level: shouting}\n")

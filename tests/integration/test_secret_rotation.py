@@ -86,7 +86,7 @@ def test_sqlite_refuses(start, tmp_path):
     users.wait_ready()
     write_secret(secret, f"sqlite:{tmp_path}/b.db")
     wait_until(lambda: reloads(users, "failed") == 1, what="the refusal")
-    assert "needs a restart" in users.text()
+    users.wait_for_line("needs a restart")
     assert not (tmp_path / "b.db").exists()
 
 

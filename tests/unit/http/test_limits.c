@@ -113,6 +113,34 @@ static void connections_body(struct rig *rig)
     rig_close(&fourth);
 }
 
+/* Room that was promised to another loop, when none is idle any more: the next answers close, until it is made. */
+static void owed_room_body(struct rig *rig)
+{
+    struct server_loop *part = &rig->server->parts[0];
+    struct rig_client first, second;
+
+    rig_connect(rig, &first);
+    rig_connect(rig, &second);
+    rig_send(&first, GET("/waits"));
+    rig_send(&second, GET("/waits"));
+    sleep_ms(rig, 10);
+    part->limits.connections = 1; /* as if another loop had taken one more */
+    atomic_store(&part->reap_count, 1);
+    part->reap.run(&part->reap);
+    assert_int_equal(atomic_load(&part->reap_count), 0);
+    assert_has(rig_answer(&first), "Connection: close\r\n");
+    assert_string_equal(rig_rest(&first), "");
+    assert_has_not(rig_answer(&second), "Connection: close");
+    assert_has_not(rig_ask(&second, GET("/hello")), "Connection: close");
+    rig_close(&first);
+    rig_close(&second);
+}
+
+static void test_owed_room(void **state)
+{
+    run((struct proa_server_limits){0}, owed_room_body);
+}
+
 static void test_connections(void **state)
 {
     run((struct proa_server_limits){.connections = 2}, connections_body);
@@ -166,6 +194,30 @@ static void in_flight_body(struct rig *rig)
 static void test_in_flight(void **state)
 {
     run((struct proa_server_limits){.requests_in_flight = 1}, in_flight_body);
+}
+
+/* More requests than the loop was made for, once they are allowed. */
+static void raised_body(struct rig *rig)
+{
+    enum { CLIENTS = 2500 };
+    static struct rig_client clients[CLIENTS];
+    const struct proa_server_tuning tuning = {.limits = {.requests_in_flight = CLIENTS}};
+
+    proa_server_tune(rig->server, &tuning);
+    for (size_t i = 0; i < CLIENTS; i++) {
+        rig_connect(rig, &clients[i]);
+        rig_send(&clients[i], GET("/waits"));
+    }
+    for (size_t i = 0; i < CLIENTS; i++) {
+        assert_status(rig_answer(&clients[i]), 200);
+        rig_close(&clients[i]);
+    }
+    assert_int_equal(rig_hits(rig, "requests_in_flight"), 0);
+}
+
+static void test_raised_in_flight(void **state)
+{
+    run((struct proa_server_limits){0}, raised_body);
 }
 
 static void streams_body(struct rig *rig)
@@ -526,6 +578,7 @@ int main(void)
         cmocka_unit_test(test_body_waits),      cmocka_unit_test(test_unread_answers),
         cmocka_unit_test(test_body_taken_late), cmocka_unit_test(test_body_late_rest),
         cmocka_unit_test(test_own_error),       cmocka_unit_test(test_counts),
+        cmocka_unit_test(test_owed_room),       cmocka_unit_test(test_raised_in_flight),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

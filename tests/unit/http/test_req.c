@@ -8,7 +8,8 @@
 
 #define HOST "Host: a\r\n"
 
-static int state_object, route_object, value_key;
+static int state_object, route_object;
+static PROA_REQ_KEY(value_key, uint64_t);
 
 static int looks(struct proa_req *req)
 {

@@ -1,5 +1,6 @@
 /* The server on two real loops and real sockets: connections spread, metrics add up, routers change, idle ones are closed across
  * loops, the drain waits for all. */
+#include "http/server_internal.h"
 #include "unit.h"
 
 #include <proa/buf.h>
@@ -24,6 +25,7 @@ struct world {
     char address[PROA_ADDRESS_MAX];
     int rc;
     int (*drive)(struct world *world);
+    _Atomic bool is_held;
     unsigned ended[2]; /* handlers, each counted by its loop; not atomic: the drain is what orders them */
 };
 
@@ -50,8 +52,21 @@ static int stubborn(struct proa_req *req)
     return proa_reply_printf(req, 200, "late");
 }
 
-static const struct proa_route first_routes[] = {
-    {PROA_GET, "/which", which}, {PROA_GET, "/naps", naps}, {PROA_GET, "/stubborn", stubborn}};
+/* Holds its loop up, so that what others ask of that loop waits. */
+static int holds(struct proa_req *req)
+{
+    struct world *world = proa_req_state(req);
+
+    world->is_held = true;
+    while (world->is_held)
+        usleep(1000);
+    return proa_reply_text(req, 200, PROA_STR("held"));
+}
+
+static const struct proa_route first_routes[] = {{PROA_GET, "/which", which},
+                                                 {PROA_GET, "/naps", naps},
+                                                 {PROA_GET, "/stubborn", stubborn},
+                                                 {PROA_GET, "/holds", holds}};
 static const struct proa_route second_routes[] = {{PROA_GET, "/second", which}};
 
 static void read_answer(struct proa_stream *stream, char *out, size_t bytes)
@@ -98,6 +113,42 @@ static double metric(struct world *world, const char *series)
         value = strtod(line + strlen(series), NULL);
     proa_buf_done(&out);
     return value;
+}
+
+/* As many as are idle on the other loop make room, also when it comes to closing them later. */
+static int drive_room(struct world *world)
+{
+    struct proa_stream *clients[CLIENTS];
+    struct proa_server_counts counts = {0};
+    struct server_loop *own = &world->server->parts[0];
+    char out[1000];
+    int other = 0;
+
+    for (int i = 0; i < CLIENTS; i++) {
+        clients[i] = dial(world);
+        ask(clients[i], "/which", out, sizeof out);
+        if (strstr(out, "loop 1"))
+            other = i;
+    }
+    assert_int_equal(proa_stream_write(clients[other], PROA_STR("GET /holds HTTP/1.1\r\nHost: a\r\n\r\n")), 0);
+    while (!world->is_held)
+        assert_int_equal(proa_sleep(world->loop, PROA_MS(1)), 0);
+    for (int i = 0; i < CLIENTS / 2 - 1; i++)
+        assert_true(server_reap_elsewhere(own));
+    assert_false(server_reap_elsewhere(own));
+    world->server->parts[1].limits.connections = CLIENTS / 2 + 1; /* as if that many had been opened */
+    world->is_held = false;
+    read_answer(clients[other], out, sizeof out);
+    assert_non_null(strstr(out, "200 OK"));
+    for (int i = 0; i < 200 && counts.connections != CLIENTS / 2 + 1; i++) {
+        assert_int_equal(proa_sleep(world->loop, PROA_MS(5)), 0);
+        proa_server_counts(world->server, &counts);
+    }
+    assert_int_equal(counts.connections, CLIENTS / 2 + 1);
+    assert_int_equal(proa_server_drain(world->server, 0, 5000), 0);
+    for (int i = 0; i < CLIENTS; i++)
+        proa_stream_close(clients[i]);
+    return 0;
 }
 
 static int drive_all(struct world *world)
@@ -230,6 +281,11 @@ static void test_tcp(void **state)
     run("127.0.0.1:0", drive_all);
 }
 
+static void test_room(void **state)
+{
+    run("127.0.0.1:0", drive_room);
+}
+
 static void test_unix(void **state)
 {
     char folder[] = "/tmp/proa-http-XXXXXX", address[64];
@@ -253,6 +309,7 @@ static void test_drain_waits_for_handlers_of_clients_that_are_gone(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_tcp), cmocka_unit_test(test_unix),
+                                       cmocka_unit_test(test_room),
                                        cmocka_unit_test(test_drain_orders_what_handlers_did),
                                        cmocka_unit_test(test_drain_waits_for_handlers_of_clients_that_are_gone)};
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -30,6 +30,8 @@ struct proa_sim_kube_faults {
     double conflict;     /**< 409 to a write */
     double cut_watch;    /**< per event */
     double expire;       /**< 410 to a watch's resume or a continue token */
+    const char *
+        broken; /**< 500 to every write of objects whose name begins so, as when a webhook fails; NULL: none. Must stay valid */
     uint64_t delay_max_ns;
 };
 struct proa_sim_kube_options {

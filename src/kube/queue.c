@@ -370,7 +370,7 @@ void queue_finish(struct queue_item *item, const struct queue_outcome *outcome)
                                                  proa_loop_random_u64(queue->options.loop) % resync_ns);
     arm(item);
     if (item->is_dirty || outcome->was_stopped)
-        add_item(item, item->is_dirty ? item->priority : QUEUE_NORMAL);
+        add_item(item, item->priority);
     forget_if_idle(item);
 }
 

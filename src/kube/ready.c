@@ -66,3 +66,10 @@ int kube_wait_ready(struct proa_kube *kube, uint64_t backoff_ns, bool *ret_is_ba
         *ret_is_back = kube->ready_count != seen;
     return 0;
 }
+
+bool kube_ask_down(struct proa_kube *kube)
+{
+    int rc = kube->is_probing ? proa_event_wait(&kube->probed) : probe_for_all(kube, 0);
+
+    return rc == 0 && kube->seen_as == KUBE_SEEN_DOWN;
+}

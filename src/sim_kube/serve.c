@@ -439,6 +439,10 @@ static int serve_faulty(struct call *call, struct proa_req *req, proa_str path)
             "Operation cannot be fulfilled on " PROA_FMT " \"" PROA_FMT
             "\": the object has been modified; please apply your changes to the latest version and try again",
             PROA_ARG(kind_qualified(call->arena, call->kind)), PROA_ARG(call->name));
+    if (is_write(call) && faults->broken && call->name.len &&
+        proa_str_starts_with(call->name, proa_str_c(faults->broken)))
+        return fail_call(call, 500, "InternalError",
+                         "Internal error occurred: failed calling webhook \"all.example.com\": no endpoints available");
     return serve_object(call, req, sim_kube_chance(kube, faults->lose_answer));
 }
 

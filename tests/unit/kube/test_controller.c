@@ -393,6 +393,39 @@ static void a_deleted_object_is_let_go_once(void **state)
     run(3, farewell_body);
 }
 
+/* As many objects as there are workers cannot be written, while the API server is well. */
+static void broken_body(struct bench *bench)
+{
+    static const struct proa_sim_kube_faults broken = {.broken = "a1"}, none = {0};
+    uint32_t reconciles;
+
+    for (int i = 0; i < APPS; i++)
+        put_app(bench, i, "one");
+    proa_sim_kube_set_faults(bench->api, &broken);
+    start_manager(bench);
+    pass(bench, 2000);
+    for (int i = 0; i < APPS; i++)
+        assert_int_equal(map_says(bench, i, "one"), i != 1 && i < 10);
+    for (int i = 0; i < APPS; i++)
+        put_app(bench, i, "two");
+    pass(bench, 1000);
+    for (int i = 0; i < APPS; i++)
+        assert_int_equal(map_says(bench, i, "two"), i != 1 && i < 10);
+    /* They back off, each by itself. */
+    reconciles = bench->reconciles;
+    pass(bench, 3600000);
+    assert_in_range(bench->reconciles - reconciles, 3 * 5, 3 * 15);
+    proa_sim_kube_set_faults(bench->api, &none);
+    wait_for(bench, "two", 1000000);
+    stop_manager(bench);
+}
+
+static void objects_that_cannot_be_written_hold_up_no_others(void **state)
+{
+    (void)state;
+    run(5, broken_body);
+}
+
 static void conflict_body(struct bench *bench)
 {
     put_app(bench, 0, "one");
@@ -460,6 +493,7 @@ int main(void)
         cmocka_unit_test(what_is_wanted_comes_to_be),
         cmocka_unit_test(an_outage_of_any_length_is_over_at_once),
         cmocka_unit_test(a_deleted_object_is_let_go_once),
+        cmocka_unit_test(objects_that_cannot_be_written_hold_up_no_others),
         cmocka_unit_test(a_conflict_of_a_deletion_is_no_end),
         cmocka_unit_test(faults_do_not_keep_it_from_converging),
     };

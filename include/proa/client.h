@@ -54,6 +54,7 @@ struct proa_client_options {
     uint32_t waiting_max;            /**< requests that wait for a connection; more are PROA_EBUSY. 0: 1,000 */
     uint32_t idle_ms;                /**< an unused connection is closed after it. 0: 30,000 */
     uint32_t connect_ms;             /**< names, connecting and TLS together. 0: 5,000 */
+    uint32_t peer_timeout_ms;        /**< proa_stream_set_peer_timeout of its connections. 0: none */
     uint32_t request_ms;             /**< until the head of the answer, repeats included. 0: 30,000 */
     uint32_t head_bytes;             /**< of an answer's head. 0: 64 KiB */
     uint64_t body_bytes;             /**< of a decoded answer held in memory. 0: 16 MiB */
@@ -134,6 +135,9 @@ uint32_t proa_exchange_retry_after_s(const struct proa_exchange *exchange);
 /** The next piece of the decoded body, valid until the next call; ptr NULL at its end. May suspend; the fiber's deadline holds, not
  *  request_ms. What is not read holds the server back. @returns 0, PROA_EUNAVAILABLE (cut off), PROA_EPROTOCOL, … */
 PROA_MUST_USE int proa_exchange_read(struct proa_exchange *exchange, proa_str *ret_piece, struct proa_error *err);
+/** From any fiber or callback of the loop: the connection counts as lost. Who reads, or reads next, gets PROA_EUNAVAILABLE when it has
+ *  taken what came before. */
+void proa_exchange_cut(struct proa_exchange *exchange);
 /** Gives the connection back when the body was read to its end, else closes it. Again is harmless. NULL is fine. */
 void proa_exchange_close(struct proa_exchange *exchange);
 

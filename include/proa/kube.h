@@ -11,7 +11,8 @@
  *      PROA_TRY(proa_kube_get(kube, arena, &app_kind, PROA_STR("default"), PROA_STR("shop"), &app_type, &app, err));
  *
  *  A client belongs to one loop. Every call comes from a fiber of that loop, may suspend, has the fiber's deadline, and waits
- *  for a place among the requests in flight (watches take none). 429 and 503 with Retry-After are waited for within it.
+ *  for a place among the requests in flight (watches take none). 429 and 503 with Retry-After are waited for within it,
+ *  whatever the method; when there is no time, err->retry_after_s holds what was asked for.
  *
  *  Errors follow the API's Status: NotFound PROA_ENOTFOUND, AlreadyExists PROA_EEXISTS, Conflict PROA_ECONFLICT, Invalid
  *  PROA_EVALIDATION (causes as fields), Forbidden PROA_EFORBIDDEN, Unauthorized PROA_EUNAUTHORIZED, BadRequest PROA_EINVAL,
@@ -144,6 +145,7 @@ struct proa_kube_request {
     proa_str path;            /**< instead of kind … subresource: "/version", "/apis"; ptr NULL: not used */
     const char *content_type; /**< NULL: application/json */
     proa_str body;            /**< ptr NULL: none */
+    bool is_urgent;           /**< waits for no place among the requests in flight: a lease's renewal */
 };
 /** The answer's body in the arena; a Status that tells of a failure is an error. */
 PROA_MUST_USE int proa_kube_send(struct proa_kube *kube, struct proa_arena *arena,

@@ -395,6 +395,12 @@ static void release(struct proa_exchange *exchange)
     response_done(&exchange->response);
 }
 
+void proa_exchange_cut(struct proa_exchange *exchange)
+{
+    if (exchange->conn)
+        client_conn_cut(exchange->conn);
+}
+
 void proa_exchange_close(struct proa_exchange *exchange)
 {
     if (!exchange || !exchange->client)

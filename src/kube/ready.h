@@ -12,4 +12,7 @@ int kube_wait_ready(struct proa_kube *kube, uint64_t backoff_ns, bool *ret_is_ba
  *  it is not ready; false also when the fiber is to stop. */
 bool kube_ask_down(struct proa_kube *kube);
 
+/** What the API server showed itself as by another request than the questions of those who wait. */
+void kube_saw(struct proa_kube *kube, enum kube_readiness seen);
+
 #endif

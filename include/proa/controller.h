@@ -127,7 +127,8 @@ PROA_MUST_USE int proa_controller_add(struct proa_manager *manager, const struct
 /** Caches, election, controllers, until the fiber is cancelled: then running reconciles are cancelled and waited for, and the Lease is
  *  released. Sources of the same kind, selector and type share one watch. @returns 0 after a cancellation. */
 PROA_MUST_USE int proa_manager_run(struct proa_manager *manager, struct proa_error *err);
-/** The same as a fiber function, for proa_app_start_task(app, "manager", proa_manager_task, manager): why it ended is logged. */
+/** The same as a fiber function, for proa_app_start_task(app, "manager", proa_manager_task, manager): why it ended is logged, and after 1 to
+ *  30 s it is run again, until the fiber is cancelled. */
 int proa_manager_task(void *manager);
 /** A readiness check of the app frame (struct proa_check): PROA_EUNAVAILABLE until proa_manager_is_ready. */
 int proa_manager_check(void *manager, struct proa_loop *loop, struct proa_error *err);

@@ -94,8 +94,10 @@ static bool is_stopped(const struct proa_controller *controller)
 static bool api_is_away(const struct reconcile_run *run, int rc)
 {
     const struct proa_controller *controller = run->reconcile.controller;
+    enum kube_readiness seen;
 
-    if (rc == 0 || !run->api_may_be_away || is_stopped(controller) || !kube_ask_down(controller->manager->kube))
+    if (rc == 0 || !run->api_may_be_away || is_stopped(controller) || kube_ask(controller->manager->kube, &seen) < 0 ||
+        seen != KUBE_SEEN_DOWN)
         return false;
     if (controller->away_ms == 0)
         proa_log_failure(&controller->manager->logger, PROA_LOG_WARN, "the API server is away", run->reconcile.err);

@@ -93,9 +93,9 @@ int kube_wait_ready(struct proa_kube *kube, uint64_t backoff_ns, bool *ret_is_ba
     return 0;
 }
 
-bool kube_ask_down(struct proa_kube *kube)
+int kube_ask(struct proa_kube *kube, enum kube_readiness *ret_seen)
 {
-    int rc = kube->is_probing ? proa_event_wait(&kube->probed) : probe_for_all(kube, 0);
-
-    return rc == 0 && kube->seen_as == KUBE_SEEN_DOWN;
+    PROA_TRY(kube->is_probing ? proa_event_wait(&kube->probed) : probe_for_all(kube, 0));
+    *ret_seen = kube->seen_as;
+    return 0;
 }

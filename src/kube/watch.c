@@ -51,6 +51,7 @@ struct watch {
     bool is_streaming; /* the present list comes as a watch, whose initial events are not over */
     bool no_streaming; /* the server cannot */
     bool got_events;
+    bool is_untried; /* nothing has come since the last list ended */
     struct kube_open_watch open;
     int event_result; /* of the caller's function, when it ended the watch */
 };
@@ -92,6 +93,7 @@ static int bookmark(struct watch *watch, const struct event_object *object)
     if (ends_list && watch->is_streaming) {
         watch->is_streaming = false;
         watch->must_list = false;
+        watch->is_untried = true;
         return tell(watch, PROA_KUBE_SYNCED, PROA_STR(""), version_of(watch));
     }
     return tell(watch, PROA_KUBE_BOOKMARK, PROA_STR(""), version_of(watch));
@@ -112,6 +114,8 @@ static int found_event(void *arg, enum splitter_part part, proa_str text)
         return kube_status_error(event.object, 500, 0, watch->err);
     PROA_TRY(proa_json_read(&arena, event.object, PROA_JSON_LENIENT, &event_object_type, &object, watch->err));
     watch->got_events = true;
+    if (!watch->is_streaming)
+        watch->is_untried = false;
     if (proa_str_eq_c(event.type, "BOOKMARK"))
         return bookmark(watch, &object);
     if (proa_str_eq_c(event.type, "ADDED"))
@@ -193,8 +197,8 @@ static int watch_once(struct watch *watch)
     proa_arena_init(&arena, proa_loop_blocks(loop), 0);
     PROA_TRY(watch_query(watch, &arena, seconds, &request.query));
     rc = kube_open(watch->kube, &arena, &request, &exchange, watch->err);
-    if (watch->is_streaming && (rc == PROA_EVALIDATION || rc == PROA_EINVAL || rc == PROA_EFORBIDDEN)) {
-        watch->no_streaming = true; /* an API server without WatchList refuses the parameter */
+    if (watch->is_streaming && (rc == PROA_EVALIDATION || rc == PROA_EINVAL)) {
+        watch->no_streaming = true; /* an API server without WatchList does not take the parameter */
         watch->is_streaming = false;
         return rc;
     }
@@ -240,6 +244,7 @@ static int list_pages(struct watch *watch)
     PROA_TRY(kube_list_pages(watch->kube, &arena, &list, &version, watch->err));
     PROA_TRY(keep_version(watch, version));
     watch->must_list = false;
+    watch->is_untried = true;
     return tell(watch, PROA_KUBE_SYNCED, PROA_STR(""), version);
 }
 
@@ -306,14 +311,16 @@ static int handle(struct watch *watch, int rc, proa_mono_ns started)
         return 0;
     }
     if (rc == PROA_EPRECONDITION) {
-        /* What we saw last is too old: list anew; at once, unless that has just been done. */
-        bool again = watch->must_list;
+        /* What we saw last is too old: list anew; at once, unless that has just been done, to no use. */
+        bool again = watch->must_list || watch->is_untried;
 
         watch->must_list = true;
         if (!again)
             return 0;
     }
-    if (watch->got_events || (rc == 0 && !was_short))
+    if (rc == 0 && !was_short)
+        watch->is_untried = false;
+    if ((watch->got_events || (rc == 0 && !was_short)) && !watch->is_untried)
         watch->backoff_ms = 0;
     if (rc == 0 && (!was_short || watch->got_events))
         return 0;
@@ -342,7 +349,6 @@ int proa_kube_watch(struct proa_kube *kube, const struct proa_kube_kind *kind,
         rc = step(&watch);
         if (rc == 0 && was_list && !watch.must_list && watch.event_result == 0) {
             /* Listed by pages: watch now. */
-            watch.backoff_ms = 0;
             PROA_TRY(proa_fiber_check(kube->options.loop));
             continue;
         }

@@ -210,6 +210,29 @@ static void test_fallback(void **state)
     sim_kube_rig_run(&(struct sim_kube_rig){.body = streaming_body, .options = {.no_watch_list = true}});
 }
 
+/* One that is starting refuses everything: that says nothing of what it can do. */
+static void refused_body(struct sim_kube_rig *rig, void *arg)
+{
+    struct mirror mirror;
+    uint64_t before;
+
+    put_many(rig);
+    proa_sim_kube_set_state(rig->server, PROA_SIM_KUBE_STARTING);
+    mirror_start(&mirror, rig, (struct proa_kube_watch_options){.page = 1});
+    pause_ms(rig, 60000);
+    proa_sim_kube_set_state(rig->server, PROA_SIM_KUBE_UP);
+    before = proa_sim_kube_requests(rig->server);
+    pause_ms(rig, 3000);
+    expect_same(&mirror);
+    assert_in_range(proa_sim_kube_requests(rig->server) - before, 1, 3);
+    mirror_stop(&mirror);
+}
+
+static void test_refused(void **state)
+{
+    sim_kube_rig_run(&(struct sim_kube_rig){.body = refused_body});
+}
+
 static void selected_body(struct sim_kube_rig *rig, void *arg)
 {
     struct mirror mirror;
@@ -307,6 +330,44 @@ static void test_expired_token(void **state)
 
     compacting = &rig;
     sim_kube_rig_run(&rig);
+}
+
+/* Before each request something changes, and what was before is forgotten. */
+static void compact_at_each(void *arg, uint64_t number, const char *method, proa_str path)
+{
+    if (!compacting)
+        return;
+    sim_kube_put(compacting, "n00", number);
+    proa_sim_kube_compact(compacting->server);
+}
+
+/* No list is new enough for a watch: whole lists are no way to spend a cluster's time. */
+static void always_too_old_body(struct sim_kube_rig *rig, void *arg)
+{
+    struct mirror mirror;
+
+    put_many(rig);
+    compacting = rig;
+    mirror_start(&mirror, rig, (struct proa_kube_watch_options){.no_streaming_list = true});
+    pause_ms(rig, 600000);
+    assert_in_range(mirror.restarts, 10, 40);
+    compacting = NULL;
+    pause_ms(rig, 60000);
+    sim_kube_put(rig, "n03", 7);
+    pause_ms(rig, 10);
+    expect_same(&mirror);
+    /* One that was of use lists at once. */
+    mirror.restarts = 0;
+    compacting = rig;
+    proa_sim_cut(rig->sim, "10.0.0.1:6443");
+    pause_ms(rig, 1900);
+    assert_in_range(mirror.restarts, 1, 2);
+    mirror_stop(&mirror);
+}
+
+static void test_always_too_old(void **state)
+{
+    sim_kube_rig_run(&(struct sim_kube_rig){.body = always_too_old_body, .options = {.on_request = compact_at_each}});
 }
 
 /* -- Away ---------------------------------------------------------------------------------------------------------- */
@@ -450,9 +511,10 @@ static void test_cut(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pages),    cmocka_unit_test(test_streaming), cmocka_unit_test(test_fallback),
-        cmocka_unit_test(test_selected), cmocka_unit_test(test_compacted), cmocka_unit_test(test_expired_token),
-        cmocka_unit_test(test_away),     cmocka_unit_test(test_cut),       cmocka_unit_test(test_faults),
+        cmocka_unit_test(test_pages),     cmocka_unit_test(test_streaming),      cmocka_unit_test(test_fallback),
+        cmocka_unit_test(test_refused),   cmocka_unit_test(test_always_too_old), cmocka_unit_test(test_selected),
+        cmocka_unit_test(test_compacted), cmocka_unit_test(test_expired_token),  cmocka_unit_test(test_away),
+        cmocka_unit_test(test_cut),       cmocka_unit_test(test_faults),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -125,7 +125,9 @@ struct proa_kube_options {
     const char *field_manager;        /**< static, of applies and patches; NULL: the user agent */
     uint32_t requests_in_flight;      /**< 0: 16 */
     uint32_t request_ms;              /**< of one request, waiting and repeats included. 0: 30,000 */
-    uint32_t item_bytes;              /**< largest object. 0: 4 MiB */
+    /** The largest object, as JSON; a watch leaves larger ones out, with a warning and proa_kube_skipped_objects_total. 0: 10 MiB, for what the
+     *  API server stores may be 1.5 MiB, which in JSON's escapes are 9. */
+    uint32_t item_bytes;
 };
 PROA_MUST_USE int proa_kube_new(const struct proa_kube_options *options, struct proa_kube **ret_kube,
                                 struct proa_error *err);
@@ -227,7 +229,7 @@ PROA_MUST_USE int proa_kube_remove_finalizer(struct proa_kube *kube, const struc
 enum proa_kube_event_kind {
     PROA_KUBE_ADDED = 1,
     PROA_KUBE_MODIFIED,
-    PROA_KUBE_DELETED,
+    PROA_KUBE_DELETED,  /**< also of an object that has become too large; then with names, uid and version alone */
     PROA_KUBE_BOOKMARK, /**< only resource_version is set */
     PROA_KUBE_SYNCED,   /**< all that existed has been given (list end, or initial-events-end) */
     PROA_KUBE_RESTART,  /**< a full list begins: what is not given until SYNCED exists no more */

@@ -49,7 +49,7 @@ struct proa_kube {
     struct kube_transport *transport;
     bool is_transport_stale; /* an answer did not come in time: the connections may lead nowhere */
     struct proa_list watches;
-    struct proa_counter *requests;
+    struct proa_counter *requests, *skipped;
     struct proa_histogram *durations;
     /* ready.c */
     struct proa_event probed; /* pulsed after each question to an API server that failed */

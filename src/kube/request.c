@@ -8,7 +8,7 @@
 enum {
     IN_FLIGHT_DEFAULT = 16,
     REQUEST_DEFAULT_MS = 30000,
-    ITEM_DEFAULT_BYTES = 4 * 1024 * 1024,
+    ITEM_DEFAULT_BYTES = 10 * 1024 * 1024,
     ERROR_MAX_BYTES = 256 * 1024,
     BUSY_TRIES = 11 /* the first included */
 };
@@ -23,6 +23,12 @@ static int metrics_init(struct proa_kube *kube, struct proa_error *err)
                                       .help = "Requests to the API server by status code, method and host",
                                       .labels = {"code", "method", "host"}},
         &kube->requests, err));
+    PROA_TRY(proa_counter_new(
+        kube->options.metrics,
+        &(struct proa_metric_options){.name = "proa_kube_skipped_objects",
+                                      .help = "Objects of a kind that watches left out since they are too large",
+                                      .labels = {"kind"}},
+        &kube->skipped, err));
     return proa_histogram_new(kube->options.metrics,
                               &(struct proa_metric_options){.name = "rest_client_request_duration_seconds",
                                                             .help = "Time until the head of the API server's answer",

@@ -8,6 +8,7 @@
  */
 #include "list.h"
 
+#include "digest.h"
 #include "ready.h"
 #include "splitter.h"
 
@@ -99,6 +100,57 @@ static int bookmark(struct watch *watch, const struct event_object *object)
     return tell(watch, PROA_KUBE_BOOKMARK, PROA_STR(""), version_of(watch));
 }
 
+/* What is known of an object that is left out, from the beginning of its text. */
+struct skipped {
+    proa_str namespace_, name, uid, version;
+};
+
+static struct skipped skip_object(struct watch *watch, proa_str object)
+{
+    proa_str metadata = json_member(object, PROA_STR("metadata"));
+    const struct skipped skipped = {json_plain_text(json_member(metadata, PROA_STR("namespace"))),
+                                    json_plain_text(json_member(metadata, PROA_STR("name"))),
+                                    json_plain_text(json_member(metadata, PROA_STR("uid"))),
+                                    json_plain_text(json_member(metadata, PROA_STR("resourceVersion")))};
+    const struct proa_kube_options *options = &watch->kube->options;
+    proa_str kind = proa_str_c(watch->kind->kind);
+
+    if (options->logger)
+        PROA_WARN(options->logger, "object left out, it is too large", proa_kv_str("kind", kind),
+                  proa_kv_str("namespace", skipped.namespace_), proa_kv_str("name", skipped.name),
+                  proa_kv_u64("limit_bytes", options->item_bytes));
+    if (watch->kube->skipped)
+        proa_counter_add(proa_counter_with(watch->kube->skipped, &kind), proa_loop_index(options->loop), 1);
+    return skipped;
+}
+
+static int skip_listed(void *arg, proa_str beginning)
+{
+    skip_object(arg, beginning);
+    return 0;
+}
+
+/* Of an object that was small enough before nothing is known any more: it is as good as gone. */
+static int skip_event(struct watch *watch, struct proa_arena *arena, proa_str beginning)
+{
+    struct skipped skipped = skip_object(watch, json_member(beginning, PROA_STR("object")));
+    proa_str rest;
+
+    watch->got_events = true;
+    if (watch->is_streaming || skipped.name.len == 0 || skipped.version.len == 0)
+        return 0;
+    watch->is_untried = false;
+    rest = proa_arena_printf(arena,
+                             "{\"metadata\":{\"namespace\":\"" PROA_FMT "\",\"name\":\"" PROA_FMT
+                             "\",\"uid\":\"" PROA_FMT "\",\"resourceVersion\":\"" PROA_FMT "\"}}",
+                             PROA_ARG(skipped.namespace_), PROA_ARG(skipped.name), PROA_ARG(skipped.uid),
+                             PROA_ARG(skipped.version));
+    if (!rest.ptr)
+        return proa_fail(watch->err, PROA_ENOMEM, "no memory for an event");
+    PROA_TRY(tell(watch, PROA_KUBE_DELETED, rest, skipped.version));
+    return keep_version(watch, skipped.version);
+}
+
 static int found_event(void *arg, enum splitter_part part, proa_str text)
 {
     struct watch *watch = arg;
@@ -107,8 +159,9 @@ static int found_event(void *arg, enum splitter_part part, proa_str text)
     struct event_object object;
     enum proa_kube_event_kind kind;
 
-    (void)part;
     proa_arena_init(&arena, proa_loop_blocks(watch->kube->options.loop), 0);
+    if (part == SPLIT_TOO_LARGE)
+        return skip_event(watch, &arena, text);
     PROA_TRY(proa_json_read(&arena, text, PROA_JSON_LENIENT, &watch_event_type, &event, watch->err));
     if (proa_str_eq_c(event.type, "ERROR"))
         return kube_status_error(event.object, 500, 0, watch->err);
@@ -235,6 +288,7 @@ static int list_pages(struct watch *watch)
                              .field_selector = watch->options->field_selector,
                              .page = watch->options->page,
                              .each = list_item,
+                             .too_large = skip_listed,
                              .restart = list_restart,
                              .arg = watch};
     proa_str version;

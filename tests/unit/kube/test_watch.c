@@ -1,6 +1,8 @@
 /* Watches on the simulated API server: whatever happens, what they tell adds up to what exists. */
 #include "sim_kube_rig.h"
 
+#include "kube/client_internal.h"
+
 #include <proa/map.h>
 #include <proa/random.h>
 
@@ -260,6 +262,76 @@ static void test_selected(void **state)
     sim_kube_rig_run(&(struct sim_kube_rig){.body = selected_body});
 }
 
+/* -- Too large ----------------------------------------------------------------------------------------------------- */
+
+static void put_large(struct sim_kube_rig *rig, const char *name)
+{
+    char json[6200];
+    int len = snprintf(json, sizeof json, "{\"metadata\":{\"name\":\"%s\"},\"data\":{\"value\":\"", name);
+
+    memset(json + len, 'x', 6000);
+    memcpy(json + len + 6000, "\"}}", sizeof "\"}}");
+    assert_int_equal(proa_sim_kube_put(rig->server, &proa_kube_config_maps, proa_str_c(json), "test", NULL), 0);
+}
+
+/* An object larger than any may be is left out, and stops no other. */
+static void large(struct sim_kube_rig *rig, bool no_streaming)
+{
+    struct proa_kube *kube = rig->kube;
+    struct proa_metrics *metrics;
+    proa_str kind = PROA_STR("ConfigMap");
+    struct mirror mirror;
+
+    assert_int_equal(proa_metrics_new(1, &metrics), 0);
+    assert_int_equal(proa_kube_new(
+                         &(struct proa_kube_options){
+                             .loop = rig->loop, .config = rig->config, .metrics = metrics, .item_bytes = 4000},
+                         &rig->kube, NULL),
+                     0);
+    put_many(rig);
+    put_large(rig, "n05");
+    mirror_start(&mirror, rig, (struct proa_kube_watch_options){.page = 5, .no_streaming_list = no_streaming});
+    pause_ms(rig, 1000);
+    assert_int_equal(mirror.synced, 1);
+    assert_int_equal(proa_map_count(mirror.versions), NAMES - 1);
+    assert_int_equal(proa_counter_value(proa_counter_with(rig->kube->skipped, &kind)), 1);
+    /* One that grows is gone; one that shrinks is there. */
+    put_large(rig, "n06");
+    put_large(rig, "new");
+    sim_kube_put(rig, "n07", 700);
+    pause_ms(rig, 100);
+    assert_int_equal(proa_map_count(mirror.versions), NAMES - 2);
+    assert_null(proa_map_get(mirror.versions, PROA_STR("n06")));
+    assert_int_equal(proa_counter_value(proa_counter_with(rig->kube->skipped, &kind)), 3);
+    assert_int_equal(proa_sim_kube_delete(rig->server, &proa_kube_config_maps, PROA_STR("default"), PROA_STR("new")),
+                     0);
+    sim_kube_put(rig, "n05", 5);
+    sim_kube_put(rig, "n06", 6);
+    pause_ms(rig, 100);
+    expect_same(&mirror);
+    assert_int_equal(mirror.restarts, 1);
+    mirror_stop(&mirror);
+    proa_kube_free(rig->kube);
+    proa_metrics_free(metrics);
+    rig->kube = kube;
+}
+
+static void large_body(struct sim_kube_rig *rig, void *arg)
+{
+    large(rig, true);
+}
+
+static void large_streaming_body(struct sim_kube_rig *rig, void *arg)
+{
+    large(rig, false);
+}
+
+static void test_large(void **state)
+{
+    sim_kube_rig_run(&(struct sim_kube_rig){.body = large_body});
+    sim_kube_rig_run(&(struct sim_kube_rig){.body = large_streaming_body});
+}
+
 /* -- Too old ------------------------------------------------------------------------------------------------------- */
 
 /* Down while the history is forgotten: what was deleted meanwhile is told by the new list. */
@@ -511,10 +583,10 @@ static void test_cut(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pages),     cmocka_unit_test(test_streaming),      cmocka_unit_test(test_fallback),
-        cmocka_unit_test(test_refused),   cmocka_unit_test(test_always_too_old), cmocka_unit_test(test_selected),
-        cmocka_unit_test(test_compacted), cmocka_unit_test(test_expired_token),  cmocka_unit_test(test_away),
-        cmocka_unit_test(test_cut),       cmocka_unit_test(test_faults),
+        cmocka_unit_test(test_pages),    cmocka_unit_test(test_streaming), cmocka_unit_test(test_fallback),
+        cmocka_unit_test(test_refused),  cmocka_unit_test(test_large),     cmocka_unit_test(test_always_too_old),
+        cmocka_unit_test(test_selected), cmocka_unit_test(test_compacted), cmocka_unit_test(test_expired_token),
+        cmocka_unit_test(test_away),     cmocka_unit_test(test_cut),       cmocka_unit_test(test_faults),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

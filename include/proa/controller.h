@@ -138,7 +138,8 @@ bool proa_manager_is_leader(const struct proa_manager *manager);
 bool proa_manager_is_ready(const struct proa_manager *manager);
 /** The cache of the controller's source of this kind; of for_, owns or watches. */
 struct proa_cache *proa_controller_cache(struct proa_controller *controller, const struct proa_kube_kind *kind);
-/** Asks for a reconcile, from a fiber or callback of the loop. */
+/** Asks for a reconcile, from a fiber or callback of the loop, the key's own reconcile too. One asked for after a while comes also when the key
+ *  was reconciled before; of several for one key the earliest counts. */
 void proa_controller_enqueue(struct proa_controller *controller, proa_str namespace_, proa_str name, uint64_t after_ns);
 
 /* -- In a reconcile ------------------------------------------------------------------------------------------------- */

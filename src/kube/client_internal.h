@@ -8,7 +8,6 @@
 #include <proa/sync.h>
 
 enum {
-    KUBE_PATH_MAX = 2048,
     KUBE_TOKEN_CHECK_MS = 30000,  /* how often a token's file is looked at */
     KUBE_PEER_TIMEOUT_MS = 30000, /* an API server whose host says nothing for so long is gone */
 };

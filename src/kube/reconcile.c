@@ -53,7 +53,7 @@ static void write_owner(struct proa_buf *out, struct proa_arena *arena, const st
     proa_json_key(&w, PROA_STR("apiVersion"));
     proa_json_text(&w, proa_kube_api_version(arena, apply->owner_kind));
     proa_json_key(&w, PROA_STR("blockOwnerDeletion"));
-    proa_json_bool(&w, true);
+    proa_json_bool(&w, !apply->may_stay);
     proa_json_key(&w, PROA_STR("controller"));
     proa_json_bool(&w, true);
     proa_json_key(&w, PROA_STR("kind"));

@@ -192,6 +192,7 @@ static void start_manager(struct bench *bench)
                                                               .concurrency = 3},
                             &bench->controller, &err) < 0)
         fail_msg("%s", err.message);
+    assert_ptr_equal(proa_manager_kube(bench->manager), bench->kube);
     proa_group_init(&bench->group, bench->loop);
     assert_int_equal(proa_group_start(&bench->group, NULL, run_manager, bench), 0);
 }

@@ -2,6 +2,7 @@
 #include "config_internal.h"
 
 #include <proa/file.h>
+#include <proa/text.h>
 #include <proa/yaml.h>
 #include <stdlib.h>
 
@@ -30,6 +31,9 @@ struct kc_user {
     PROA_OPTIONAL(struct kube_exec) exec;
     PROA_OPTIONAL(proa_str) auth_provider;
     proa_str username;
+    proa_str as, as_uid;
+    PROA_OPTIONAL(PROA_ARRAY_OF(proa_str)) as_groups;
+    PROA_OPTIONAL(PROA_MAP_OF(proa_str)) as_user_extra;
 };
 PROA_DESCRIBE_WITH(kc_user, (.unknown = PROA_UNKNOWN_IGNORE),
                    (client_certificate, str, .json = "client-certificate", .default_json = "\"\""),
@@ -38,7 +42,16 @@ PROA_DESCRIBE_WITH(kc_user, (.unknown = PROA_UNKNOWN_IGNORE),
                    (client_key_data, str, .json = "client-key-data", .default_json = "\"\"", .secret = true),
                    (token, str, .default_json = "\"\"", .secret = true),
                    (token_file, str, .json = "tokenFile", .default_json = "\"\""), (exec, optional(object(kube_exec))),
-                   (auth_provider, optional(raw), .json = "auth-provider"), (username, str, .default_json = "\"\""));
+                   (auth_provider, optional(raw), .json = "auth-provider"), (username, str, .default_json = "\"\""),
+                   (as, str, .default_json = "\"\""), (as_uid, str, .json = "as-uid", .default_json = "\"\""),
+                   (as_groups, optional(array(str)), .json = "as-groups"),
+                   (as_user_extra, optional(map(raw)), .json = "as-user-extra"));
+
+/* The values of one key of as-user-extra. */
+struct kc_extra {
+    PROA_ARRAY_OF(proa_str) values;
+};
+PROA_DESCRIBE(kc_extra, (values, array(str)));
 
 struct kc_context {
     proa_str cluster, user, namespace_;
@@ -243,6 +256,79 @@ static int take_exec(struct proa_kube_config *config, const struct loaded_file *
     return 0;
 }
 
+/* -- Impersonation: who the requests are to be taken for, in header fields ------------------------------------------ */
+
+enum { IMPERSONATION_MAX = 1024 };
+
+static int add_impersonation(struct proa_kube_config *config, const char *name, proa_str value, struct proa_error *err)
+{
+    struct proa_client_field *fields = (struct proa_client_field *)(uintptr_t)config->impersonation;
+
+    if (!name)
+        return PROA_ENOMEM;
+    if (config->impersonation_count == IMPERSONATION_MAX)
+        return proa_fail(err, PROA_ETOOLARGE, "%s: impersonation has more than %d values", config->source,
+                         IMPERSONATION_MAX);
+    for (size_t i = 0; i < value.len; i++)
+        if ((unsigned char)value.ptr[i] < ' ' || value.ptr[i] == 0x7f)
+            return proa_fail(err, PROA_EVALIDATION, "%s: %s has a control character", config->source, name);
+    value = proa_arena_str(&config->arena, value);
+    if (!value.ptr)
+        return PROA_ENOMEM;
+    fields[config->impersonation_count++] = (struct proa_client_field){name, value};
+    return 0;
+}
+
+/* "Impersonate-Extra-KEY", the key percent-encoded where a field's name may not hold it. */
+static const char *extra_name(struct proa_kube_config *config, proa_str key)
+{
+    struct proa_buf name;
+
+    proa_buf_init(&name, &config->arena, 0);
+    proa_buf_add_c(&name, "Impersonate-Extra-");
+    proa_percent_encode(&name, key);
+    return name.error < 0 ? NULL : proa_arena_cstr(&config->arena, proa_buf_str(&name));
+}
+
+static int take_extra(struct proa_kube_config *config, proa_str key, proa_str json, struct proa_error *err)
+{
+    proa_str text = proa_arena_printf(&config->arena, "{\"values\":" PROA_FMT "}", PROA_ARG(json));
+    const char *name = extra_name(config, key);
+    struct kc_extra extra;
+
+    if (!text.ptr)
+        return PROA_ENOMEM;
+    if (proa_json_read(&config->arena, text, PROA_JSON_LENIENT, &kc_extra_type, &extra, NULL) < 0)
+        return proa_fail(err, PROA_EVALIDATION, "%s: as-user-extra's " PROA_FMT " is no list of texts", config->source,
+                         PROA_ARG(key));
+    for (size_t i = 0; i < extra.values.len; i++)
+        PROA_TRY(add_impersonation(config, name, extra.values.ptr[i], err));
+    return 0;
+}
+
+static int take_impersonation(struct proa_kube_config *config, const struct kc_user *user, struct proa_error *err)
+{
+    size_t groups = user->as_groups.presence == PROA_SET ? user->as_groups.value.len : 0;
+    size_t extras = user->as_user_extra.presence == PROA_SET ? user->as_user_extra.value.len : 0;
+
+    if (user->as.len == 0 && (user->as_uid.len > 0 || groups > 0 || extras > 0))
+        return proa_fail(err, PROA_EVALIDATION, "%s: as-uid, as-groups or as-user-extra without the user in \"as\"",
+                         config->source);
+    if (user->as.len == 0)
+        return 0;
+    config->impersonation = proa_arena_calloc(&config->arena, IMPERSONATION_MAX, sizeof *config->impersonation);
+    if (!config->impersonation)
+        return PROA_ENOMEM;
+    PROA_TRY(add_impersonation(config, "Impersonate-User", user->as, err));
+    if (user->as_uid.len > 0)
+        PROA_TRY(add_impersonation(config, "Impersonate-Uid", user->as_uid, err));
+    for (size_t i = 0; i < groups; i++)
+        PROA_TRY(add_impersonation(config, "Impersonate-Group", user->as_groups.value.ptr[i], err));
+    for (size_t i = 0; i < extras; i++)
+        PROA_TRY(take_extra(config, user->as_user_extra.value.ptr[i].key, user->as_user_extra.value.ptr[i].value, err));
+    return 0;
+}
+
 static int take_user(struct proa_kube_config *config, const struct loaded_file *file, const struct kc_user *user,
                      struct proa_error *err)
 {
@@ -262,6 +348,7 @@ static int take_user(struct proa_kube_config *config, const struct loaded_file *
     PROA_TRY(take(config, user->token, &config->token));
     /* As client-go: the file wins, since it is refreshed. */
     PROA_TRY(take_path(config, file, user->token_file, &config->token_file));
+    PROA_TRY(take_impersonation(config, user, err));
     if (user->exec.presence == PROA_SET)
         PROA_TRY(take_exec(config, file, &user->exec.value, err));
     return 0;

@@ -2,6 +2,7 @@
 #ifndef PROA_KUBE_CONFIG_INTERNAL_H
 #define PROA_KUBE_CONFIG_INTERNAL_H
 
+#include <proa/client.h>
 #include <proa/kube.h>
 
 enum {
@@ -38,6 +39,8 @@ struct proa_kube_config {
     const char *token, *token_file;
     bool is_insecure;
     const struct kube_exec *exec;
+    const struct proa_client_field *impersonation; /* Impersonate-… of each request */
+    size_t impersonation_count;
     char *const *env; /* what an exec plugin inherits */
 };
 

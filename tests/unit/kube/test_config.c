@@ -6,6 +6,7 @@
 #include <proa/fiber.h>
 #include <proa/file.h>
 #include <proa/sim.h>
+#include <proa/sim_kube.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -356,12 +357,94 @@ static void test_bad_exec(void **state)
     run(bad_exec_body);
 }
 
+struct user_info {
+    proa_str username, uid;
+    PROA_ARRAY_OF(proa_str) groups;
+    proa_str extra;
+};
+PROA_DESCRIBE(user_info, (username, str), (uid, str, .default_json = "\"\""), (groups, array(str)),
+              (extra, raw, .default_json = "{}"));
+struct review_status {
+    struct user_info user;
+};
+PROA_DESCRIBE(review_status, (user, object(user_info), .json = "userInfo"));
+struct review {
+    struct review_status status;
+};
+PROA_DESCRIBE_WITH(review, (.unknown = PROA_UNKNOWN_IGNORE), (status, object(review_status)));
+
+/* Whom the API server takes a client with this user for. */
+static void who_am_i(struct rig *rig, const char *fields, struct user_info *ret_user)
+{
+    struct proa_kube_config *config;
+    struct proa_kube *kube;
+    struct review review;
+    proa_str body;
+
+    if (load(rig,
+             put(rig, "user",
+                 proa_arena_printf(
+                     &rig->arena,
+                     "current-context: x\nclusters:\n- name: c\n  cluster: {server: 'http://10.0.0.1:6443'}\n"
+                     "contexts:\n- name: x\n  context: {cluster: c, user: u}\nusers:\n- name: u\n  user: {%s}\n",
+                     fields)
+                     .ptr),
+             NULL, &config) < 0)
+        fail_msg("%s", rig->err.message);
+    assert_int_equal(proa_kube_new(&(struct proa_kube_options){.loop = rig->loop, .config = config}, &kube, NULL), 0);
+    if (proa_kube_send(
+            kube, &rig->arena,
+            &(struct proa_kube_request){.method = "POST",
+                                        .path = PROA_STR("/apis/authentication.k8s.io/v1/selfsubjectreviews"),
+                                        .body = PROA_STR("{\"apiVersion\":\"authentication.k8s.io/v1\","
+                                                         "\"kind\":\"SelfSubjectReview\"}")},
+            &body, &rig->err) < 0 ||
+        proa_json_read(&rig->arena, body, PROA_JSON_LENIENT, &review_type, &review, &rig->err) < 0)
+        fail_msg("%s", rig->err.message);
+    *ret_user = review.status.user;
+    proa_kube_free(kube);
+    proa_kube_config_free(config);
+}
+
+static void impersonation_body(struct rig *rig)
+{
+    struct proa_sim_kube *api;
+    struct user_info who;
+
+    assert_int_equal(
+        proa_sim_kube_start(&(struct proa_sim_kube_options){.loop = rig->loop, .address = "10.0.0.1:6443"}, &api, NULL),
+        0);
+    who_am_i(rig, "token: t", &who);
+    assert_true(proa_str_eq_c(who.username, "admin"));
+    who_am_i(rig, "token: t, as: 'system:serviceaccount:ns:robot'", &who);
+    assert_true(proa_str_eq_c(who.username, "system:serviceaccount:ns:robot"));
+    assert_int_equal(who.groups.len, 1);
+    who_am_i(rig,
+             "as: jane, as-uid: '7', as-groups: [devs, admins], as-user-extra: {'acme.com/scopes%': [view, edit], "
+             "team: [a]}",
+             &who);
+    assert_true(proa_str_eq_c(who.username, "jane") && proa_str_eq_c(who.uid, "7"));
+    assert_int_equal(who.groups.len, 3);
+    assert_true(proa_str_eq_c(who.groups.ptr[0], "devs") && proa_str_eq_c(who.groups.ptr[1], "admins"));
+    assert_true(proa_str_eq_c(who.extra, "{\"acme.com/scopes%\":[\"view\",\"edit\"],\"team\":[\"a\"]}"));
+    proa_sim_kube_stop(api);
+    /* As client-go: they add to a user. And nobody writes a header of his own with them. */
+    expect_error(rig, user(rig, "as-groups: [devs]"), NULL, PROA_EVALIDATION, "without the user");
+    expect_error(rig, user(rig, "as: \"a\\r\\nX: y\""), NULL, PROA_EVALIDATION, "control character");
+    expect_error(rig, user(rig, "as: a, as-user-extra: {k: 5}"), NULL, PROA_EVALIDATION, "as-user-extra");
+}
+
+static void test_impersonation(void **state)
+{
+    run(impersonation_body);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reading),    cmocka_unit_test(test_merging),    cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_in_cluster), cmocka_unit_test(test_token_file), cmocka_unit_test(test_exec),
-        cmocka_unit_test(test_exec_env),   cmocka_unit_test(test_bad_exec),
+        cmocka_unit_test(test_reading),       cmocka_unit_test(test_merging),    cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_in_cluster),    cmocka_unit_test(test_token_file), cmocka_unit_test(test_exec),
+        cmocka_unit_test(test_impersonation), cmocka_unit_test(test_exec_env),   cmocka_unit_test(test_bad_exec),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -231,11 +231,16 @@ int kube_open(struct proa_kube *kube, struct proa_arena *arena, const struct pro
     struct proa_exchange *exchange = NULL;
     proa_str body = {NULL, 0};
     uint32_t after;
-    int status;
+    int status, rc;
 
-    PROA_TRY(send_once(kube, arena, request, false, &exchange, err));
+    rc = send_once(kube, arena, request, false, &exchange, err);
+    if (rc == PROA_EPROTOCOL)
+        kube_transport_recheck(kube); /* a certificate that does not hold, perhaps of an authority that was replaced */
+    PROA_TRY(rc);
     assert(exchange);
-    if (proa_exchange_status(exchange) == 401 && (kube->config->exec || kube->config->token_file)) {
+    if (proa_exchange_status(exchange) == 401 &&
+        (kube->config->exec || kube->config->token_file || kube->config->cert_file)) {
+        kube_transport_recheck(kube);
         proa_exchange_close(exchange);
         PROA_TRY(send_once(kube, arena, request, true, &exchange, err));
     }

@@ -72,7 +72,7 @@ run-operator: setup-build ## installs the kind Database and runs the operator ag
 	@echo "run-operator: instances of postgres run $(if $(local_images),what make engine-images made,postgres:VERSION of a registry); docs/database-operator.md, Images"
 	@exec ./build/bin/database-operator run --install-crd --no-leader.elect --threads=1 $(local_images) $(OPERATOR_ARGS)
 
-test-cluster: setup ## tests against a real API server: PROA_KUBERNETES=folder of kubelab, or KUBECONFIG and PROA_CLUSTER_TESTS=1
+test-cluster: setup ## tests against a real API server: by PROA_KUBERNETES, or KUBECONFIG and PROA_CLUSTER_TESTS=1 (tests/README.md)
 	@$(call configure,test,CC=gcc,$(test_options) -Db_sanitize=address$(comma)undefined)
 	@ninja -C build/test --quiet
 	@tools/run-tests build/test --suite cluster
@@ -136,7 +136,7 @@ lint: setup ## format, clang-tidy, layers, forbidden functions, shell scripts
 format: ## formats the C files
 	@clang-format -i $$(git ls-files '*.c' '*.h')
 
-figures: build ## measures what the README quotes
+figures: setup build ## measures what the README quotes
 	@bench/figures
 
 fuzz: setup ## each fuzzer for 15 seconds

@@ -18,6 +18,7 @@ struct reporting {
     int32_t ready;
     bool is_new;      /* no instance has served yet */
     bool is_complete; /* everything is as wanted */
+    bool has_failed;  /* an instance of the wanted spec cannot run */
 };
 
 static const struct database_condition *condition_before(const struct reporting *r, const char *type)
@@ -94,7 +95,7 @@ static void report_progress(struct reporting *r)
         set(r, CONDITION_PROGRESSING, true, "Creating", PROA_STR("the instances are made and started"));
     else if (!r->facts->has_set || r->facts->set_is_terminating)
         set(r, CONDITION_PROGRESSING, true, "Creating", PROA_STR("the StatefulSet is being made"));
-    else if (plan->is_growing)
+    else if (plan->is_growing || plan->is_resizing)
         set(r, CONDITION_PROGRESSING, true, "ExpandingStorage",
             proa_arena_printf(r->arena, "volumes grow to " PROA_FMT, PROA_ARG(plan->size)));
     else if (plan->is_restarting)
@@ -124,6 +125,45 @@ static const struct plan_pod *failing_pod(const struct reporting *r, uint32_t *r
     return NULL;
 }
 
+/* What a person can do about a pod's state. */
+static const char *advice(proa_str problem)
+{
+    static const struct {
+        const char *problem, *advice;
+    } known[] = {
+        {"ImagePullBackOff", "correct spec.version or spec.image, or let the nodes reach the registry"},
+        {"ErrImagePull", "correct spec.version or spec.image, or let the nodes reach the registry"},
+        {"InvalidImageName", "correct spec.version or spec.image"},
+        {"CrashLoopBackOff", "the log of the pod's container database says why; correct spec.parameters, spec.image or "
+                             "spec.resources if they are the cause"},
+        {"Unschedulable", "give the nodes room, lower spec.resources, or name a StorageClass that there is"},
+    };
+
+    for (size_t i = 0; i < PROA_COUNT(known); i++)
+        if (proa_str_eq_c(problem, known[i].problem))
+            return known[i].advice;
+    return "kubectl describe tells more of the pod";
+}
+
+/* An instance of what the spec says now that will not run before somebody changes something. */
+static bool is_mistaken(const struct reporting *r, const struct plan_pod *pod)
+{
+    return !proa_str_eq_c(pod->problem, "Unschedulable") && !proa_str_eq_c(pod->problem, "ErrImagePull") &&
+           proa_str_eq_c(pod->spec_hash, r->plan->spec_hash);
+}
+
+static proa_str resize_problem(const struct reporting *r)
+{
+    for (uint32_t i = 0; i < r->plan->replicas && i < INSTANCES_MAX; i++)
+        if (r->facts->claims[i].resize_problem.len > 0)
+            return proa_arena_printf(r->arena,
+                                     "the volume of PersistentVolumeClaim data-" PROA_FMT "-%u does not grow: " PROA_FMT
+                                     "; mend what the StorageClass's driver names",
+                                     PROA_ARG(r->database->metadata.name), i,
+                                     PROA_ARG(proa_utf8_cut(r->facts->claims[i].resize_problem, 400)));
+    return PROA_STR("");
+}
+
 /* Instances that served once and do not now, and that nobody restarts. */
 static bool lost_instances(const struct reporting *r)
 {
@@ -141,18 +181,23 @@ static void report_degraded(struct reporting *r)
 {
     const struct plan_pod *pod;
     uint32_t index = 0;
+    proa_str resize;
 
     if (r->problem.reason) {
         set(r, CONDITION_DEGRADED, true, r->problem.reason, r->problem.message);
         return;
     }
     pod = r->plan->is_deleting ? NULL : failing_pod(r, &index);
-    if (pod)
+    resize = r->plan->is_deleting ? PROA_STR("") : resize_problem(r);
+    if (pod) {
+        r->has_failed = is_mistaken(r, pod);
         set(r, CONDITION_DEGRADED, true, "InstanceFailing",
-            proa_arena_printf(r->arena, "pod " PROA_FMT "-%u: " PROA_FMT "%s" PROA_FMT,
+            proa_arena_printf(r->arena, "pod " PROA_FMT "-%u: " PROA_FMT "%s" PROA_FMT "; %s",
                               PROA_ARG(r->database->metadata.name), index, PROA_ARG(pod->problem),
                               pod->problem_message.len > 0 ? ": " : "",
-                              PROA_ARG(proa_utf8_cut(pod->problem_message, 400))));
+                              PROA_ARG(proa_utf8_cut(pod->problem_message, 400)), advice(pod->problem)));
+    } else if (resize.len > 0)
+        set(r, CONDITION_DEGRADED, true, "StorageExpansionFailing", resize);
     else if (r->plan->primary_index >= (uint32_t)r->database->spec.replicas && !r->plan->is_deleting)
         set(r, CONDITION_DEGRADED, true, "PrimaryNotMovable",
             proa_arena_printf(r->arena,
@@ -193,7 +238,7 @@ static enum database_phase phase(const struct reporting *r)
 {
     bool is_settled = r->is_complete || r->database->spec.paused || r->problem.reason;
 
-    if (is_stopped(r))
+    if (is_stopped(r) || r->has_failed)
         return PHASE_FAILED;
     if (is_settled && proa_str_eq_c(r->conditions[CONDITION_READY].status, "True"))
         return PHASE_READY;

@@ -172,10 +172,16 @@ PROA_DEFINE_TYPE_WITH(instance_labels, (IGNORE), (instance, str, .json = "app.ku
 PROA_DEFINE_TYPE_WITH(claim_requests, (IGNORE), (storage, str, NONE));
 PROA_DEFINE_TYPE_WITH(claim_resources, (IGNORE), (requests, object(claim_requests), EMPTY));
 PROA_DEFINE_TYPE_WITH(claim_spec, (IGNORE), (resources, object(claim_resources), EMPTY));
-PROA_DEFINE_TYPE_WITH(claim_meta, (IGNORE), (namespace_, str, .json = "namespace", NONE),
-                      (labels, object(instance_labels), EMPTY),
+PROA_DEFINE_TYPE_WITH(claim_labels, (IGNORE), (managed_by, str, .json = "app.kubernetes.io/managed-by", NONE),
+                      (instance, str, .json = "app.kubernetes.io/instance", NONE));
+PROA_DEFINE_TYPE_WITH(claim_meta, (IGNORE), (namespace_, str, .json = "namespace", NONE), (name, str, NONE),
+                      (labels, object(claim_labels), EMPTY),
                       (deletion_timestamp, str, .json = "deletionTimestamp", NONE));
-PROA_DEFINE_TYPE_WITH(claim, (IGNORE), (metadata, object(claim_meta)), (spec, object(claim_spec), EMPTY));
+PROA_DEFINE_TYPE_WITH(claim_condition, (IGNORE), (type, str, NONE), (status, str, NONE), (message, str, NONE));
+PROA_DEFINE_TYPE_WITH(claim_status, (IGNORE), (capacity, object(claim_requests), EMPTY),
+                      (conditions, array(object(claim_condition)), .default_json = "[]"));
+PROA_DEFINE_TYPE_WITH(claim, (IGNORE), (metadata, object(claim_meta)), (spec, object(claim_spec), EMPTY),
+                      (status, object(claim_status), EMPTY));
 
 PROA_DEFINE_TYPE_WITH(claim_template, (IGNORE), (spec, object(claim_spec), EMPTY));
 PROA_DEFINE_TYPE_WITH(stateful_set_spec, (IGNORE), (replicas, i32, .default_json = "0"),

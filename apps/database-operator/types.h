@@ -103,15 +103,29 @@ struct instance_labels {
     proa_str role;
 };
 PROA_DECLARE_TYPE(instance_labels);
+struct claim_labels {
+    proa_str managed_by, instance;
+};
+PROA_DECLARE_TYPE(claim_labels);
 struct claim_meta {
-    proa_str namespace_;
-    struct instance_labels labels;
+    proa_str namespace_, name;
+    struct claim_labels labels;
     proa_str deletion_timestamp; /* "": not being deleted */
 };
 PROA_DECLARE_TYPE(claim_meta);
+struct claim_condition {
+    proa_str type, status, message;
+};
+PROA_DECLARE_TYPE(claim_condition);
+struct claim_status {
+    struct claim_requests capacity; /* "" until a volume is bound */
+    PROA_ARRAY_OF(struct claim_condition) conditions;
+};
+PROA_DECLARE_TYPE(claim_status);
 struct claim {
     struct claim_meta metadata;
     struct claim_spec spec;
+    struct claim_status status;
 };
 PROA_DECLARE_TYPE(claim);
 

@@ -165,6 +165,9 @@ struct proa_apply {
     const struct proa_kube_kind *owner_kind; /**< NULL: the controller's */
     const char *subresource;
     bool adopt;
+    /** blockOwnerDeletion is false: a deletion of the owner in the foreground does not begin with this object, so that the owner's finalizer
+     *  may still keep it. */
+    bool may_stay;
     bool no_force; /**< leaves fields of other managers: PROA_ECONFLICT names them */
 };
 #define PROA_APPLY_VALUE(typed, pointer) .type = PROA_TYPED(typed, pointer), .value = (pointer)

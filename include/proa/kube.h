@@ -212,7 +212,9 @@ PROA_MUST_USE int proa_kube_delete(struct proa_kube *kube, struct proa_arena *ar
 PROA_MUST_USE int proa_kube_is_served(struct proa_kube *kube, const struct proa_kube_kind *kind,
                                       struct proa_error *err);
 
-/** Adds and removes a finalizer: by server-side apply under a field manager of its own, so that other managers' finalizers stay. */
+/** Adds and removes a finalizer: by server-side apply under a field manager of its own, so that other managers' finalizers stay. What is to
+ *  be removed and owned by another manager too (an object applied from a backup) is taken out of the list by a merge patch from the
+ *  version seen. An object that is gone, or goes with it, is no error; PROA_ECONFLICT is told only while it is there with its finalizer. */
 PROA_MUST_USE int proa_kube_add_finalizer(struct proa_kube *kube, const struct proa_kube_kind *kind,
                                           const struct proa_kube_meta *meta, const char *finalizer,
                                           struct proa_error *err);

@@ -33,17 +33,19 @@ struct proa_log;
 struct proa_log_options {
     int fd; /**< 0: standard output */
     enum proa_log_format format;
-    const char *filter;              /**< "info,db=debug"; NULL: "info". Targets match by prefix up to a dot. */
-    uint32_t queue_bytes;            /**< lines waiting for the writer thread; 0: 1 MiB. Full: dropped and counted */
-    bool synchronous;                /**< write in the caller's thread (tests, small tools) */
+    const char *filter;   /**< "info,db=debug"; NULL: "info". Targets match by prefix up to a dot. */
+    uint32_t queue_bytes; /**< lines waiting for the writer thread; 0: 1 MiB. Full: dropped and counted */
+    bool synchronous;     /**< write in the caller's thread, which waits for the reader (tests, small tools) */
+    bool late_writer;     /**< write in the caller's thread, but never wait: the writer is started by
+                                      *   proa_log_start_writer, or by the first line that is not taken at once */
     proa_time_ns (*wall)(void *arg); /**< NULL: the system's clock */
     void *wall_arg;
 };
 /** With a writer thread of its own, so that a slow reader of stdout cannot stall a loop. */
 PROA_COLD PROA_MUST_USE int proa_log_new(const struct proa_log_options *options, struct proa_log **ret_log,
                                          struct proa_error *err);
-/** Gives a log that was made `synchronous` its queue and writer thread now: for programs that would rather answer first. Again is
- *  harmless. From any thread. @returns 0, or an error, and the log stays synchronous. */
+/** Gives a log that was made with `late_writer` or `synchronous` its queue and writer thread now: for programs that would rather answer
+ *  first. Again is harmless. From any thread. @returns 0, or an error, and the log stays as it was. */
 PROA_COLD PROA_MUST_USE int proa_log_start_writer(struct proa_log *log, struct proa_error *err);
 /** Writes out what waits (at most 1 s) and frees. NULL is fine. */
 PROA_COLD void proa_log_free(struct proa_log *log);
@@ -118,7 +120,7 @@ static inline proa_str proa_kv_key(const struct proa_kv *kv)
 /** What code logs with. Plain value; zero (or NULL) logs nothing. */
 struct proa_logger {
     struct proa_log *log;
-    const char *target;               /**< static: "http", "db", "app.users" */
+    const char *target;               /**< static: "app", "http.access", "db.pg" */
     const struct proa_trace_ids *ids; /**< NULL, or of the present span */
     const struct proa_kv *fields;     /**< inherited by every line; outlive the logger */
     uint32_t fields_count;

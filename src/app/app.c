@@ -54,17 +54,14 @@ static int set_up_log(struct proa_app *app, uint64_t open_files, struct proa_err
 
     /* Its writer's thread is started a moment after the program (lifecycle.c). */
     PROA_TRY(proa_log_new(
-        &(struct proa_log_options){.format = config->format, .filter = config->level.ptr, .synchronous = true},
+        &(struct proa_log_options){.format = config->format, .filter = config->level.ptr, .late_writer = true},
         &app->log, err));
-    app->service[0] = app->config.otel.service_name.len > 0 ? proa_kv_str("service.name", app->config.otel.service_name)
-                                                            : proa_kv_c("service.name", app->options->name);
+    app->service[0] = proa_kv_c("service.name", telemetry_service_name(app));
     app->service[1] = proa_kv_str("deployment.environment.name", app->config.environment);
     app->logger = (struct proa_logger){.log = app->log,
                                        .target = "app",
                                        .fields = app->service,
                                        .fields_count = app->config.environment.len > 0 ? 2 : 1};
-    app->http_logger = app->logger;
-    app->http_logger.target = "http";
     if (open_files < app->config.process.open_files)
         PROA_WARN(&app->logger, "the limit of open files cannot be raised as far as asked for",
                   proa_kv_u64("asked", app->config.process.open_files), proa_kv_u64("limit", open_files));
@@ -89,16 +86,49 @@ static int set_up_loops(struct proa_app *app, struct proa_error *err)
 }
 
 /* Limits of the frame stand beside the server's. */
-static int show_limit(struct proa_app *app, const char *name, double value, struct proa_error *err)
+static int add_limits(struct proa_app *app, struct proa_error *err)
 {
     struct proa_gauge *gauge;
-    proa_str label = proa_str_c(name);
 
     PROA_TRY(proa_gauge_new(
         app->metrics,
         &(struct proa_metric_options){.name = "http_server_limit", .help = "Configured limits", .labels = {"limit"}},
         &gauge, err));
-    proa_gauge_set(proa_gauge_with(gauge, &label), value);
+    app->drain_delay_limit = proa_gauge_with(gauge, (proa_str[]){PROA_STR("drain_delay_ms")});
+    app->drain_limit = proa_gauge_with(gauge, (proa_str[]){PROA_STR("drain_ms")});
+    app_show_limits(app);
+    return 0;
+}
+
+void app_show_limits(struct proa_app *app)
+{
+    proa_gauge_set(app->drain_delay_limit, app->config.http.drain_delay_ms);
+    proa_gauge_set(app->drain_limit, app->config.http.drain_ms);
+}
+
+/* At a scrape. */
+static void count_lost_lines(void *arg)
+{
+    struct proa_app *app = arg;
+
+    proa_counter_set(app->lost_lines, (double)proa_log_dropped(app->log));
+}
+
+/* In the log itself they are told to a reader who is too slow for it. */
+static int add_lost_lines(struct proa_app *app, struct proa_error *err)
+{
+    struct proa_counter *lost;
+
+    if (!app->metrics)
+        return 0;
+    PROA_TRY(
+        proa_counter_new(app->metrics,
+                         &(struct proa_metric_options){.name = "log_lines_lost",
+                                                       .help = "Log lines that whoever reads them was too slow for"},
+                         &lost, err));
+    app->lost_lines = proa_counter_with(lost, NULL);
+    if (proa_metrics_on_scrape(app->metrics, count_lost_lines, app) < 0)
+        return proa_fail(err, PROA_ENOMEM, "memory is out");
     return 0;
 }
 
@@ -112,8 +142,7 @@ static int set_up_metrics(struct proa_app *app, struct proa_error *err)
         return proa_fail(err, rc, "memory is out");
     PROA_TRY(proa_metrics_add_process(app->metrics, err));
     PROA_TRY(proa_metrics_add_loops(app->metrics, app->loops, err));
-    PROA_TRY(show_limit(app, "drain_delay_ms", app->config.http.drain_delay_ms, err));
-    PROA_TRY(show_limit(app, "drain_ms", app->config.http.drain_ms, err));
+    PROA_TRY(add_limits(app, err));
     PROA_TRY(proa_counter_new(app->metrics,
                               &(struct proa_metric_options){.name = "http_server_limit_hits",
                                                             .help = "How often a limit of the server was reached",
@@ -121,6 +150,7 @@ static int set_up_metrics(struct proa_app *app, struct proa_error *err)
                               &hits, err));
     app->drain_hits = proa_counter_with(hits, &drain_ms);
     PROA_TRY(reload_metrics(app, err));
+    PROA_TRY(add_lost_lines(app, err));
     return proa_counter_new(app->metrics,
                             &(struct proa_metric_options){.name = "loop_stalls",
                                                           .help = "Times a loop was held up for over 100 ms, by fiber",

@@ -49,12 +49,12 @@ struct proa_app {
     const struct proa_type *config_type; /* the frame's, as described for this program */
     struct app_config config;            /* what holds: reloaded values are taken over */
     struct proa_event reload_asked;
+    uint64_t files_seen; /* what the files with settings looked like before they were read */
     struct proa_arena arena;
     struct proa_log *log;
     struct proa_kv service[2]; /* the fields that every line has */
     struct proa_logger logger;
-    struct proa_logger http_logger; /* the servers' */
-    struct proa_metrics *metrics;   /* NULL: switched off */
+    struct proa_metrics *metrics; /* NULL: switched off */
     struct proa_loops *loops;
     struct proa_loop *loop;     /* 0, where the frame lives */
     struct proa_tracer *tracer; /* NULL: nobody collects spans */
@@ -62,6 +62,8 @@ struct proa_app {
     struct proa_watchdog *watchdog;
     struct proa_counter *stalls;
     struct proa_counter_series *drain_hits;
+    struct proa_gauge_series *drain_delay_limit, *drain_limit;
+    struct proa_counter_series *lost_lines;
     struct proa_counter_series *reloads_done, *reloads_failed;
     struct proa_timer late; /* for what can wait until the program answers */
     bool is_late;           /* it has fired */
@@ -96,6 +98,8 @@ static inline enum app_phase app_phase(const struct proa_app *app)
 }
 
 /* app.c */
+/** Shows the limits of the frame, as they are now, beside the server's. */
+void app_show_limits(struct proa_app *app);
 /** For the watchdog: logs and counts. `arg` is the app. */
 void app_stalled(void *arg, const char *loop, const char *fiber, uint32_t held_ms, bool over);
 
@@ -119,7 +123,9 @@ PROA_MUST_USE int command_line_file(struct proa_app *app, struct proa_arena *are
 
 /* reload.c */
 PROA_COLD PROA_MUST_USE int reload_metrics(struct proa_app *app, struct proa_error *err);
-/** Whether files may be watched: then what they are like is to be looked at soon after they were read. */
+/** Notes what the files with settings look like: before they are read, so that no change is overlooked. May block. */
+PROA_COLD PROA_MUST_USE int reload_note_files(struct proa_app *app, struct proa_error *err);
+/** Whether files may be watched: then reload_run is not to wait. */
 bool reload_may_have_files(const struct proa_app *app);
 /** The fiber that reads the configuration again when it is asked to, or when a file of it has changed. `arg` is the app. */
 PROA_COLD int reload_run(void *arg);
@@ -148,6 +154,8 @@ PROA_MUST_USE int checks_start(struct proa_app *app);
 bool checks_pass(const struct proa_app *app, bool for_liveness);
 
 /* telemetry.c */
+/** That of OTEL_SERVICE_NAME, else of OTEL_RESOURCE_ATTRIBUTES, else the program's; in its arena. */
+PROA_COLD const char *telemetry_service_name(struct proa_app *app);
 /** Makes what the otel settings ask for; nothing when no endpoint is set. Before the loops run. */
 PROA_COLD PROA_MUST_USE int telemetry_init(struct proa_app *app, struct proa_error *err);
 /** From a fiber of loop 0: exporting begins. */
@@ -157,6 +165,8 @@ PROA_COLD PROA_MUST_USE int telemetry_reload(struct proa_app *app, const struct 
                                              struct proa_error *err);
 /** From a fiber of loop 0, when no request is served any more: what waits is sent. May suspend. */
 PROA_COLD void telemetry_stop(struct proa_app *app);
+/** How long that may take. */
+uint32_t telemetry_stop_ms(const struct proa_app *app);
 /** After the loops have ended. */
 PROA_COLD void telemetry_free(struct proa_app *app);
 

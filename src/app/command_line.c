@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <proa/yaml.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -176,6 +175,8 @@ static int load(struct command_line *line, struct proa_error *err)
     line->parts[line->parts_count++] = (struct proa_config_part){frame, &app->config};
     if (line->command == COMMAND_HELP || line->command == COMMAND_VERSION)
         return 0;
+    if (line->command == COMMAND_RUN)
+        PROA_TRY(reload_note_files(app, err));
     PROA_TRY(command_line_file(app, &app->arena, &line->source.file, &line->source.file_name, err));
     return proa_config_load(&app->arena, &line->source, line->parts, line->parts_count, err);
 }

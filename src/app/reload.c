@@ -67,22 +67,28 @@ static const char *secret_file(const struct config_leaf *leaf)
     return getenv(name);
 }
 
-/* In a thread of the pool. */
-static void look(void *arg)
+static uint64_t look_at_files(const struct proa_app *app, const struct config_table *table)
 {
-    struct reload *reload = arg;
-    const char *config = command_line_file_name(reload->app);
+    const char *config = command_line_file_name(app);
     uint64_t seen = 1;
 
     if (config)
         mix_file(&seen, config);
-    for (size_t i = 0; i < reload->table.count; i++) {
-        const char *path = secret_file(&reload->table.leaves[i]);
+    for (size_t i = 0; i < table->count; i++) {
+        const char *path = secret_file(&table->leaves[i]);
 
         if (path && *path)
             mix_file(&seen, path);
     }
-    reload->seen = seen;
+    return seen;
+}
+
+/* In a thread of the pool. */
+static void look(void *arg)
+{
+    struct reload *reload = arg;
+
+    reload->seen = look_at_files(reload->app, &reload->table);
 }
 
 static bool has_files(const struct reload *reload)
@@ -106,6 +112,19 @@ bool reload_may_have_files(const struct proa_app *app)
             return true;
     }
     return false;
+}
+
+int reload_note_files(struct proa_app *app, struct proa_error *err)
+{
+    struct proa_config_part parts[2];
+    struct config_table table;
+
+    if (!reload_may_have_files(app))
+        return 0;
+    PROA_TRY(
+        config_table_make(&app->arena, parts, parts_of(app, &app->config, app->options->config, parts), &table, err));
+    app->files_seen = look_at_files(app, &table);
+    return 0;
 }
 
 /* May suspend. @returns 0 when there is a reason to read, or the cause of the end. */
@@ -201,6 +220,9 @@ static void take_over_limits(struct proa_app *app, const struct app_config *next
     *http = limits;
     app_config_limits(http, &tuning.limits);
     proa_server_tune(app->server, &tuning);
+    if (app->admin)
+        proa_server_tune(app->admin, &tuning);
+    app_show_limits(app);
 }
 
 /* What is different and was not taken over. */
@@ -315,6 +337,7 @@ static int set_up(struct reload *reload, struct proa_error *err)
     size_t count = parts_of(app, &app->config, app->options->config, parts);
 
     reload->program = app->options->config;
+    reload->seen = app->files_seen;
     return config_table_make(&app->arena, parts, count, &reload->table, err);
 }
 
@@ -336,8 +359,11 @@ int reload_run(void *arg)
         proa_log_failure(&app->logger, PROA_LOG_ERROR, "the configuration will not be reloaded", &err);
         return rc;
     }
-    if (has_files(&reload)) /* else no thread is made for it */
+    if (has_files(&reload)) { /* else no thread is made for it */
         PROA_TRY(proa_blocking(app->loop, look, &reload, NULL, NULL));
+        if (reload.seen != app->files_seen) /* they changed while `start` ran */
+            reload_now(&reload);
+    }
     for (;;) {
         PROA_TRY(wait_for_reason(&reload));
         reload_now(&reload);

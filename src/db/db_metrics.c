@@ -46,8 +46,10 @@ static int make_gauges(struct proa_db *db, struct db_metrics *own, struct proa_e
     proa_str system = proa_str_c(db->driver->system);
     struct proa_gauge *counts, *max, *pending;
 
+    /* The conventions' present name, db.client.connection.count, would end as a histogram's count does, which Prometheus keeps for those
+     * (`promtool check metrics`): so the name that they had for it before. */
     PROA_TRY(proa_gauge_new(db->options.metrics,
-                            &(struct proa_metric_options){.name = "db_client_connection_count",
+                            &(struct proa_metric_options){.name = "db_client_connections_usage",
                                                           .help = "Connections by state",
                                                           .labels = {"db_system_name", "db_client_connection_pool_name",
                                                                      "db_client_connection_state"}},
@@ -167,30 +169,36 @@ void db_metrics_operation(struct proa_sql sql, const char *text, int rc, proa_mo
                            NULL);
 }
 
-void db_metrics_connections(struct proa_db *db, enum db_connection_kind kind, int idle, int used)
+static uint32_t shard_of(const struct proa_loop *loop)
+{
+    return loop ? proa_loop_index(loop) : PROA_SHARD_OTHER;
+}
+
+void db_metrics_connections(struct proa_db *db, const struct proa_loop *loop, enum db_connection_kind kind, int idle,
+                            int used)
 {
     if (!db->metrics)
         return;
     if (idle)
-        proa_gauge_add(db->metrics->idle[kind], PROA_SHARD_OTHER, idle);
+        proa_gauge_add(db->metrics->idle[kind], shard_of(loop), idle);
     if (used)
-        proa_gauge_add(db->metrics->used[kind], PROA_SHARD_OTHER, used);
+        proa_gauge_add(db->metrics->used[kind], shard_of(loop), used);
 }
 
-void db_metrics_pending(struct proa_db *db, enum db_connection_kind kind, int more)
+void db_metrics_pending(struct proa_db *db, const struct proa_loop *loop, enum db_connection_kind kind, int more)
 {
     if (db->metrics)
-        proa_gauge_add(db->metrics->pending[kind], PROA_SHARD_OTHER, more);
+        proa_gauge_add(db->metrics->pending[kind], shard_of(loop), more);
 }
 
-void db_metrics_wait_timed_out(struct proa_db *db, enum db_connection_kind kind)
+void db_metrics_wait_timed_out(struct proa_db *db, const struct proa_loop *loop, enum db_connection_kind kind)
 {
     if (db->metrics)
-        proa_counter_add(db->metrics->timeouts[kind], PROA_SHARD_OTHER, 1);
+        proa_counter_add(db->metrics->timeouts[kind], shard_of(loop), 1);
 }
 
-void db_metrics_connect_failed(struct proa_db *db)
+void db_metrics_connect_failed(struct proa_db *db, const struct proa_loop *loop)
 {
     if (db->metrics)
-        proa_counter_add(db->metrics->connect_failures, PROA_SHARD_OTHER, 1);
+        proa_counter_add(db->metrics->connect_failures, shard_of(loop), 1);
 }

@@ -10,7 +10,6 @@
  */
 #include "pg_internal.h"
 
-#include <proa/checked.h>
 #include <stdlib.h>
 
 struct own_wait {
@@ -79,7 +78,7 @@ static void reserve(struct pg_conn *conn)
 {
     proa_list_remove(&conn->idle);
     conn->is_reserved = true;
-    db_metrics_connections(conn->pl->pg->db, DB_OWN, -1, 1);
+    db_metrics_connections(conn->pl->pg->db, conn->pl->loop, DB_OWN, -1, 1);
 }
 
 /* It is free: for who has waited longest, or kept. */
@@ -101,7 +100,7 @@ static void offer(struct pg_conn *conn)
 
 void pg_own_up(struct pg_conn *conn)
 {
-    db_metrics_connections(conn->pl->pg->db, DB_OWN, 1, 0);
+    db_metrics_connections(conn->pl->pg->db, conn->pl->loop, DB_OWN, 1, 0);
     offer(conn);
 }
 
@@ -110,7 +109,7 @@ void pg_own_failed(struct pg_conn *conn)
     struct pg_loop *pl = conn->pl;
 
     if (!pl->is_closing)
-        db_metrics_connect_failed(pl->pg->db);
+        db_metrics_connect_failed(pl->pg->db, pl->loop);
     if (!proa_list_empty(&pl->own_waiting)) {
         struct own_wait *wait = PROA_CONTAINER(pl->own_waiting.next, struct own_wait, node);
 
@@ -124,7 +123,7 @@ void pg_own_lost(struct pg_conn *conn)
     struct pg_loop *pl = conn->pl;
     struct proa_list *node = pl->own_unsent.next;
 
-    db_metrics_connections(pl->pg->db, DB_OWN, conn->is_reserved ? 0 : -1, conn->is_reserved ? -1 : 0);
+    db_metrics_connections(pl->pg->db, pl->loop, DB_OWN, conn->is_reserved ? 0 : -1, conn->is_reserved ? -1 : 0);
     pg_conn_drop(conn);
     conn->tx.base.is_broken = true;
     while (node != &pl->own_unsent) {
@@ -209,9 +208,9 @@ static struct pg_conn *wait_for_one(struct pg_loop *pl, struct proa_error *err, 
     proa_waiter_init(&wait.waiter, pl->loop);
     proa_list_push_back(&pl->own_waiting, &wait.node);
     pl->own_waiting_count++;
-    db_metrics_pending(pl->pg->db, DB_OWN, 1);
+    db_metrics_pending(pl->pg->db, pl->loop, DB_OWN, 1);
     rc = proa_park(&wait.waiter);
-    db_metrics_pending(pl->pg->db, DB_OWN, -1);
+    db_metrics_pending(pl->pg->db, pl->loop, DB_OWN, -1);
     if (wait.is_done) {
         *ret_rc = wait.rc;
         return wait.conn;
@@ -219,7 +218,7 @@ static struct pg_conn *wait_for_one(struct pg_loop *pl, struct proa_error *err, 
     proa_list_remove(&wait.node);
     pl->own_waiting_count--;
     if (rc == PROA_ETIMEDOUT)
-        db_metrics_wait_timed_out(pl->pg->db, DB_OWN);
+        db_metrics_wait_timed_out(pl->pg->db, pl->loop, DB_OWN);
     *ret_rc = proa_fail(err, rc < 0 ? rc : PROA_EINTERNAL, "PostgreSQL: %s while waiting for a connection",
                         rc == PROA_ETIMEDOUT ? "the deadline passed" : "cancelled");
     return NULL;
@@ -263,7 +262,7 @@ void pg_own_release(struct pg_conn *conn)
         remove_one(conn);
         return;
     }
-    db_metrics_connections(pl->pg->db, DB_OWN, 1, -1);
+    db_metrics_connections(pl->pg->db, pl->loop, DB_OWN, 1, -1);
     if (pl->is_closing || (pg_is_outdated(conn) && !conn->sent_count && !conn->is_cancelling)) {
         pg_own_lost(conn);
     } else if (conn->sent_count || conn->is_cancelling) {
@@ -367,9 +366,6 @@ static int commit(struct proa_sql sql, struct pg_conn *conn, bool *ret_may_retry
     rc = pg_own_run(&call, conn);
     if (call.may_retry)
         *ret_may_retry = true;
-    /* Sent, and nobody has heard: that is what unknown means, whatever ended the wait. */
-    if (rc < 0 && call.on && !call.is_done)
-        return proa_fail(sql.err, PROA_EUNKNOWN, "PostgreSQL: the wait for COMMIT ended, its outcome is unknown");
     if (rc == 0 && !call.is_committed)
         return proa_fail(sql.err, PROA_EINTERNAL,
                          "PostgreSQL: the transaction was rolled back, since a statement in it had failed");

@@ -35,7 +35,7 @@ static int try_until_taken(struct pg_loop *pl, const struct pg_config *config)
         if (pg_connect_try(pl, config) == 0)
             return 0;
         PROA_TRY(proa_fiber_check(pl->loop));
-        db_metrics_connect_failed(pl->pg->db);
+        db_metrics_connect_failed(pl->pg->db, pl->loop);
         pg_tell(pl, "PostgreSQL does not take the new URL; the old connections serve");
         PROA_TRY(proa_sleep(pl->loop, PROA_MS(ms)));
         ms = ms * 2 < PG_BACKOFF_MAX_MS ? ms * 2 : PG_BACKOFF_MAX_MS;
@@ -52,7 +52,7 @@ static int replace(struct pg_conn *conn)
         conn->is_retiring = true;
         if (conn->sent_count == 0 && !conn->is_cancelling) {
             pg_conn_drop(conn);
-            db_metrics_connections(pl->pg->db, DB_SHARED, -1, 0);
+            db_metrics_connections(pl->pg->db, pl->loop, DB_SHARED, -1, 0);
             if (--pl->shared_up == 0)
                 pl->down_since = proa_loop_now(pl->loop);
             pg_retry_fire(&conn->retry);

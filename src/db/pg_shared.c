@@ -17,15 +17,13 @@ void pg_set_reason(struct pg_loop *pl, const char *text)
 
 void pg_tell(struct pg_loop *pl, const char *what)
 {
-    const struct proa_logger *logger = pl->pg->db->options.logger;
     proa_mono_ns now = proa_loop_now(pl->loop);
 
-    if (!logger || pl != pl->pg->loops ||
-        (strcmp(pl->told, pl->reason) == 0 && now < pl->told_at + PROA_SECONDS(PG_TELL_S)))
+    if (pl != pl->pg->loops || (strcmp(pl->told, pl->reason) == 0 && now < pl->told_at + PROA_SECONDS(PG_TELL_S)))
         return;
     memcpy(pl->told, pl->reason, sizeof pl->told);
     pl->told_at = now;
-    PROA_WARN(logger, what, proa_kv_c("error", pl->reason));
+    PROA_WARN(&pl->pg->db->logger, what, proa_kv_c("error", pl->reason));
 }
 
 /* The server was reached from elsewhere: connections try it now and not when their back-off ends, and statements wait for that. */
@@ -99,7 +97,7 @@ static void set_pending(struct pg_call *call, bool is_pending)
     if (call->is_pending == is_pending)
         return;
     call->is_pending = is_pending;
-    db_metrics_pending(call->sql.db, DB_SHARED, is_pending ? 1 : -1);
+    db_metrics_pending(call->sql.db, call->sql.loop, DB_SHARED, is_pending ? 1 : -1);
 }
 
 void pg_unqueue(struct pg_call *call)
@@ -285,7 +283,7 @@ void pg_shared_up(struct pg_conn *conn)
     pl->was_up = true;
     pl->told[0] = '\0';
     pl->down_since = PROA_NEVER;
-    db_metrics_connections(pl->pg->db, DB_SHARED, 1, 0);
+    db_metrics_connections(pl->pg->db, pl->loop, DB_SHARED, 1, 0);
     if (pl->shared_up++ == 0)
         tell_others(pl);
     proa_loop_flush_later(pl->loop, &pl->flush);
@@ -296,7 +294,7 @@ void pg_shared_failed(struct pg_conn *conn)
     conn->failures++;
     if (conn->pl->is_closing)
         return;
-    db_metrics_connect_failed(conn->pl->pg->db);
+    db_metrics_connect_failed(conn->pl->pg->db, conn->pl->loop);
     pg_tell(conn->pl, "PostgreSQL cannot be reached");
     retry_later(conn);
 }
@@ -309,13 +307,13 @@ void pg_conn_lost(struct pg_conn *conn, const char *reason)
         return;
     pg_set_reason(pl, reason);
     if (!pl->is_closing)
-        db_metrics_connect_failed(pl->pg->db);
+        db_metrics_connect_failed(pl->pg->db, pl->loop);
     if (conn->kind == DB_OWN) {
         pg_own_lost(conn);
         return;
     }
     pg_conn_drop(conn);
-    db_metrics_connections(pl->pg->db, DB_SHARED, -1, 0);
+    db_metrics_connections(pl->pg->db, pl->loop, DB_SHARED, -1, 0);
     if (--pl->shared_up == 0)
         pl->down_since = proa_loop_now(pl->loop);
     retry_later(conn);

@@ -292,7 +292,7 @@ static void close_after(struct sqlite_job *job)
     sqlite_conn_close(job->conn);
     job->is_in_tx = false;
     sqlite_close_idle(own);
-    db_metrics_connect_failed(own->db);
+    db_metrics_connect_failed(own->db, NULL);
 }
 
 static int get_ready(struct sqlite_job *job)

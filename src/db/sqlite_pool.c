@@ -45,7 +45,7 @@ void sqlite_pool_done(struct sqlite_pool *pool)
     while ((node = proa_list_pop_front(&pool->free))) {
         conn_free(PROA_CONTAINER(node, struct sqlite_conn, node));
         pool->made--;
-        db_metrics_connections(pool->own->db, pool->kind, -1, 0);
+        db_metrics_connections(pool->own->db, NULL, pool->kind, -1, 0);
     }
     assert(pool->made == 0);
 }
@@ -78,7 +78,7 @@ static struct sqlite_conn *take_free(struct sqlite_pool *pool)
         return NULL;
     node = proa_list_pop_front(&pool->free);
     if (node) {
-        db_metrics_connections(pool->own->db, pool->kind, -1, 1);
+        db_metrics_connections(pool->own->db, NULL, pool->kind, -1, 1);
         return PROA_CONTAINER(node, struct sqlite_conn, node);
     }
     if (pool->made < pool->max) {
@@ -86,7 +86,7 @@ static struct sqlite_conn *take_free(struct sqlite_pool *pool)
 
         if (conn) {
             pool->made++;
-            db_metrics_connections(pool->own->db, pool->kind, 0, 1);
+            db_metrics_connections(pool->own->db, NULL, pool->kind, 0, 1);
         }
         return conn;
     }
@@ -119,7 +119,7 @@ static void give_back(struct sqlite_conn *conn, const struct proa_loop *here)
         next->granted = conn;
     } else {
         proa_list_push_front(&pool->free, &conn->node);
-        db_metrics_connections(pool->own->db, pool->kind, 1, -1);
+        db_metrics_connections(pool->own->db, NULL, pool->kind, 1, -1);
     }
     pthread_mutex_unlock(&pool->own->mutex);
     if (!next)
@@ -145,7 +145,7 @@ static struct sqlite_conn *take_idle(struct sqlite_pool *pool)
     pthread_mutex_lock(&pool->own->mutex);
     node = proa_list_pop_front(&pool->free);
     if (node)
-        db_metrics_connections(pool->own->db, pool->kind, -1, 1);
+        db_metrics_connections(pool->own->db, NULL, pool->kind, -1, 1);
     pthread_mutex_unlock(&pool->own->mutex);
     return node ? PROA_CONTAINER(node, struct sqlite_conn, node) : NULL;
 }
@@ -209,7 +209,7 @@ static int wait_in_queue(struct proa_sql sql, struct sqlite_pool *pool, struct p
         sqlite_release(sql, own->granted);
     }
     if (rc == PROA_ETIMEDOUT)
-        db_metrics_wait_timed_out(pool->own->db, pool->kind);
+        db_metrics_wait_timed_out(pool->own->db, sql.loop, pool->kind);
     return proa_fail(sql.err, rc, "no connection to the database was free in time");
 }
 
@@ -248,9 +248,9 @@ int sqlite_acquire(struct proa_sql sql, struct sqlite_pool *pool, struct sqlite_
         return proa_fail(sql.err, rc,
                          rc == PROA_EBUSY ? "too many requests wait for the database" : "no memory for a connection");
     if (waits) {
-        db_metrics_pending(own->db, pool->kind, 1);
+        db_metrics_pending(own->db, sql.loop, pool->kind, 1);
         rc = wait_in_queue(sql, pool, &waiter);
-        db_metrics_pending(own->db, pool->kind, -1);
+        db_metrics_pending(own->db, sql.loop, pool->kind, -1);
         PROA_TRY(rc);
     }
     *ret_conn = waiter.granted;

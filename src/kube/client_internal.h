@@ -8,7 +8,6 @@
 #include <proa/sync.h>
 
 enum {
-    KUBE_PATH_MAX = 2048,
     KUBE_TOKEN_CHECK_MS = 30000,  /* how often a token's file is looked at */
     KUBE_PEER_TIMEOUT_MS = 30000, /* an API server whose host says nothing for so long is gone */
 };
@@ -95,6 +94,13 @@ int kube_open(struct proa_kube *kube, struct proa_arena *arena, const struct pro
 int kube_path(struct proa_buf *out, const struct proa_kube_request *request);
 /** "&name=value", or "name=value" in front, percent-encoded; nothing for an empty value. */
 void kube_query_add(struct proa_buf *query, const char *name, proa_str value);
+
+/* objects.c */
+/** Adds or removes a finalizer of this very object; one that is gone, or goes with it, is no error and has no version in *ret_object. `meta`
+ *  may go while this waits. */
+int kube_set_finalizer(struct proa_kube *kube, struct proa_arena *arena, const struct proa_kube_kind *kind,
+                       const struct proa_kube_meta *meta, const char *finalizer, bool is_wanted,
+                       struct proa_kube_object *ret_object, struct proa_error *err);
 
 /* status.c: metav1.Status. */
 /** Fills err from a Status; `http_status` counts where the text is none. @returns the code, never 0. */

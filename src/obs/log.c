@@ -63,6 +63,7 @@ int proa_log_new(const struct proa_log_options *options, struct proa_log **ret_l
     struct log_queue_options queue = {.fd = o->fd > 0 ? o->fd : STDOUT_FILENO,
                                       .bytes = queue_bytes(o->queue_bytes),
                                       .synchronous = o->synchronous,
+                                      .late_writer = o->late_writer,
                                       .lost_line = lost_line};
     struct proa_log *log = calloc(1, sizeof *log);
     int rc;

@@ -140,6 +140,7 @@ struct log_queue_options {
     int fd;
     uint32_t bytes;
     bool synchronous;
+    bool late_writer; /**< synchronous, but never waits: a line that is not taken at once starts the writer */
     /** Writes the line that tells of lost lines, at most LOG_LINE_MAX bytes. @returns its length. */
     size_t (*lost_line)(void *arg, uint64_t lost, char *out);
     void *arg;
@@ -151,7 +152,7 @@ PROA_MUST_USE int log_queue_start(struct log_queue *queue, struct proa_error *er
 /** Waits for what is queued at most `timeout_ms`. @returns false when the writer's thread is stuck in the system: the
  *  queue then stays behind with it. */
 bool log_queue_free(struct log_queue *queue, uint32_t timeout_ms);
-/** From any thread, never blocks (but for synchronous queues). A line that finds no room is counted. */
+/** From any thread, never blocks (but for synchronous queues without `late_writer`). A line that finds no room is counted. */
 void log_queue_put(struct log_queue *queue, proa_str line);
 void log_queue_flush(struct log_queue *queue, uint32_t timeout_ms);
 uint64_t log_queue_dropped(const struct log_queue *queue);

@@ -61,6 +61,7 @@ struct log_queue { /* NOLINT(clang-analyzer-optin.performance.Padding): what thr
     bool has_thread;
     int fd;       /* to write to: the caller's, or a non-blocking one of our own of the same file */
     bool owns_fd; /* the latter */
+    bool is_target_open;
     bool is_socket;
     bool may_block; /* neither: written in small pieces after a poll */
     size_t chunk_bytes;
@@ -148,18 +149,14 @@ static bool reserve(struct log_queue *queue, uint64_t record, uint64_t *ret_posi
     return true;
 }
 
-static void put_synchronous(struct log_queue *queue, proa_str line);
+static bool put_synchronous(struct log_queue *queue, proa_str line);
 
-void log_queue_put(struct log_queue *queue, proa_str line)
+/* To the writer. */
+static void put_queued(struct log_queue *queue, proa_str line)
 {
     uint64_t position, head;
     uint32_t state;
 
-    assert(line.len > 0 && line.len <= LOG_LINE_MAX);
-    if (atomic_load_explicit(&queue->is_synchronous, memory_order_acquire)) {
-        put_synchronous(queue, line);
-        return;
-    }
     if (!reserve(queue, record_bytes(line.len), &position, &head)) {
         atomic_fetch_add_explicit(&queue->dropped, 1, memory_order_relaxed);
         return;
@@ -172,6 +169,13 @@ void log_queue_put(struct log_queue *queue, proa_str line)
     if (state == WRITER_ASLEEP ||
         (state == WRITER_NAPPING && head - atomic_load_explicit(&queue->tail, memory_order_relaxed) > queue->bytes / 2))
         wake_writer(queue);
+}
+
+void log_queue_put(struct log_queue *queue, proa_str line)
+{
+    assert(line.len > 0 && line.len <= LOG_LINE_MAX);
+    if (!atomic_load_explicit(&queue->is_synchronous, memory_order_acquire) || !put_synchronous(queue, line))
+        put_queued(queue, line);
 }
 
 /* The writer. */
@@ -361,12 +365,54 @@ static void *writer_main(void *arg)
     return NULL;
 }
 
-/* Blocks SIGPIPE for the calling thread while it writes, and takes back the one it caused. */
-static void put_synchronous(struct log_queue *queue, proa_str line)
+/* As much as is taken at once. @returns how much that is, or -1. */
+static ssize_t write_at_once(struct log_queue *queue, proa_str line)
+{
+    struct pollfd poll_fd = {.fd = queue->fd, .events = POLLOUT};
+    size_t done = 0;
+
+    while (done < line.len) {
+        ssize_t written;
+
+        if (queue->may_block && poll(&poll_fd, 1, 0) <= 0)
+            return (ssize_t)done;
+        written = write_some(queue, line.ptr + done, line.len - done);
+        if (written >= 0)
+            done += (size_t)written;
+        else if (errno == EAGAIN || errno == EWOULDBLOCK)
+            return (ssize_t)done;
+        else if (errno != EINTR)
+            return -1;
+    }
+    return (ssize_t)done;
+}
+
+static int start_locked(struct log_queue *queue);
+
+/* The writer sees to what is not taken at once. @returns false when that is lost, too. */
+static bool write_or_start(struct log_queue *queue, proa_str line)
+{
+    ssize_t written = write_at_once(queue, line);
+    int os_errno = errno;
+
+    if (written >= 0 && (size_t)written < line.len) {
+        if (start_locked(queue) != 0)
+            return false;
+        put_queued(queue, proa_str_slice(line, (size_t)written, line.len));
+        atomic_store_explicit(&queue->is_synchronous, false, memory_order_release);
+        return true;
+    }
+    errno = os_errno;
+    return written >= 0;
+}
+
+/* Blocks SIGPIPE for the calling thread while it writes, and takes back the one it caused. @returns false when the writer was started
+ * meanwhile: nothing is done then. */
+static bool put_synchronous(struct log_queue *queue, proa_str line)
 {
     static const struct timespec at_once;
     sigset_t pipe_set, old, pending;
-    bool was_pending;
+    bool was_pending, is_synchronous;
 
     sigemptyset(&pipe_set);
     sigaddset(&pipe_set, SIGPIPE);
@@ -374,7 +420,9 @@ static void put_synchronous(struct log_queue *queue, proa_str line)
     was_pending = sigismember(&pending, SIGPIPE) == 1;
     pthread_sigmask(SIG_BLOCK, &pipe_set, &old);
     pthread_mutex_lock(&queue->mutex);
-    if (!write_all(queue, line.ptr, line.len)) {
+    is_synchronous = atomic_load_explicit(&queue->is_synchronous, memory_order_relaxed);
+    if (is_synchronous &&
+        !(queue->options.late_writer ? write_or_start(queue, line) : write_all(queue, line.ptr, line.len))) {
         atomic_fetch_add_explicit(&queue->dropped, 1, memory_order_relaxed);
         if (errno == EPIPE && !was_pending)
             while (sigtimedwait(&pipe_set, NULL, &at_once) < 0 && errno == EINTR)
@@ -382,6 +430,7 @@ static void put_synchronous(struct log_queue *queue, proa_str line)
     }
     pthread_mutex_unlock(&queue->mutex);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return is_synchronous;
 }
 
 /* Making and ending. */
@@ -393,6 +442,9 @@ static void open_target(struct log_queue *queue)
     char path[64];
     struct stat info;
 
+    if (queue->is_target_open)
+        return;
+    queue->is_target_open = true;
     queue->chunk_bytes = LOG_LINE_MAX; /* what a pipe takes whole, so that no other writer's bytes come between */
     if (fstat(queue->fd, &info) < 0)
         return;
@@ -435,6 +487,7 @@ static void close_target(struct log_queue *queue)
     if (queue->owns_fd)
         close(queue->fd);
     queue->owns_fd = false;
+    queue->is_target_open = false;
     queue->fd = queue->options.fd;
 }
 
@@ -447,30 +500,36 @@ static void queue_done(struct log_queue *queue)
     free(queue);
 }
 
+/* The ring and the writer, to whom nobody gives lines yet. @returns 0 or an errno. */
+static int start_locked(struct log_queue *queue)
+{
+    void *ring = mmap(NULL, queue->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    int rc;
+
+    if (ring == MAP_FAILED)
+        return ENOMEM;
+    queue->ring = ring;
+    open_target(queue);
+    rc = start_writer(queue);
+    if (rc == 0)
+        return 0;
+    munmap(queue->ring, queue->bytes);
+    queue->ring = NULL;
+    if (!queue->options.late_writer)
+        close_target(queue);
+    return rc;
+}
+
 int log_queue_start(struct log_queue *queue, struct proa_error *err)
 {
     int rc = 0;
 
     /* Whoever writes in his own thread just now is through before the descriptor changes. */
     pthread_mutex_lock(&queue->mutex);
-    if (!queue->has_thread) {
-        void *ring =
-            mmap(NULL, queue->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-        rc = ring == MAP_FAILED ? ENOMEM : 0;
-        if (rc == 0) {
-            queue->ring = ring;
-            open_target(queue);
-            rc = start_writer(queue);
-        }
-        if (rc == 0) {
-            atomic_store_explicit(&queue->is_synchronous, false, memory_order_release);
-        } else if (queue->ring) {
-            munmap(queue->ring, queue->bytes);
-            queue->ring = NULL;
-            close_target(queue);
-        }
-    }
+    if (!queue->has_thread)
+        rc = start_locked(queue);
+    if (rc == 0)
+        atomic_store_explicit(&queue->is_synchronous, false, memory_order_release);
     pthread_mutex_unlock(&queue->mutex);
     return rc ? proa_fail_errno(err, rc, "starting the log's thread") : 0;
 }
@@ -488,7 +547,9 @@ int log_queue_new(const struct log_queue_options *options, struct log_queue **re
     queue->fd = options->fd;
     pthread_mutex_init(&queue->mutex, NULL);
     atomic_store(&queue->is_synchronous, true);
-    rc = options->synchronous ? 0 : log_queue_start(queue, err);
+    if (options->late_writer)
+        open_target(queue);
+    rc = options->synchronous || options->late_writer ? 0 : log_queue_start(queue, err);
     if (rc < 0) {
         queue_done(queue);
         return rc;

@@ -1,6 +1,7 @@
 """Start, signals, drain: with real signals and clients that count what was acknowledged."""
 import asyncio
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -222,6 +223,37 @@ def test_backlog_is_served_at_the_end(start):
         assert client.answer().status == 200
         client.close()
     assert hello.wait() == 0
+
+
+def test_a_standard_output_that_is_full(tmp_path):
+    """Nobody empties it, from before the program's first line on: it serves all the same, counts the lines it loses, and ends."""
+    if not program_path("hello").exists():
+        pytest.skip("hello is not built")
+    path = tmp_path / "socket"
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    try:
+        while True:
+            os.write(writer, b"\n" * 512)
+    except BlockingIOError:
+        os.set_blocking(writer, True)  # of the open file, which the program shares
+    process = subprocess.Popen([program_path("hello"), f"--http.address=unix:{path}", "--http.access-log", "--threads=2"],
+                               stdin=subprocess.DEVNULL, stdout=writer)
+    try:
+        wait_until(path.exists, what="the listener")
+        with Client(path=path, timeout=10) as client:
+            lost = re.compile(r"^log_lines_lost_total (\d+)$", re.M)
+            assert lost.findall(client.ask("GET", "/metrics").body.decode()) == ["0"]
+            for _ in range(3000):  # more than the queue takes
+                assert client.ask("GET", "/nowhere?" + 1000 * "x").status == 404
+            assert int(lost.findall(client.ask("GET", "/metrics").body.decode())[0]) > 100
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(reader)
+        os.close(writer)
 
 
 def test_unix_socket(start, tmp_path):

@@ -3,7 +3,7 @@ import shutil
 import subprocess
 
 import pytest
-from support import BUILD, ask
+from support import BUILD, ask, wait_until
 
 parser = pytest.importorskip("prometheus_client.parser", reason="prometheus_client is missing: python3-prometheus-client")
 from prometheus_client.openmetrics import parser as openmetrics_parser  # noqa: E402
@@ -59,10 +59,15 @@ def test_openmetrics():
     assert float(exemplar.timestamp) > 1.7e9
 
 
-@pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is missing: package prometheus")
+def check_with_promtool(text):
+    if not shutil.which("promtool"):
+        pytest.skip("promtool is missing: package prometheus")
+    result = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True)
+    assert (result.returncode, (result.stdout + result.stderr).decode()) == (0, "")
+
+
 def test_promtool():
-    result = subprocess.run(["promtool", "check", "metrics"], input=sample("text"), capture_output=True, text=True)
-    assert (result.returncode, result.stdout + result.stderr) == (0, "")
+    check_with_promtool(sample("text").encode())
 
 
 def test_a_services_own(hello):
@@ -71,7 +76,46 @@ def test_a_services_own(hello):
     assert {family.name for family in parser.text_string_to_metric_families(text)} >= {"requests", "process_cpu_seconds"}
     text = ask(hello.port, "GET", "/metrics", {"Accept": "application/openmetrics-text; version=1.0.0"}).body.decode()
     assert {family.name for family in openmetrics_parser.text_string_to_metric_families(text)} >= {"requests"}
-    if shutil.which("promtool"):
-        text = ask(hello.port, "GET", "/metrics").body
-        result = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True)
-        assert (result.returncode, result.stdout + result.stderr) == (0, b"")
+    check_with_promtool(ask(hello.port, "GET", "/metrics").body)
+
+
+def test_a_service_with_a_database(users):
+    """On SQLite and on PostgreSQL: what its pools and statements add."""
+    assert ask(users.port, "POST", "/users", {"Content-Type": "application/json"}, '{"name": "A", "email": "a@b.example"}').status == 201
+    assert ask(users.port, "GET", "/users").status == 200
+    text = ask(users.port, "GET", "/metrics").body
+    assert {"db_client_operation_duration_seconds", "db_client_connections_usage", "db_client_connection_max"} <= {
+        family.name for family in parser.text_string_to_metric_families(text.decode())}
+    check_with_promtool(text)
+
+
+def test_connections_come_and_go_on_all_loops(start, database_url):
+    """Loops count in cells of their own: what is taken is given back, and together they have what the pool may have."""
+    users = start("users", "--threads=3", env={"DATABASE_URL": database_url}).wait_ready()
+
+    def connections(state):
+        return users.metric("db_client_connections_usage", db_client_connection_state=state)
+
+    for _ in range(60):
+        assert ask(users.port, "GET", "/users").status == 200
+    wait_until(lambda: connections("used") == 0, what="the connections to be given back")
+    assert 1 <= connections("idle") <= users.metric("db_client_connection_max")
+    assert users.metric("db_client_connection_pending_requests") == 0
+
+
+@pytest.mark.parametrize("setting, there", [
+    ("both", {"http_request_duration_seconds", "http_server_request_duration_seconds"}),
+    ("http_request_duration_seconds", {"http_request_duration_seconds"}),
+    ("http_server_request_duration_seconds", {"http_server_request_duration_seconds"})])
+def test_names_of_the_duration(start, setting, there):
+    hello = start("hello", f"--http.duration-metric={setting}").wait_ready()
+    assert ask(hello.port, "GET", "/api/users/1").status == 200
+    families = {family.name: family for family in
+                parser.text_string_to_metric_families(ask(hello.port, "GET", "/metrics").body.decode())}
+    assert {name for name in families if name.endswith("request_duration_seconds")} == there
+    labels = {"http_request_duration_seconds": {"method": "GET", "route": "/api/users/{id}", "status": "200"},
+              "http_server_request_duration_seconds": {
+                  "http_request_method": "GET", "http_route": "/api/users/{id}", "http_response_status_code": "200"}}
+    for name in there:
+        assert [sample.value for sample in families[name].samples
+                if sample.name.endswith("_count") and labels[name].items() <= sample.labels.items()] == [1], families[name].samples

@@ -1,6 +1,7 @@
 """The database's password changes under load: the service takes the new one from its mounted file, and no request fails for it."""
 import os
 import secrets
+import socket
 
 import pytest
 from support import ASAN_SMALL, ask, postgres_module, wait_until
@@ -52,7 +53,7 @@ def test_a_new_password_under_load(server, start, tmp_path):
         wait_until(lambda: reloads(users, "done") == round + 1, what="the reload")
         wait_until(lambda: (now := connections(server)) and not now & before, what="new connections")
     load.end()
-    assert users.metric("db_client_connection_count", db_client_connection_pool_name="shared",
+    assert users.metric("db_client_connections_usage", db_client_connection_pool_name="shared",
                         db_client_connection_state="idle") >= 1
     assert all(word not in line for line in users.text().splitlines() for word in (server.password, fresh))
 
@@ -116,3 +117,18 @@ def test_a_url_that_cannot_be_read_ends_the_start(start):
     users = start("users", env={"DATABASE_URL": "postgres://proa:hidden@host:port/x"})
     assert users.wait() != 0
     assert "cannot start" in users.text() and "port" in users.text() and "hidden" not in users.text()
+
+
+def test_a_secret_that_changes_while_the_program_starts(postgres_url, start, tmp_path):
+    """A database that does not answer keeps `start` waiting; the secret that is put right meanwhile is not overlooked."""
+    secret = tmp_path / "url"
+    with socket.create_server(("127.0.0.1", 0), backlog=16) as silent:
+        write_secret(secret, f"postgres://proa:x@127.0.0.1:{silent.getsockname()[1]}/postgres?sslmode=disable")
+        users = start("users", env={"DATABASE_URL": "", "DATABASE_URL_FILE": str(secret), "ASAN_OPTIONS": ASAN_SMALL})
+        assert ask(users.port, "GET", "/startupz").status == 503
+        write_secret(secret, postgres_url)
+        assert ask(users.port, "GET", "/startupz").status == 503
+        users.wait_for_line('"message":"ready"')
+        assert reloads(users, "done") <= 1
+        users.wait_ready()
+    assert reloads(users, "done") == 1

@@ -382,7 +382,7 @@ static void measured(struct db_case *c)
                          "\"INSERT\",error_type=\"\",le=\"0.01\"} 0"));
     assert_true(has_line("error_type=\"PROA_EINTERNAL\"} 1"));
     assert_true(
-        has_line("db_client_connection_count{db_system_name=\"sqlite\",db_client_connection_pool_name=\"shared\","
+        has_line("db_client_connections_usage{db_system_name=\"sqlite\",db_client_connection_pool_name=\"shared\","
                  "db_client_connection_state=\"idle\"} 3"));
     assert_true(
         has_line("db_client_connection_max{db_system_name=\"sqlite\",db_client_connection_pool_name=\"shared\"} 3"));

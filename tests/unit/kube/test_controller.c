@@ -58,6 +58,8 @@ struct bench {
     bool has_finalizer;
     uint32_t busy_s;    /* each reconcile fails with this Retry-After */
     uint32_t farewells; /* reconciles that took the finalizer off */
+    bool deletes_maps;
+    int deleted; /* what came of it */
 };
 
 /* The watch is cut where it would tell of the deletion, and what was reconciled is to come again at once.
@@ -79,6 +81,30 @@ static int clean_up(struct proa_reconcile *ctx, struct bench *bench, const struc
     return 1;
 }
 
+/* By what the cache tells of it, while somebody changes it and the API server answers with a conflict. */
+static int delete_map(struct proa_reconcile *ctx, struct bench *bench)
+{
+    static const struct proa_sim_kube_faults conflict = {.conflict = 1, .delay_max_ns = PROA_SECONDS(1)}, none = {0};
+    struct proa_cached map;
+    struct proa_kube_meta meta = {0};
+
+    assert_true(proa_cache_get(proa_controller_cache(ctx->controller, &proa_kube_config_maps), ctx->namespace_,
+                               ctx->name, &map));
+    meta.namespace_ = map.namespace_;
+    meta.name = map.name;
+    meta.uid = map.uid;
+    proa_sim_kube_set_faults(bench->api, &conflict);
+    assert_int_equal(proa_sim_kube_put(bench->api, &proa_kube_config_maps,
+                                       PROA_STR("{\"metadata\":{\"namespace\":\"ns\",\"name\":\"a0\"},"
+                                                "\"data\":{\"text\":\"other\"}}"),
+                                       "user", NULL),
+                     0);
+    bench->deleted = proa_reconcile_delete(ctx, &proa_kube_config_maps, &meta, NULL);
+    proa_sim_kube_set_faults(bench->api, &none);
+    bench->deletes_maps = false;
+    return bench->deleted;
+}
+
 static int reconcile_app(struct proa_reconcile *ctx, struct bench *bench)
 {
     struct report report;
@@ -91,6 +117,8 @@ static int reconcile_app(struct proa_reconcile *ctx, struct bench *bench)
         return found;
     if (bench->delay_ms)
         PROA_TRY(proa_sleep(bench->loop, PROA_MS(bench->delay_ms)));
+    if (bench->deletes_maps)
+        return delete_map(ctx, bench);
     found = clean_up(ctx, bench, &app);
     if (found != 0)
         return found;
@@ -155,6 +183,7 @@ static void start_manager(struct bench *bench)
                                                               .concurrency = 3},
                             &bench->controller, &err) < 0)
         fail_msg("%s", err.message);
+    assert_ptr_equal(proa_manager_kube(bench->manager), bench->kube);
     proa_group_init(&bench->group, bench->loop);
     assert_int_equal(proa_group_start(&bench->group, NULL, run_manager, bench), 0);
 }
@@ -440,6 +469,27 @@ static void a_deleted_object_is_let_go_once(void **state)
     run(3, farewell_body);
 }
 
+static void conflict_body(struct bench *bench)
+{
+    put_app(bench, 0, "one");
+    start_manager(bench);
+    pass(bench, 5000);
+    assert_true(map_says(bench, 0, "one"));
+    bench->deletes_maps = true;
+    put_app(bench, 0, "two");
+    pass(bench, 5000);
+    assert_false(bench->deletes_maps);
+    assert_int_equal(bench->deleted, PROA_ECONFLICT);
+    assert_true(map_says(bench, 0, "other"));
+    stop_manager(bench);
+}
+
+static void a_conflict_of_a_deletion_is_no_end(void **state)
+{
+    (void)state;
+    run(4, conflict_body);
+}
+
 static void faults_body(struct bench *bench)
 {
     static const struct proa_sim_kube_faults faults = {.lose_request = 0.05,
@@ -536,6 +586,7 @@ int main(void)
         cmocka_unit_test(a_deleted_object_is_let_go_once),
         cmocka_unit_test(a_busy_api_server_sets_the_pace),
         cmocka_unit_test(a_lease_taken_unawares_is_released),
+        cmocka_unit_test(a_conflict_of_a_deletion_is_no_end),
         cmocka_unit_test(faults_do_not_keep_it_from_converging),
     };
 

@@ -624,6 +624,49 @@ static void test_the_writer_may_start_later(void **state)
     close(writer);
 }
 
+/* The thread that logs would wait for this one, for ever. */
+static void test_a_reader_that_stands_still_before_the_writer_starts(void **state)
+{
+    int fds[2];
+
+    open_log((struct proa_log_options){.late_writer = true});
+    PROA_INFO(&logger, "first");
+    read_text();
+    assert_string_equal(text, HEAD "\"first\"}\n"); /* in the caller's thread */
+    alarm(20);
+    for (int i = 0; i < 3000; i++) /* more than a pipe takes */
+        PROA_INFO(&logger, "unread", proa_kv_i64("i", i));
+    alarm(0);
+    for (int i = 0; i < 250 && count_lines("unread") < 3000; i++) {
+        usleep(20 * 1000);
+        read_text();
+    }
+    assert_int_equal(count_lines("unread"), 3000);
+    assert_true(strstr(text, "\"i\":0}\n") < strstr(text, "\"i\":1500}\n"));
+    assert_true(strstr(text, "\"i\":1500}\n") < strstr(text, "\"i\":2999}\n"));
+    assert_int_equal(proa_log_start_writer(log_, NULL), 0); /* again is harmless */
+    close_log();
+
+    /* A socket takes part of a line: the rest follows, before the next. */
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+    reader = fds[0];
+    writer = fds[1];
+    open_log((struct proa_log_options){.fd = writer, .late_writer = true});
+    text[0] = '\0';
+    alarm(20);
+    for (int i = 0; i < 3000; i++)
+        PROA_INFO(&logger, "unread", proa_kv_i64("i", i));
+    alarm(0);
+    for (int i = 0; i < 250 && count_lines("unread") < 3000; i++) {
+        usleep(20 * 1000);
+        read_text();
+    }
+    assert_int_equal(count_lines("unread"), 3000);
+    assert_int_equal(text_len, strlen(text));
+    assert_string_equal(text + text_len - strlen("\"i\":2999}\n"), "\"i\":2999}\n");
+    close_log();
+}
+
 static void test_a_terminal_gets_text_with_colour(void **state)
 {
     int terminal, own = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
@@ -773,6 +816,7 @@ int main(void)
         cmocka_unit_test(test_files_and_sockets),
         cmocka_unit_test(test_synchronous),
         cmocka_unit_test(test_the_writer_may_start_later),
+        cmocka_unit_test(test_a_reader_that_stands_still_before_the_writer_starts),
         cmocka_unit_test(test_a_terminal_gets_text_with_colour),
         cmocka_unit_test(test_many_writers),
     };

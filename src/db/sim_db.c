@@ -202,21 +202,21 @@ static int take_connection(struct proa_sql sql, enum db_connection_kind kind)
 
     if (proa_sem_free_permits(pool) == 0 && proa_sem_waiting(pool) >= sql.db->options.waiting_max)
         return proa_fail(sql.err, PROA_EBUSY, "too many requests wait for the database");
-    db_metrics_pending(sql.db, kind, 1);
+    db_metrics_pending(sql.db, sql.loop, kind, 1);
     rc = proa_sem_acquire(pool);
-    db_metrics_pending(sql.db, kind, -1);
+    db_metrics_pending(sql.db, sql.loop, kind, -1);
     if (rc < 0) {
         if (rc == PROA_ETIMEDOUT)
-            db_metrics_wait_timed_out(sql.db, kind);
+            db_metrics_wait_timed_out(sql.db, sql.loop, kind);
         return proa_fail(sql.err, rc, "no connection to the database was free in time");
     }
-    db_metrics_connections(sql.db, kind, -1, 1);
+    db_metrics_connections(sql.db, sql.loop, kind, -1, 1);
     return 0;
 }
 
 static void give_connection(struct proa_sql sql, enum db_connection_kind kind)
 {
-    db_metrics_connections(sql.db, kind, 1, -1);
+    db_metrics_connections(sql.db, sql.loop, kind, 1, -1);
     proa_sem_release(script_of(sql.db)->pools[kind]);
 }
 
@@ -233,8 +233,8 @@ static int scripted_open(struct proa_db *db, struct proa_error *err)
         if (!script->pools[kind])
             return proa_fail(err, PROA_ENOMEM, "no memory for a database");
     }
-    db_metrics_connections(db, DB_SHARED, (int)sizes[DB_SHARED], 0);
-    db_metrics_connections(db, DB_OWN, (int)sizes[DB_OWN], 0);
+    db_metrics_connections(db, NULL, DB_SHARED, (int)sizes[DB_SHARED], 0);
+    db_metrics_connections(db, NULL, DB_OWN, (int)sizes[DB_OWN], 0);
     db->impl = script;
     return 0;
 }
@@ -247,8 +247,8 @@ static void scripted_close(struct proa_db *db)
         proa_sem_free(script->pools[kind]);
         script->pools[kind] = NULL;
     }
-    db_metrics_connections(db, DB_SHARED, -(int)db->options.shared_connections, 0);
-    db_metrics_connections(db, DB_OWN, -(int)db->options.own_connections, 0);
+    db_metrics_connections(db, NULL, DB_SHARED, -(int)db->options.shared_connections, 0);
+    db_metrics_connections(db, NULL, DB_OWN, -(int)db->options.own_connections, 0);
 }
 
 static int scripted_run(struct proa_sql sql, struct db_statement *statement)
@@ -335,6 +335,7 @@ int proa_sim_db_new(const struct proa_sim_db_options *options, struct proa_sim_d
         return PROA_ENOMEM;
     script->driver = (struct proa_db_driver){
         .system = options && options->system ? options->system : "sqlite",
+        .log_target = "db",
         .schemes = schemes,
         .open = scripted_open,
         .close = scripted_close,

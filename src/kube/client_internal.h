@@ -21,7 +21,9 @@ struct kube_credentials {
     proa_mono_ns check_at;          /* when to look again; PROA_NEVER: it cannot change */
     proa_time_ns expires;           /* of an exec plugin's; 0: never */
     bool is_loaded;
-    bool is_loading; /* by one fiber; others wait for `loaded` */
+    bool is_loading;   /* by one fiber; others wait for `loaded` */
+    int load_rc;       /* of the last time */
+    bool was_given_up; /* the last time, since its fiber had to stop */
     struct proa_event loaded;
 };
 

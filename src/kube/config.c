@@ -8,23 +8,32 @@
 
 enum { FILES_MAX = 16 };
 
+struct kc_extension {
+    proa_str name;
+    PROA_OPTIONAL(proa_str) extension;
+};
+PROA_DESCRIBE_WITH(kc_extension, (.unknown = PROA_UNKNOWN_IGNORE), (name, str), (extension, optional(raw)));
+
 struct kc_cluster {
     proa_str server, certificate_authority, certificate_authority_data, tls_server_name, proxy_url;
     bool insecure_skip_tls_verify;
+    PROA_OPTIONAL(PROA_ARRAY_OF(struct kc_extension)) extensions;
 };
 PROA_DESCRIBE_WITH(kc_cluster, (.unknown = PROA_UNKNOWN_IGNORE), (server, str, .default_json = "\"\""),
                    (certificate_authority, str, .json = "certificate-authority", .default_json = "\"\""),
                    (certificate_authority_data, str, .json = "certificate-authority-data", .default_json = "\"\""),
                    (tls_server_name, str, .json = "tls-server-name", .default_json = "\"\""),
                    (proxy_url, str, .json = "proxy-url", .default_json = "\"\""),
-                   (insecure_skip_tls_verify, boolean, .json = "insecure-skip-tls-verify", .default_json = "false"));
+                   (insecure_skip_tls_verify, boolean, .json = "insecure-skip-tls-verify", .default_json = "false"),
+                   (extensions, optional(array(object(kc_extension)))));
 
 PROA_DEFINE_TYPE_WITH(kube_exec_env, (.unknown = PROA_UNKNOWN_IGNORE), (name, str), (value, str));
 PROA_DEFINE_TYPE_WITH(kube_exec, (.unknown = PROA_UNKNOWN_IGNORE), (api_version, str, .json = "apiVersion"),
                       (command, str), (args, array(str), .default_json = "[]"),
                       (env, optional(array(object(kube_exec_env)))),
                       (install_hint, str, .json = "installHint", .default_json = "\"\""),
-                      (provide_cluster_info, boolean, .json = "provideClusterInfo", .default_json = "false"));
+                      (provide_cluster_info, boolean, .json = "provideClusterInfo", .default_json = "false"),
+                      (interactive_mode, str, .json = "interactiveMode", .default_json = "\"\""));
 
 struct kc_user {
     proa_str client_certificate, client_certificate_data, client_key, client_key_data, token, token_file;
@@ -232,6 +241,32 @@ static int take_cluster(struct proa_kube_config *config, const struct loaded_fil
     if (!config->ca_pem)
         PROA_TRY(take_path(config, file, cluster->certificate_authority, &config->ca_file));
     config->is_insecure = cluster->insecure_skip_tls_verify;
+    for (size_t i = 0; cluster->extensions.presence == PROA_SET && i < cluster->extensions.value.len; i++) {
+        const struct kc_extension *extension = &cluster->extensions.value.ptr[i];
+
+        if (proa_str_eq_c(extension->name, "client.authentication.k8s.io/exec") &&
+            extension->extension.presence == PROA_SET)
+            PROA_TRY(take(config, extension->extension.value, &config->exec_config));
+    }
+    return 0;
+}
+
+/* A service has no terminal to ask at: a plugin that wants one cannot serve it. */
+static int check_exec(const struct proa_kube_config *config, const struct kube_exec *exec, struct proa_error *err)
+{
+    bool is_v1 = proa_str_eq_c(exec->api_version, "client.authentication.k8s.io/v1");
+
+    if (!is_v1 && !proa_str_eq_c(exec->api_version, "client.authentication.k8s.io/v1beta1"))
+        return proa_fail(err, PROA_EVALIDATION, "%s: exec has the unknown apiVersion \"" PROA_FMT "\"", config->source,
+                         PROA_ARG(exec->api_version));
+    if (proa_str_eq_c(exec->interactive_mode, "Always"))
+        return proa_fail(err, PROA_EUNSUPPORTED, "%s: " PROA_FMT " needs a terminal (interactiveMode Always)",
+                         config->source, PROA_ARG(exec->command));
+    if (!proa_str_eq_c(exec->interactive_mode, "Never") && !proa_str_eq_c(exec->interactive_mode, "IfAvailable") &&
+        (is_v1 || exec->interactive_mode.len > 0))
+        return proa_fail(err, PROA_EVALIDATION,
+                         "%s: exec's interactiveMode is \"" PROA_FMT "\", not Never, IfAvailable or Always",
+                         config->source, PROA_ARG(exec->interactive_mode));
     return 0;
 }
 
@@ -241,10 +276,7 @@ static int take_exec(struct proa_kube_config *config, const struct loaded_file *
     struct kube_exec *copy = proa_arena_new(&config->arena, struct kube_exec);
     const char *command = NULL;
 
-    if (!proa_str_eq_c(exec->api_version, "client.authentication.k8s.io/v1") &&
-        !proa_str_eq_c(exec->api_version, "client.authentication.k8s.io/v1beta1"))
-        return proa_fail(err, PROA_EVALIDATION, "%s: exec has the unknown apiVersion \"" PROA_FMT "\"", config->source,
-                         PROA_ARG(exec->api_version));
+    PROA_TRY(check_exec(config, exec, err));
     if (!copy || proa_copy(&config->arena, &kube_exec_type, exec, copy) < 0)
         return PROA_ENOMEM;
     /* A path is relative to its file; a bare name is looked up in PATH. */

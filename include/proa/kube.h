@@ -67,6 +67,23 @@ struct proa_kube_object {
 };
 PROA_DECLARE_TYPE(proa_kube_object);
 
+/** autoscaling/v1 Scale: what the scale subresource is read and written as. */
+struct proa_kube_scale_spec {
+    int32_t replicas;
+};
+PROA_DECLARE_TYPE(proa_kube_scale_spec);
+struct proa_kube_scale_status {
+    int32_t replicas;
+    proa_str selector; /**< as text: "app=web" */
+};
+PROA_DECLARE_TYPE(proa_kube_scale_status);
+struct proa_kube_scale {
+    struct proa_kube_meta metadata;
+    struct proa_kube_scale_spec spec;
+    struct proa_kube_scale_status status;
+};
+PROA_DECLARE_TYPE(proa_kube_scale);
+
 /** The value of a label or annotation; ptr NULL when absent. */
 proa_str proa_kube_label(const struct proa_kube_meta *meta, const char *key);
 proa_str proa_kube_annotation(const struct proa_kube_meta *meta, const char *key);
@@ -156,6 +173,15 @@ PROA_MUST_USE int proa_kube_send(struct proa_kube *kube, struct proa_arena *aren
 PROA_MUST_USE int proa_kube_get_type(struct proa_kube *kube, struct proa_arena *arena,
                                      const struct proa_kube_kind *kind, proa_str namespace_, proa_str name,
                                      const struct proa_type *type, void *ret_object, struct proa_error *err);
+
+/** The same of a subresource: "scale" (with proa_kube_scale_type), "status" (the whole object). */
+#define proa_kube_get_subresource(kube, arena, kind, namespace_, name, subresource, typed, ret_object, err)            \
+    proa_kube_get_subresource_type(kube, arena, kind, namespace_, name, subresource, PROA_TYPED(typed, ret_object),    \
+                                   ret_object, err)
+PROA_MUST_USE int proa_kube_get_subresource_type(struct proa_kube *kube, struct proa_arena *arena,
+                                                 const struct proa_kube_kind *kind, proa_str namespace_, proa_str name,
+                                                 const char *subresource, const struct proa_type *type,
+                                                 void *ret_object, struct proa_error *err);
 
 struct proa_kube_list_options {
     proa_str label_selector;

@@ -33,7 +33,7 @@ struct proa_source {
     const char *label_selector; /**< NULL: none */
     const char *field_selector;
     /** Keys of an index over the cached objects; calls add(ctx, key) for each. Ended by NULL. "namespace/name" and the controlling
-     *  owner's uid are always indexed. */
+     *  owner's uid are always indexed. An object has at most 64 keys; what is beyond them is not found, and a warning tells the first. */
     void (*indexes[PROA_INDEXES_MAX])(const void *object, void (*add)(void *ctx, proa_str key), void *ctx);
     /** `watches`: which keys an object's change concerns; calls add(ctx, namespace, name). NULL: for `owns`, its controlling owner of
      *  the controller's kind; for `for_` and `watches`, itself. */

@@ -425,6 +425,8 @@ static int serve_faulty(struct call *call, struct proa_req *req, proa_str path)
     }
     if (proa_str_eq_c(path, "/readyz") || proa_str_eq_c(path, "/livez") || proa_str_eq_c(path, "/healthz"))
         return proa_reply(req, 200, "text/plain", PROA_STR("ok"));
+    if (proa_str_eq_c(path, "/apis/authentication.k8s.io/v1/selfsubjectreviews") && is_write(call))
+        return serve_self_review(call, req);
     proa_buf_init(&out, call->arena, 0);
     if (read_discovery(kube, call->arena, path, &out, &status)) {
         if (status == 404)

@@ -67,6 +67,23 @@ struct proa_kube_object {
 };
 PROA_DECLARE_TYPE(proa_kube_object);
 
+/** autoscaling/v1 Scale: what the scale subresource is read and written as. */
+struct proa_kube_scale_spec {
+    int32_t replicas;
+};
+PROA_DECLARE_TYPE(proa_kube_scale_spec);
+struct proa_kube_scale_status {
+    int32_t replicas;
+    proa_str selector; /**< as text: "app=web" */
+};
+PROA_DECLARE_TYPE(proa_kube_scale_status);
+struct proa_kube_scale {
+    struct proa_kube_meta metadata;
+    struct proa_kube_scale_spec spec;
+    struct proa_kube_scale_status status;
+};
+PROA_DECLARE_TYPE(proa_kube_scale);
+
 /** The value of a label or annotation; ptr NULL when absent. */
 proa_str proa_kube_label(const struct proa_kube_meta *meta, const char *key);
 proa_str proa_kube_annotation(const struct proa_kube_meta *meta, const char *key);
@@ -101,9 +118,9 @@ struct proa_kube_config_options {
 struct proa_kube_config;
 /** Reads a kubeconfig (files of a list are merged as kubectl merges them; relative paths are relative to their file) or, when there
  *  is none and KUBERNETES_SERVICE_HOST is set, the in-cluster configuration. Errors name file, context and what is missing. May
- *  suspend. Supports client certificates, tokens, token files (re-read when they change), exec plugins (ExecCredential
- *  v1 and v1beta1, run in the blocking pool, cached until they expire), tls-server-name, insecure-skip-tls-verify, proxy-url; not basic
- *  auth, which Kubernetes itself has dropped. */
+ *  suspend. Supports client certificates and authorities (files of them are re-read when they change), tokens, token files (likewise),
+ *  exec plugins (ExecCredential v1 and v1beta1, run in the blocking pool, cached until they expire), impersonation (as, as-uid,
+ *  as-groups, as-user-extra), tls-server-name, insecure-skip-tls-verify, proxy-url; not basic auth, which Kubernetes itself has dropped. */
 PROA_MUST_USE int proa_kube_config_load(struct proa_loop *loop, const struct proa_kube_config_options *options,
                                         struct proa_kube_config **ret_config, struct proa_error *err);
 /** NULL is fine. */
@@ -126,7 +143,9 @@ struct proa_kube_options {
     const char *field_manager;        /**< static, of applies and patches; NULL: the user agent */
     uint32_t requests_in_flight;      /**< 0: 16 */
     uint32_t request_ms;              /**< of one request, waiting and repeats included. 0: 30,000 */
-    uint32_t item_bytes;              /**< largest object. 0: 4 MiB */
+    /** The largest object, as JSON; a watch leaves larger ones out, with a warning and proa_kube_skipped_objects_total. 0: 10 MiB, for what the
+     *  API server stores may be 1.5 MiB, which in JSON's escapes are 9. */
+    uint32_t item_bytes;
 };
 /** Does not suspend: it connects with the first request. The options are copied; what they point to outlives the client. Belongs to its
  *  loop. @returns 0, PROA_ENOMEM, PROA_EINVAL (a family of metrics with other labels). */
@@ -164,6 +183,15 @@ PROA_MUST_USE int proa_kube_send(struct proa_kube *kube, struct proa_arena *aren
 PROA_MUST_USE int proa_kube_get_type(struct proa_kube *kube, struct proa_arena *arena,
                                      const struct proa_kube_kind *kind, proa_str namespace_, proa_str name,
                                      const struct proa_type *type, void *ret_object, struct proa_error *err);
+
+/** The same of a subresource: "scale" (with proa_kube_scale_type), "status" (the whole object). */
+#define proa_kube_get_subresource(kube, arena, kind, namespace_, name, subresource, typed, ret_object, err)            \
+    proa_kube_get_subresource_type(kube, arena, kind, namespace_, name, subresource, PROA_TYPED(typed, ret_object),    \
+                                   ret_object, err)
+PROA_MUST_USE int proa_kube_get_subresource_type(struct proa_kube *kube, struct proa_arena *arena,
+                                                 const struct proa_kube_kind *kind, proa_str namespace_, proa_str name,
+                                                 const char *subresource, const struct proa_type *type,
+                                                 void *ret_object, struct proa_error *err);
 
 struct proa_kube_list_options {
     proa_str label_selector;
@@ -239,7 +267,7 @@ PROA_MUST_USE int proa_kube_remove_finalizer(struct proa_kube *kube, const struc
 enum proa_kube_event_kind {
     PROA_KUBE_ADDED = 1,
     PROA_KUBE_MODIFIED,
-    PROA_KUBE_DELETED,
+    PROA_KUBE_DELETED,  /**< also of an object that has become too large; then with names, uid and version alone */
     PROA_KUBE_BOOKMARK, /**< only resource_version is set */
     PROA_KUBE_SYNCED,   /**< all that existed has been given (list end, or initial-events-end) */
     PROA_KUBE_RESTART,  /**< a full list begins: what is not given until SYNCED exists no more */

@@ -2,7 +2,7 @@
  *
  *  It keeps objects as JSON with resourceVersions, uids, generations and managed fields; serves get, list (pages, selectors),
  *  watch (bookmarks, resume, 410, WatchList), create, replace, merge, JSON and apply patches with conflicts, status and scale
- *  subresources, finalizers, owner garbage collection, and CRDs with their schemas' defaults and rules where no CEL is needed. The contract suite
+ *  subresources, finalizers, owner garbage collection, SelfSubjectReview (with impersonation), and CRDs with their schemas' defaults and rules where no CEL is needed. The contract suite
  *  tests/contract runs against it and against a real API server, so that it cannot drift.
  */
 #ifndef PROA_SIM_KUBE_H
@@ -30,6 +30,8 @@ struct proa_sim_kube_faults {
     double conflict;     /**< 409 to a write */
     double cut_watch;    /**< per event */
     double expire;       /**< 410 to a watch's resume or a continue token */
+    const char *
+        broken; /**< 500 to every write of objects whose name begins so, as when a webhook fails; NULL: none. Must stay valid */
     uint64_t delay_max_ns;
 };
 struct proa_sim_kube_options {

@@ -299,6 +299,15 @@ struct incoming {
     bool memory_out;
 };
 
+/* Once: such objects may be many, and change often. */
+static void say_dropped(struct proa_cache *cache, proa_str name)
+{
+    if (!cache->has_dropped_keys && cache->kube->options.logger)
+        PROA_WARN(cache->kube->options.logger, "index keys dropped", proa_kv_c("kind", cache->source.kind->kind),
+                  proa_kv_str("name", name), proa_kv_u64("most", KEYS_MAX));
+    cache->has_dropped_keys = true;
+}
+
 static void add_key(void *ctx, proa_str key)
 {
     struct incoming *incoming = ctx;
@@ -306,8 +315,10 @@ static void add_key(void *ctx, proa_str key)
     for (size_t i = 0; i < incoming->keys_count; i++)
         if (incoming->keys[i].index == incoming->index && proa_str_eq(incoming->keys[i].key, key))
             return;
-    if (incoming->keys_count == KEYS_MAX)
+    if (incoming->keys_count == KEYS_MAX) {
+        say_dropped(incoming->cache, incoming->name);
         return;
+    }
     /* The key may live on the index function's stack. */
     key = proa_arena_str(&incoming->arena, key);
     if (key.ptr)
@@ -459,12 +470,20 @@ static void tell(struct proa_cache *cache, const struct cache_entry *old, const 
     }
 }
 
-static void set_gauges(struct proa_cache *cache)
+static void tell_gauge(struct proa_gauge_series *gauge, uint32_t shard, int64_t now, int64_t *told)
 {
+    proa_gauge_add(gauge, shard, now - *told);
+    *told = now;
+}
+
+static void set_gauges(struct proa_cache *cache, int64_t objects, int64_t bytes)
+{
+    uint32_t shard = proa_loop_index(cache->kube->options.loop);
+
     if (!cache->objects_gauge)
         return;
-    proa_gauge_set(cache->objects_gauge, cache->entries.count);
-    proa_gauge_set(cache->bytes_gauge, (double)proa_cache_bytes(cache));
+    tell_gauge(cache->objects_gauge, shard, objects, &cache->objects_told);
+    tell_gauge(cache->bytes_gauge, shard, bytes, &cache->bytes_told);
 }
 
 static void remove_entry(struct proa_cache *cache, struct cache_entry *entry)
@@ -622,7 +641,7 @@ int cache_event(void *arg, const struct proa_kube_event *event)
     /* The objects of a list come in no order of versions. */
     if (!cache->is_listing)
         cache_version_seen(cache, event->resource_version);
-    set_gauges(cache);
+    set_gauges(cache, (int64_t)cache->entries.count, (int64_t)proa_cache_bytes(cache));
     return 0;
 }
 
@@ -679,6 +698,8 @@ void cache_free(struct proa_cache *cache)
         return;
     assert(proa_list_empty(&cache->subscribers) && proa_list_empty(&cache->awaits) &&
            proa_list_empty(&cache->change_awaits));
+    if (cache->bytes_gauge)
+        set_gauges(cache, 0, 0);
     while ((node = table_next(&cache->entries, NULL)))
         remove_entry(cache, PROA_CONTAINER(node, struct cache_entry, by_name));
     cache_drop_notes(cache);

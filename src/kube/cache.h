@@ -105,7 +105,9 @@ struct proa_cache {
     struct proa_list change_awaits;
     struct proa_list notes; /* oldest first */
     uint32_t notes_count;
-    struct proa_gauge_series *objects_gauge, *bytes_gauge;
+    struct proa_gauge_series *objects_gauge, *bytes_gauge; /* of all caches of the kind */
+    int64_t objects_told, bytes_told;                      /* this one's part of them */
+    bool has_dropped_keys;                                 /* and has said so */
 };
 
 PROA_MUST_USE int cache_new(struct proa_kube *kube, struct cache_shared *shared, const struct proa_source *source,

@@ -21,7 +21,9 @@ struct kube_credentials {
     proa_mono_ns check_at;          /* when to look again; PROA_NEVER: it cannot change */
     proa_time_ns expires;           /* of an exec plugin's; 0: never */
     bool is_loaded;
-    bool is_loading; /* by one fiber; others wait for `loaded` */
+    bool is_loading;   /* by one fiber; others wait for `loaded` */
+    int load_rc;       /* of the last time */
+    bool was_given_up; /* the last time, since its fiber had to stop */
     struct proa_event loaded;
 };
 
@@ -40,6 +42,13 @@ struct kube_open_watch {
     bool was_cut;
 };
 
+/** What a file was when it was read: another one has another of these. */
+struct kube_file_stamp {
+    uint64_t device, inode, bytes;
+    int64_t changed_ns;
+};
+enum { KUBE_TLS_FILES = 3 };
+
 struct proa_kube {
     struct proa_kube_options options;
     struct proa_kube_config *config;
@@ -47,8 +56,12 @@ struct proa_kube {
     struct kube_credentials credentials;
     struct kube_transport *transport;
     bool is_transport_stale; /* an answer did not come in time: the connections may lead nowhere */
+    struct kube_file_stamp
+        tls_files[KUBE_TLS_FILES]; /* authority, certificate and key, as the transport has read them */
+    proa_mono_ns tls_files_check_at;
+    bool is_checking_tls_files; /* one fiber does */
     struct proa_list watches;
-    struct proa_counter *requests;
+    struct proa_counter *requests, *skipped;
     struct proa_histogram *durations;
     /* ready.c */
     struct proa_event probed; /* pulsed after each question to an API server that failed */
@@ -68,8 +81,10 @@ int kube_exec_run(struct proa_loop *loop, struct proa_arena *arena, const struct
                   proa_str *ret_output, struct proa_error *err);
 
 /* transport.c: the HTTP client with the cluster's TLS. */
-/** May suspend. Makes the client when there is none, or anew when client certificates have changed or its connections may lead nowhere. */
+/** May suspend. Makes the client when there is none, or anew when certificates (also files of them) have changed or its connections may lead nowhere. */
 int kube_transport_get(struct proa_kube *kube, bool changed, struct proa_client **ret_client, struct proa_error *err);
+/** A handshake failed, or we are not known: the files of certificates are looked at before the next request. */
+void kube_transport_recheck(struct proa_kube *kube);
 void kube_transport_free(struct proa_kube *kube);
 
 /* request.c */

@@ -2,34 +2,47 @@
 #include "config_internal.h"
 
 #include <proa/file.h>
+#include <proa/text.h>
 #include <proa/yaml.h>
 #include <stdlib.h>
 
 enum { FILES_MAX = 16 };
 
+struct kc_extension {
+    proa_str name;
+    PROA_OPTIONAL(proa_str) extension;
+};
+PROA_DESCRIBE_WITH(kc_extension, (.unknown = PROA_UNKNOWN_IGNORE), (name, str), (extension, optional(raw)));
+
 struct kc_cluster {
     proa_str server, certificate_authority, certificate_authority_data, tls_server_name, proxy_url;
     bool insecure_skip_tls_verify;
+    PROA_OPTIONAL(PROA_ARRAY_OF(struct kc_extension)) extensions;
 };
 PROA_DESCRIBE_WITH(kc_cluster, (.unknown = PROA_UNKNOWN_IGNORE), (server, str, .default_json = "\"\""),
                    (certificate_authority, str, .json = "certificate-authority", .default_json = "\"\""),
                    (certificate_authority_data, str, .json = "certificate-authority-data", .default_json = "\"\""),
                    (tls_server_name, str, .json = "tls-server-name", .default_json = "\"\""),
                    (proxy_url, str, .json = "proxy-url", .default_json = "\"\""),
-                   (insecure_skip_tls_verify, boolean, .json = "insecure-skip-tls-verify", .default_json = "false"));
+                   (insecure_skip_tls_verify, boolean, .json = "insecure-skip-tls-verify", .default_json = "false"),
+                   (extensions, optional(array(object(kc_extension)))));
 
 PROA_DEFINE_TYPE_WITH(kube_exec_env, (.unknown = PROA_UNKNOWN_IGNORE), (name, str), (value, str));
 PROA_DEFINE_TYPE_WITH(kube_exec, (.unknown = PROA_UNKNOWN_IGNORE), (api_version, str, .json = "apiVersion"),
                       (command, str), (args, array(str), .default_json = "[]"),
                       (env, optional(array(object(kube_exec_env)))),
                       (install_hint, str, .json = "installHint", .default_json = "\"\""),
-                      (provide_cluster_info, boolean, .json = "provideClusterInfo", .default_json = "false"));
+                      (provide_cluster_info, boolean, .json = "provideClusterInfo", .default_json = "false"),
+                      (interactive_mode, str, .json = "interactiveMode", .default_json = "\"\""));
 
 struct kc_user {
     proa_str client_certificate, client_certificate_data, client_key, client_key_data, token, token_file;
     PROA_OPTIONAL(struct kube_exec) exec;
     PROA_OPTIONAL(proa_str) auth_provider;
     proa_str username;
+    proa_str as, as_uid;
+    PROA_OPTIONAL(PROA_ARRAY_OF(proa_str)) as_groups;
+    PROA_OPTIONAL(PROA_MAP_OF(proa_str)) as_user_extra;
 };
 PROA_DESCRIBE_WITH(kc_user, (.unknown = PROA_UNKNOWN_IGNORE),
                    (client_certificate, str, .json = "client-certificate", .default_json = "\"\""),
@@ -38,7 +51,16 @@ PROA_DESCRIBE_WITH(kc_user, (.unknown = PROA_UNKNOWN_IGNORE),
                    (client_key_data, str, .json = "client-key-data", .default_json = "\"\"", .secret = true),
                    (token, str, .default_json = "\"\"", .secret = true),
                    (token_file, str, .json = "tokenFile", .default_json = "\"\""), (exec, optional(object(kube_exec))),
-                   (auth_provider, optional(raw), .json = "auth-provider"), (username, str, .default_json = "\"\""));
+                   (auth_provider, optional(raw), .json = "auth-provider"), (username, str, .default_json = "\"\""),
+                   (as, str, .default_json = "\"\""), (as_uid, str, .json = "as-uid", .default_json = "\"\""),
+                   (as_groups, optional(array(str)), .json = "as-groups"),
+                   (as_user_extra, optional(map(raw)), .json = "as-user-extra"));
+
+/* The values of one key of as-user-extra. */
+struct kc_extra {
+    PROA_ARRAY_OF(proa_str) values;
+};
+PROA_DESCRIBE(kc_extra, (values, array(str)));
 
 struct kc_context {
     proa_str cluster, user, namespace_;
@@ -219,6 +241,32 @@ static int take_cluster(struct proa_kube_config *config, const struct loaded_fil
     if (!config->ca_pem)
         PROA_TRY(take_path(config, file, cluster->certificate_authority, &config->ca_file));
     config->is_insecure = cluster->insecure_skip_tls_verify;
+    for (size_t i = 0; cluster->extensions.presence == PROA_SET && i < cluster->extensions.value.len; i++) {
+        const struct kc_extension *extension = &cluster->extensions.value.ptr[i];
+
+        if (proa_str_eq_c(extension->name, "client.authentication.k8s.io/exec") &&
+            extension->extension.presence == PROA_SET)
+            PROA_TRY(take(config, extension->extension.value, &config->exec_config));
+    }
+    return 0;
+}
+
+/* A service has no terminal to ask at: a plugin that wants one cannot serve it. */
+static int check_exec(const struct proa_kube_config *config, const struct kube_exec *exec, struct proa_error *err)
+{
+    bool is_v1 = proa_str_eq_c(exec->api_version, "client.authentication.k8s.io/v1");
+
+    if (!is_v1 && !proa_str_eq_c(exec->api_version, "client.authentication.k8s.io/v1beta1"))
+        return proa_fail(err, PROA_EVALIDATION, "%s: exec has the unknown apiVersion \"" PROA_FMT "\"", config->source,
+                         PROA_ARG(exec->api_version));
+    if (proa_str_eq_c(exec->interactive_mode, "Always"))
+        return proa_fail(err, PROA_EUNSUPPORTED, "%s: " PROA_FMT " needs a terminal (interactiveMode Always)",
+                         config->source, PROA_ARG(exec->command));
+    if (!proa_str_eq_c(exec->interactive_mode, "Never") && !proa_str_eq_c(exec->interactive_mode, "IfAvailable") &&
+        (is_v1 || exec->interactive_mode.len > 0))
+        return proa_fail(err, PROA_EVALIDATION,
+                         "%s: exec's interactiveMode is \"" PROA_FMT "\", not Never, IfAvailable or Always",
+                         config->source, PROA_ARG(exec->interactive_mode));
     return 0;
 }
 
@@ -228,10 +276,7 @@ static int take_exec(struct proa_kube_config *config, const struct loaded_file *
     struct kube_exec *copy = proa_arena_new(&config->arena, struct kube_exec);
     const char *command = NULL;
 
-    if (!proa_str_eq_c(exec->api_version, "client.authentication.k8s.io/v1") &&
-        !proa_str_eq_c(exec->api_version, "client.authentication.k8s.io/v1beta1"))
-        return proa_fail(err, PROA_EVALIDATION, "%s: exec has the unknown apiVersion \"" PROA_FMT "\"", config->source,
-                         PROA_ARG(exec->api_version));
+    PROA_TRY(check_exec(config, exec, err));
     if (!copy || proa_copy(&config->arena, &kube_exec_type, exec, copy) < 0)
         return PROA_ENOMEM;
     /* A path is relative to its file; a bare name is looked up in PATH. */
@@ -240,6 +285,79 @@ static int take_exec(struct proa_kube_config *config, const struct loaded_file *
         copy->command = proa_str_c(command);
     }
     config->exec = copy;
+    return 0;
+}
+
+/* -- Impersonation: who the requests are to be taken for, in header fields ------------------------------------------ */
+
+enum { IMPERSONATION_MAX = 1024 };
+
+static int add_impersonation(struct proa_kube_config *config, const char *name, proa_str value, struct proa_error *err)
+{
+    struct proa_client_field *fields = (struct proa_client_field *)(uintptr_t)config->impersonation;
+
+    if (!name)
+        return PROA_ENOMEM;
+    if (config->impersonation_count == IMPERSONATION_MAX)
+        return proa_fail(err, PROA_ETOOLARGE, "%s: impersonation has more than %d values", config->source,
+                         IMPERSONATION_MAX);
+    for (size_t i = 0; i < value.len; i++)
+        if ((unsigned char)value.ptr[i] < ' ' || value.ptr[i] == 0x7f)
+            return proa_fail(err, PROA_EVALIDATION, "%s: %s has a control character", config->source, name);
+    value = proa_arena_str(&config->arena, value);
+    if (!value.ptr)
+        return PROA_ENOMEM;
+    fields[config->impersonation_count++] = (struct proa_client_field){name, value};
+    return 0;
+}
+
+/* "Impersonate-Extra-KEY", the key percent-encoded where a field's name may not hold it. */
+static const char *extra_name(struct proa_kube_config *config, proa_str key)
+{
+    struct proa_buf name;
+
+    proa_buf_init(&name, &config->arena, 0);
+    proa_buf_add_c(&name, "Impersonate-Extra-");
+    proa_percent_encode(&name, key);
+    return name.error < 0 ? NULL : proa_arena_cstr(&config->arena, proa_buf_str(&name));
+}
+
+static int take_extra(struct proa_kube_config *config, proa_str key, proa_str json, struct proa_error *err)
+{
+    proa_str text = proa_arena_printf(&config->arena, "{\"values\":" PROA_FMT "}", PROA_ARG(json));
+    const char *name = extra_name(config, key);
+    struct kc_extra extra;
+
+    if (!text.ptr)
+        return PROA_ENOMEM;
+    if (proa_json_read(&config->arena, text, PROA_JSON_LENIENT, &kc_extra_type, &extra, NULL) < 0)
+        return proa_fail(err, PROA_EVALIDATION, "%s: as-user-extra's " PROA_FMT " is no list of texts", config->source,
+                         PROA_ARG(key));
+    for (size_t i = 0; i < extra.values.len; i++)
+        PROA_TRY(add_impersonation(config, name, extra.values.ptr[i], err));
+    return 0;
+}
+
+static int take_impersonation(struct proa_kube_config *config, const struct kc_user *user, struct proa_error *err)
+{
+    size_t groups = user->as_groups.presence == PROA_SET ? user->as_groups.value.len : 0;
+    size_t extras = user->as_user_extra.presence == PROA_SET ? user->as_user_extra.value.len : 0;
+
+    if (user->as.len == 0 && (user->as_uid.len > 0 || groups > 0 || extras > 0))
+        return proa_fail(err, PROA_EVALIDATION, "%s: as-uid, as-groups or as-user-extra without the user in \"as\"",
+                         config->source);
+    if (user->as.len == 0)
+        return 0;
+    config->impersonation = proa_arena_calloc(&config->arena, IMPERSONATION_MAX, sizeof *config->impersonation);
+    if (!config->impersonation)
+        return PROA_ENOMEM;
+    PROA_TRY(add_impersonation(config, "Impersonate-User", user->as, err));
+    if (user->as_uid.len > 0)
+        PROA_TRY(add_impersonation(config, "Impersonate-Uid", user->as_uid, err));
+    for (size_t i = 0; i < groups; i++)
+        PROA_TRY(add_impersonation(config, "Impersonate-Group", user->as_groups.value.ptr[i], err));
+    for (size_t i = 0; i < extras; i++)
+        PROA_TRY(take_extra(config, user->as_user_extra.value.ptr[i].key, user->as_user_extra.value.ptr[i].value, err));
     return 0;
 }
 
@@ -262,6 +380,7 @@ static int take_user(struct proa_kube_config *config, const struct loaded_file *
     PROA_TRY(take(config, user->token, &config->token));
     /* As client-go: the file wins, since it is refreshed. */
     PROA_TRY(take_path(config, file, user->token_file, &config->token_file));
+    PROA_TRY(take_impersonation(config, user, err));
     if (user->exec.presence == PROA_SET)
         PROA_TRY(take_exec(config, file, &user->exec.value, err));
     return 0;

@@ -2,6 +2,7 @@
 #ifndef PROA_KUBE_CONFIG_INTERNAL_H
 #define PROA_KUBE_CONFIG_INTERNAL_H
 
+#include <proa/client.h>
 #include <proa/kube.h>
 
 enum {
@@ -22,6 +23,7 @@ struct kube_exec {
     PROA_OPTIONAL(PROA_ARRAY_OF(struct kube_exec_env)) env;
     proa_str install_hint;
     bool provide_cluster_info;
+    proa_str interactive_mode;
 };
 PROA_DECLARE_TYPE(kube_exec);
 
@@ -38,6 +40,9 @@ struct proa_kube_config {
     const char *token, *token_file;
     bool is_insecure;
     const struct kube_exec *exec;
+    const char *exec_config;                       /* JSON, of the cluster's extension for plugins */
+    const struct proa_client_field *impersonation; /* Impersonate-… of each request */
+    size_t impersonation_count;
     char *const *env; /* what an exec plugin inherits */
 };
 

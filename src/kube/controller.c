@@ -89,8 +89,23 @@ static bool is_stopped(const struct proa_controller *controller)
     return !controller->term || proa_fiber_check(controller->manager->loop) < 0;
 }
 
+/* Whether a reconcile failed because the API server is away, which is no failure of its own: then all would back off, and come late when it
+ * is back. It is asked right then, since 5xx may well be about one object alone, when a webhook of its kind fails. May suspend. */
+static bool api_is_away(const struct reconcile_run *run, int rc)
+{
+    const struct proa_controller *controller = run->reconcile.controller;
+    enum kube_readiness seen;
+
+    if (rc == 0 || !run->api_may_be_away || is_stopped(controller) || kube_ask(controller->manager->kube, &seen) < 0 ||
+        seen != KUBE_SEEN_DOWN)
+        return false;
+    if (controller->away_ms == 0)
+        proa_log_failure(&controller->manager->logger, PROA_LOG_WARN, "the API server is away", run->reconcile.err);
+    return true;
+}
+
 /* What a reconcile returned, as the queue has to know it. */
-static struct queue_outcome judge(const struct reconcile_run *run, int rc)
+static struct queue_outcome judge(const struct reconcile_run *run, int rc, bool is_away)
 {
     const struct proa_controller *controller = run->reconcile.controller;
     struct queue_outcome outcome = {.requeue_after_ns = run->reconcile.requeue_after_ns};
@@ -99,8 +114,7 @@ static struct queue_outcome judge(const struct reconcile_run *run, int rc)
     if (rc == 0)
         return outcome;
     /* Stopped with the term, it is no failure of its own. */
-    /* Nor is it one that the API server is away: then all would back off, and come late when it is back. */
-    outcome.was_stopped = is_stopped(controller) || run->api_is_away;
+    outcome.was_stopped = is_stopped(controller) || is_away;
     outcome.has_failed = !outcome.was_stopped;
     if (outcome.has_failed) {
         outcome.not_before_ns = PROA_SECONDS((uint64_t)run->reconcile.err->retry_after_s);
@@ -117,9 +131,6 @@ static void wait_for_api(struct proa_controller *controller)
     uint64_t ms = controller->away_ms ? controller->away_ms : AWAY_FIRST_MS;
     bool is_back;
 
-    if (controller->away_ms == 0)
-        PROA_WARN(&controller->manager->logger, "the API server is away",
-                  proa_kv_c("controller", controller->options.name));
     controller->away_ms = ms * 2 > AWAY_MAX_MS ? AWAY_MAX_MS : (uint32_t)(ms * 2);
     if (kube_wait_ready(controller->manager->kube, PROA_MS(ms), &is_back) == 0 && is_back)
         controller->away_ms = 0;
@@ -152,17 +163,21 @@ static bool reconcile_item(struct proa_controller *controller, struct queue_item
                                               .logger = &logger},
                                 .item = item};
     struct queue_outcome outcome;
+    uint64_t took_ns;
+    bool is_away;
     int rc;
 
     proa_arena_init(&arena, proa_loop_blocks(loop), 0);
     rc = controller->options.reconcile(&run.reconcile, controller->options.arg);
     proa_deadline_leave(&scope);
-    outcome = judge(&run, rc);
+    took_ns = proa_loop_now_exact(loop) - began;
+    is_away = api_is_away(&run, rc);
+    outcome = judge(&run, rc, is_away);
     if (!outcome.was_stopped)
-        count_outcome(controller, &outcome, proa_loop_now_exact(loop) - began);
+        count_outcome(controller, &outcome, took_ns);
     queue_finish(item, &outcome);
     proa_arena_done(&arena);
-    return !run.api_is_away;
+    return !is_away;
 }
 
 static void set_active(struct proa_controller *controller)

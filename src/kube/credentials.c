@@ -1,6 +1,7 @@
 /* Bearer tokens and client certificates that change while the program runs: token files and exec plugins (ExecCredential v1, KEP-541). */
 #include "client_internal.h"
 
+#include <proa/fiber.h>
 #include <proa/file.h>
 
 struct exec_status {
@@ -154,17 +155,21 @@ int kube_credentials_get(struct kube_credentials *credentials, bool again, bool 
     *ret_changed = false;
     if (is_fresh(credentials) && !again)
         return 0;
-    if (credentials->is_loading) {
+    while (credentials->is_loading) {
         rc = proa_event_wait(&credentials->loaded);
         if (rc < 0)
             return proa_fail(err, rc, "waiting for credentials");
-        return credentials->is_loaded
-                   ? 0
-                   : proa_fail(err, PROA_EUNAUTHORIZED, "%s: no credentials", credentials->kube->config->source);
+        if (credentials->load_rc == 0)
+            return 0;
+        /* Failed for all, unless it was just given up by who began it: then the first that waited goes on. */
+        if (!credentials->was_given_up)
+            return proa_fail(err, PROA_EUNAUTHORIZED, "%s: no credentials", credentials->kube->config->source);
     }
     credentials->is_loading = true;
     rc = load_and_keep(credentials, ret_changed, err);
     credentials->is_loading = false;
+    credentials->load_rc = rc;
+    credentials->was_given_up = rc < 0 && proa_fiber_check(credentials->kube->options.loop) < 0;
     proa_event_pulse(&credentials->loaded);
     return rc;
 }

@@ -4,11 +4,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <proa/file.h>
+#include <proa/text.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { EXEC_SECONDS = 60, POLL_MS = 100 };
@@ -17,29 +20,36 @@ struct exec_job {
     char **argv;
     char **envp;
     struct proa_buf output; /* heap: the pool's thread fills it */
+    int64_t give_up_at_ms;  /* by now_ms */
     int os_errno;
     int wait_status;
     bool too_large, was_killed;
     _Atomic bool is_interrupted;
 };
 
-static void read_output(struct exec_job *job, int fd, pid_t pid)
+/* Of the pool's thread, which has no loop's clock. */
+static int64_t now_ms(void)
 {
-    int left_ms = EXEC_SECONDS * 1000;
+    struct timespec now;
 
-    for (;;) {
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static bool must_stop(const struct exec_job *job)
+{
+    return job->too_large || now_ms() >= job->give_up_at_ms || atomic_load(&job->is_interrupted);
+}
+
+/* Until its end, or until it has to stop. */
+static void read_output(struct exec_job *job, int fd)
+{
+    while (!must_stop(job)) {
         struct pollfd wait = {.fd = fd, .events = POLLIN};
-        int ready = poll(&wait, 1, POLL_MS);
         char chunk[4096];
         ssize_t got;
 
-        left_ms -= ready == 0 ? POLL_MS : 0;
-        if (left_ms <= 0 || atomic_load(&job->is_interrupted) || job->too_large) {
-            job->was_killed = true;
-            kill(pid, SIGKILL);
-            return;
-        }
-        if (ready <= 0)
+        if (poll(&wait, 1, POLL_MS) <= 0)
             continue;
         got = read(fd, chunk, sizeof chunk);
         if (got < 0 && errno == EINTR)
@@ -47,6 +57,25 @@ static void read_output(struct exec_job *job, int fd, pid_t pid)
         if (got <= 0)
             return;
         job->too_large = proa_buf_add(&job->output, proa_str_n(chunk, (size_t)got)) < 0;
+    }
+}
+
+/* One that has closed its output may go on all the same. */
+static void wait_for_end(struct exec_job *job, pid_t pid)
+{
+    uint32_t pause_ms = 1;
+    pid_t ended;
+
+    while ((ended = waitpid(pid, &job->wait_status, WNOHANG)) == 0 || (ended < 0 && errno == EINTR)) {
+        if (must_stop(job)) {
+            job->was_killed = true;
+            kill(pid, SIGKILL);
+            while (waitpid(pid, &job->wait_status, 0) < 0 && errno == EINTR)
+                ;
+            return;
+        }
+        poll(NULL, 0, (int)pause_ms);
+        pause_ms = pause_ms * 2 < POLL_MS ? pause_ms * 2 : POLL_MS;
     }
 }
 
@@ -76,9 +105,8 @@ static void run(void *arg)
     posix_spawn_file_actions_destroy(&actions);
     close(pipe_fds[1]);
     if (job->os_errno == 0) {
-        read_output(job, pipe_fds[0], pid);
-        while (waitpid(pid, &job->wait_status, 0) < 0 && errno == EINTR)
-            ;
+        read_output(job, pipe_fds[0]);
+        wait_for_end(job, pid);
     }
     close(pipe_fds[0]);
 }
@@ -109,13 +137,62 @@ static bool is_set_anew(const struct kube_exec *exec, const char *variable)
     return proa_str_eq_c(name, info_name);
 }
 
+static void write_text(struct proa_json_writer *w, const char *key, const char *text)
+{
+    if (!text)
+        return;
+    proa_json_key(w, proa_str_c(key));
+    proa_json_text(w, proa_str_c(text));
+}
+
+/* spec.cluster of ExecCredential v1: all that a plugin needs to reach the API server itself. */
+static void write_cluster(struct proa_json_writer *w, const struct proa_kube_config *config, proa_str ca_data)
+{
+    proa_json_key(w, PROA_STR("cluster"));
+    proa_json_object(w);
+    write_text(w, "server", config->server);
+    write_text(w, "tls-server-name", config->server_name);
+    if (config->is_insecure) {
+        proa_json_key(w, PROA_STR("insecure-skip-tls-verify"));
+        proa_json_bool(w, true);
+    }
+    if (ca_data.len > 0) {
+        proa_json_key(w, PROA_STR("certificate-authority-data"));
+        proa_json_text(w, ca_data);
+    }
+    write_text(w, "proxy-url", config->proxy_url);
+    if (config->exec_config) {
+        proa_json_key(w, PROA_STR("config"));
+        proa_json_raw(w, proa_str_c(config->exec_config));
+    }
+    proa_json_object_end(w);
+}
+
+static void write_info(struct proa_buf *out, const struct proa_kube_config *config, proa_str ca_data)
+{
+    struct proa_json_writer w;
+
+    proa_json_writer_init(&w, out);
+    proa_json_object(&w);
+    write_text(&w, "kind", "ExecCredential");
+    proa_json_key(&w, PROA_STR("apiVersion"));
+    proa_json_text(&w, config->exec->api_version);
+    proa_json_key(&w, PROA_STR("spec"));
+    proa_json_object(&w);
+    proa_json_key(&w, PROA_STR("interactive"));
+    proa_json_bool(&w, false);
+    if (config->exec->provide_cluster_info)
+        write_cluster(&w, config, ca_data);
+    proa_json_object_end(&w);
+    proa_json_object_end(&w);
+}
+
 /* The program's environment, the plugin's own variables, and KUBERNETES_EXEC_INFO. */
-static char **make_env(struct proa_arena *arena, const struct proa_kube_config *config)
+static char **make_env(struct proa_arena *arena, const struct proa_kube_config *config, proa_str ca_pem)
 {
     const struct kube_exec *exec = config->exec;
     size_t inherited = 0, own = exec->env.presence == PROA_SET ? exec->env.value.len : 0, n = 0;
-    struct proa_json_writer w;
-    struct proa_buf info;
+    struct proa_buf info, ca_data;
     char **env;
 
     while (config->env && config->env[inherited])
@@ -131,27 +208,11 @@ static char **make_env(struct proa_arena *arena, const struct proa_kube_config *
             !(env[n++] = pair(arena, exec->env.value.ptr[i].name, exec->env.value.ptr[i].value)))
             return NULL;
     proa_buf_init(&info, arena, 0);
-    proa_json_writer_init(&w, &info);
-    proa_json_object(&w);
-    proa_json_key(&w, PROA_STR("kind"));
-    proa_json_text(&w, PROA_STR("ExecCredential"));
-    proa_json_key(&w, PROA_STR("apiVersion"));
-    proa_json_text(&w, exec->api_version);
-    proa_json_key(&w, PROA_STR("spec"));
-    proa_json_object(&w);
-    proa_json_key(&w, PROA_STR("interactive"));
-    proa_json_bool(&w, false);
-    if (exec->provide_cluster_info) {
-        proa_json_key(&w, PROA_STR("cluster"));
-        proa_json_object(&w);
-        proa_json_key(&w, PROA_STR("server"));
-        proa_json_text(&w, proa_str_c(config->server));
-        proa_json_object_end(&w);
-    }
-    proa_json_object_end(&w);
-    proa_json_object_end(&w);
+    proa_buf_init(&ca_data, arena, 0);
+    proa_base64_encode(&ca_data, ca_pem);
+    write_info(&info, config, proa_buf_str(&ca_data));
     env[n] = pair(arena, proa_str_c(info_name), proa_buf_str(&info));
-    return info.error < 0 || !env[n] ? NULL : env;
+    return info.error < 0 || ca_data.error < 0 || !env[n] ? NULL : env;
 }
 
 static int explain(const struct exec_job *job, const struct proa_kube_config *config, int rc, struct proa_error *err)
@@ -181,13 +242,16 @@ int kube_exec_run(struct proa_loop *loop, struct proa_arena *arena, const struct
                   proa_str *ret_output, struct proa_error *err)
 {
     const struct kube_exec *exec = config->exec;
-    struct exec_job job = {0};
-    proa_str copy;
+    struct exec_job job = {.give_up_at_ms = now_ms() + EXEC_SECONDS * 1000};
+    proa_str copy, ca_pem = config->ca_pem ? proa_str_c(config->ca_pem) : PROA_STR("");
     int rc;
+
+    if (exec->provide_cluster_info && config->ca_file)
+        PROA_TRY(proa_file_read(loop, arena, config->ca_file, CREDENTIAL_MAX_BYTES, &ca_pem, err));
 
     proa_buf_init(&job.output, NULL, CREDENTIAL_MAX_BYTES);
     job.argv = proa_arena_calloc(arena, exec->args.len + 2, sizeof *job.argv);
-    job.envp = make_env(arena, config);
+    job.envp = make_env(arena, config, ca_pem);
     if (!job.argv || !job.envp)
         return PROA_ENOMEM;
     job.argv[0] = proa_arena_cstr(arena, exec->command);

@@ -38,6 +38,12 @@ PROA_DEFINE_TYPE_WITH(
     (finalizers, array(str), .default_json = "[]"));
 
 PROA_DEFINE_TYPE_WITH(proa_kube_object, (.unknown = PROA_UNKNOWN_IGNORE), (metadata, object(proa_kube_meta)));
+PROA_DEFINE_TYPE_WITH(proa_kube_scale_spec, (.unknown = PROA_UNKNOWN_IGNORE), (replicas, i32, .default_json = "0"));
+PROA_DEFINE_TYPE_WITH(proa_kube_scale_status, (.unknown = PROA_UNKNOWN_IGNORE), (replicas, i32, .default_json = "0"),
+                      (selector, str, .default_json = "\"\""));
+PROA_DEFINE_TYPE_WITH(proa_kube_scale, (.unknown = PROA_UNKNOWN_IGNORE), (metadata, object(proa_kube_meta)),
+                      (spec, object(proa_kube_scale_spec), .default_json = "{}"),
+                      (status, object(proa_kube_scale_status), .default_json = "{}"));
 
 proa_str proa_kube_label(const struct proa_kube_meta *meta, const char *key)
 {

@@ -16,8 +16,8 @@ struct page {
     struct proa_arena arena; /* of its request, not of its items */
     struct list_metadata metadata;
     bool has_metadata;
-    int (*each)(void *arg, proa_str json);
-    void *arg;
+    const struct kube_list *list;
+    size_t item_bytes;
     struct proa_error *err;
 };
 
@@ -27,7 +27,11 @@ static int found(void *arg, enum splitter_part part, proa_str text)
     proa_str copy;
 
     if (part == SPLIT_ITEM)
-        return page->each(page->arg, text);
+        return page->list->each(page->list->arg, text);
+    if (part == SPLIT_TOO_LARGE)
+        return page->list->too_large
+                   ? page->list->too_large(page->list->arg, text)
+                   : proa_fail(page->err, PROA_ETOOLARGE, "an object is larger than %zu bytes", page->item_bytes);
     copy = proa_arena_str(&page->arena, text);
     if (!copy.ptr)
         return proa_fail(page->err, PROA_ENOMEM, "no memory for a list");
@@ -87,7 +91,7 @@ static int list_once(struct proa_kube *kube, struct proa_arena *arena, const str
     proa_str next = {NULL, 0};
 
     do {
-        struct page page = {.each = list->each, .arg = list->arg, .err = err};
+        struct page page = {.list = list, .item_bytes = kube->options.item_bytes, .err = err};
         struct proa_deadline_scope scope PROA_CLEANUP(proa_deadline_leave) = proa_deadline_enter(
             kube->options.loop, proa_loop_now_exact(kube->options.loop) + PROA_MS(kube->options.request_ms));
         int rc;

@@ -11,6 +11,8 @@ struct kube_list {
     uint32_t page; /* 0: 500 */
     /** The text is valid during the call. */
     int (*each)(void *arg, proa_str json);
+    /** Of an object larger than item_bytes, which is left out: the beginning of its text. NULL: it ends the list. */
+    int (*too_large)(void *arg, proa_str beginning);
     /** May be NULL. A continue token expired: the list begins anew. */
     int (*restart)(void *arg);
     void *arg;

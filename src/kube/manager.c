@@ -6,7 +6,14 @@
 #include <proa/crd.h>
 #include <stdlib.h>
 
-enum { WATCH_AGAIN_MS = 1000, INSTALL_AGAIN_MS = 2000, CALM_S = 5, CALM_CHANGES = 100 /* in so long */ };
+enum {
+    WATCH_AGAIN_MS = 1000,
+    INSTALL_AGAIN_MS = 2000,
+    RUN_AGAIN_MS = 1000,
+    RUN_AGAIN_MAX_MS = 30000,
+    CALM_S = 5,
+    CALM_CHANGES = 100 /* in so long */
+};
 
 /* -- Caches -------------------------------------------------------------------------------------------------------- */
 
@@ -137,22 +144,29 @@ static int lead(struct proa_manager *manager)
     }
 }
 
-/* Whether waiting may help: the API server is away or not ready. */
-static bool is_passing(int rc)
+/* Whether waiting may help: the API server is away or not ready. One that is starting refuses everybody, since it has not read its roles
+ * yet: its refusal counts only when it stands while the server is ready. */
+static bool is_passing(struct proa_manager *manager, int rc, uint32_t *refusals)
 {
+    enum kube_readiness seen;
+
+    if (rc == PROA_EFORBIDDEN || rc == PROA_EUNAUTHORIZED)
+        return kube_ask(manager->kube, &seen) == 0 && (seen != KUBE_SEEN_READY || ++*refusals < 2);
     return rc == PROA_EUNAVAILABLE || rc == PROA_ETIMEDOUT || rc == PROA_EBUSY || rc == PROA_EUNKNOWN ||
            rc == PROA_EIO || rc == PROA_ECLOSED;
 }
 
 static int install_definition(struct proa_manager *manager, const struct proa_crd_options *crd, struct proa_error *err)
 {
+    uint32_t refusals = 0;
+
     for (;;) {
         int rc = proa_crd_install(manager->kube, crd, err);
 
         if (rc == 0)
             return 0;
         PROA_TRY(proa_fiber_check(manager->loop));
-        if (!is_passing(rc))
+        if (!is_passing(manager, rc, &refusals))
             return rc;
         proa_log_failure(&manager->logger, PROA_LOG_WARN, "definition not installed", err);
         proa_error_clear(err);
@@ -248,12 +262,20 @@ int proa_manager_run(struct proa_manager *manager, struct proa_error *err)
 int proa_manager_task(void *arg)
 {
     struct proa_manager *manager = arg;
-    struct proa_error err = {0};
-    int rc = proa_manager_run(manager, &err);
+    uint32_t ms = RUN_AGAIN_MS;
 
-    if (rc < 0)
+    for (;;) {
+        struct proa_error err = {0};
+        int rc = proa_manager_run(manager, &err);
+
+        if (rc == 0)
+            return 0;
+        /* A program whose manager has ended is of no use, and looks alive all the same. */
         proa_log_failure(&manager->logger, PROA_LOG_ERROR, "manager ended", &err);
-    return rc;
+        if (proa_sleep(manager->loop, PROA_MS(ms)) < 0)
+            return 0;
+        ms = ms * 2 > RUN_AGAIN_MAX_MS ? RUN_AGAIN_MAX_MS : ms * 2;
+    }
 }
 
 int proa_manager_check(void *manager, struct proa_loop *loop, struct proa_error *err)

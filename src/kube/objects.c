@@ -27,9 +27,17 @@ int proa_kube_get_type(struct proa_kube *kube, struct proa_arena *arena, const s
                        proa_str namespace_, proa_str name, const struct proa_type *type, void *ret_object,
                        struct proa_error *err)
 {
+    return proa_kube_get_subresource_type(kube, arena, kind, namespace_, name, NULL, type, ret_object, err);
+}
+
+int proa_kube_get_subresource_type(struct proa_kube *kube, struct proa_arena *arena, const struct proa_kube_kind *kind,
+                                   proa_str namespace_, proa_str name, const char *subresource,
+                                   const struct proa_type *type, void *ret_object, struct proa_error *err)
+{
+    const struct proa_kube_request request = {
+        .kind = kind, .namespace_ = namespace_, .name = name, .subresource = subresource};
     proa_str body;
-    int rc = proa_kube_send(
-        kube, arena, &(struct proa_kube_request){.kind = kind, .namespace_ = namespace_, .name = name}, &body, err);
+    int rc = proa_kube_send(kube, arena, &request, &body, err);
 
     if (rc == 0)
         rc = read_object(arena, body, type, ret_object, err);
@@ -92,6 +100,9 @@ int proa_kube_create(struct proa_kube *kube, struct proa_arena *arena, const str
 
     proa_buf_init(&query, arena, 0);
     kube_query_add(&query, "fieldManager", proa_str_c(kube->options.field_manager));
+    kube_query_add(&query, "fieldValidation", PROA_STR("Strict"));
+    if (query.error < 0)
+        return proa_fail(err, PROA_ENOMEM, "no memory for a request");
     request.query = proa_buf_str(&query);
     PROA_TRY(complete(arena, kind, (proa_str){NULL, 0}, body, &request.body, err));
     return write(kube, arena, &request, "create", PROA_STR(""), type, ret_object, err);
@@ -107,6 +118,9 @@ int proa_kube_replace(struct proa_kube *kube, struct proa_arena *arena, const st
 
     proa_buf_init(&query, arena, 0);
     kube_query_add(&query, "fieldManager", proa_str_c(kube->options.field_manager));
+    kube_query_add(&query, "fieldValidation", PROA_STR("Strict"));
+    if (query.error < 0)
+        return proa_fail(err, PROA_ENOMEM, "no memory for a request");
     request.query = proa_buf_str(&query);
     PROA_TRY(complete(arena, kind, name, body, &request.body, err));
     return write(kube, arena, &request, "replace", name, type, ret_object, err);

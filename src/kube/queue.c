@@ -44,6 +44,7 @@ static struct queue_item *find_or_make(struct queue *queue, proa_str namespace_,
         return NULL;
     *item = (struct queue_item){.queue = queue,
                                 .requeue_at = PROA_NEVER,
+                                .asked_at = PROA_NEVER,
                                 .resync_at = PROA_NEVER,
                                 .await_until = PROA_NEVER,
                                 .namespace_len = (uint32_t)namespace_.len,
@@ -84,7 +85,7 @@ static void item_free(struct queue_item *item)
 static void forget_if_idle(struct queue_item *item)
 {
     if (item->state == QUEUE_IDLE && item->failures == 0 && item->requeue_at == PROA_NEVER &&
-        item->resync_at == PROA_NEVER && proa_list_empty(&item->awaits))
+        item->asked_at == PROA_NEVER && item->resync_at == PROA_NEVER && proa_list_empty(&item->awaits))
         item_free(item);
 }
 
@@ -151,6 +152,8 @@ static void arm(struct queue_item *item)
 
     if (item->await_until < at)
         at = item->await_until;
+    if (item->asked_at < at)
+        at = item->asked_at;
     if (at == PROA_NEVER)
         proa_timer_stop(&item->timer);
     else if (proa_timer_start(&item->timer, at) < 0)
@@ -183,8 +186,9 @@ static void fire(struct proa_timer *timer)
         item->resync_at = resync_time(item->queue, now + item->queue->options.resync_ns);
         add_item(item, QUEUE_LOW);
     }
-    if (item->requeue_at <= now) {
-        item->requeue_at = PROA_NEVER;
+    if (item->requeue_at <= now || item->asked_at <= now) {
+        item->requeue_at = item->requeue_at <= now ? PROA_NEVER : item->requeue_at;
+        item->asked_at = item->asked_at <= now ? PROA_NEVER : item->asked_at;
         add_item(item, QUEUE_NORMAL);
     }
     arm(item);
@@ -200,8 +204,8 @@ void queue_add_after(struct queue *queue, proa_str namespace_, proa_str name, ui
         return;
     if (after_ns == 0) {
         add_item(item, QUEUE_NORMAL);
-    } else if (at < item->requeue_at) {
-        item->requeue_at = at;
+    } else if (at < item->asked_at) {
+        item->asked_at = at;
         arm(item);
     }
 }
@@ -370,7 +374,7 @@ void queue_finish(struct queue_item *item, const struct queue_outcome *outcome)
                                                  proa_loop_random_u64(queue->options.loop) % resync_ns);
     arm(item);
     if (item->is_dirty || outcome->was_stopped)
-        add_item(item, item->is_dirty ? item->priority : QUEUE_NORMAL);
+        add_item(item, item->priority);
     forget_if_idle(item);
 }
 

@@ -30,7 +30,9 @@ struct queue_item {
     struct proa_list list; /* of the ready, or of the running */
     struct queue *queue;
     struct proa_timer timer; /* for the earliest of: */
-    proa_mono_ns requeue_at, resync_at, await_until;
+    proa_mono_ns requeue_at; /* as the last reconcile had it: its wish, or the back-off */
+    proa_mono_ns asked_at;   /* by queue_add_after, whatever reconciles bring */
+    proa_mono_ns resync_at, await_until;
     proa_mono_ns ready_at; /* when it was added, or taken */
     struct proa_list awaits;
     uint32_t failures;
@@ -68,7 +70,7 @@ void queue_done(struct queue *queue);
 
 /** Has the key reconciled as soon as may be. When memory is out the key is lost until the next resync or change. */
 void queue_add(struct queue *queue, proa_str namespace_, proa_str name, enum queue_priority priority);
-/** After a while, unless it is due sooner already. */
+/** After a while, the earliest of several. It stands, whatever has the key reconciled before and with what outcome. */
 void queue_add_after(struct queue *queue, proa_str namespace_, proa_str name, uint64_t after_ns);
 /** The next key, which is then RUNNING; NULL when there is none. */
 struct queue_item *queue_take(struct queue *queue);

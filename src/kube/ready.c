@@ -92,3 +92,10 @@ int kube_wait_ready(struct proa_kube *kube, uint64_t backoff_ns, bool *ret_is_ba
         *ret_is_back = kube->ready_count != seen;
     return 0;
 }
+
+int kube_ask(struct proa_kube *kube, enum kube_readiness *ret_seen)
+{
+    PROA_TRY(kube->is_probing ? proa_event_wait(&kube->probed) : probe_for_all(kube, 0));
+    *ret_seen = kube->seen_as;
+    return 0;
+}

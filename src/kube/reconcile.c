@@ -24,11 +24,11 @@ static int check_may_write(struct proa_reconcile *ctx)
     return proa_fail(ctx->err, PROA_ECANCELED, "this one leads no longer");
 }
 
-/* Remembers why a call failed. */
+/* Remembers that a call failed as it does when the API server is away. */
 static int note(struct proa_reconcile *ctx, int rc)
 {
-    if (rc == PROA_EUNAVAILABLE)
-        run_of(ctx)->api_is_away = true;
+    if (rc == PROA_EUNAVAILABLE || rc == PROA_ETIMEDOUT)
+        run_of(ctx)->api_may_be_away = true;
     return rc;
 }
 

@@ -8,7 +8,7 @@
 enum {
     IN_FLIGHT_DEFAULT = 16,
     REQUEST_DEFAULT_MS = 30000,
-    ITEM_DEFAULT_BYTES = 4 * 1024 * 1024,
+    ITEM_DEFAULT_BYTES = 10 * 1024 * 1024,
     ERROR_MAX_BYTES = 256 * 1024,
     BUSY_TRIES = 11 /* the first included */
 };
@@ -23,6 +23,12 @@ static int metrics_init(struct proa_kube *kube, struct proa_error *err)
                                       .help = "Requests to the API server by status code, method and host",
                                       .labels = {"code", "method", "host"}},
         &kube->requests, err));
+    PROA_TRY(proa_counter_new(
+        kube->options.metrics,
+        &(struct proa_metric_options){.name = "proa_kube_skipped_objects",
+                                      .help = "Objects of a kind that watches left out since they are too large",
+                                      .labels = {"kind"}},
+        &kube->skipped, err));
     return proa_histogram_new(kube->options.metrics,
                               &(struct proa_metric_options){.name = "rest_client_request_duration_seconds",
                                                             .help = "Time until the head of the API server's answer",
@@ -155,7 +161,8 @@ static void measure(struct proa_kube *kube, const struct proa_kube_request *requ
 static int send_once(struct proa_kube *kube, struct proa_arena *arena, const struct proa_kube_request *request,
                      bool again, struct proa_exchange **ret_exchange, struct proa_error *err)
 {
-    struct proa_client_field fields[2];
+    const struct proa_kube_config *config = kube->config;
+    struct proa_client_field *fields = proa_arena_calloc(arena, 2 + config->impersonation_count, sizeof *fields);
     struct proa_client *client;
     struct proa_buf url;
     size_t count = 0;
@@ -169,11 +176,13 @@ static int send_once(struct proa_kube *kube, struct proa_arena *arena, const str
     proa_buf_add_c(&url, kube->config->server);
     while (url.len > 0 && url.ptr[url.len - 1] == '/')
         url.len--;
-    if (kube_path(&url, request) < 0)
+    if (!fields || kube_path(&url, request) < 0)
         return proa_fail(err, PROA_ENOMEM, "no memory for a request");
     fields[count++] = (struct proa_client_field){"Accept", PROA_STR("application/json")};
     if (kube->credentials.authorization)
         fields[count++] = (struct proa_client_field){"Authorization", proa_str_c(kube->credentials.authorization)};
+    for (size_t i = 0; i < config->impersonation_count; i++)
+        fields[count++] = config->impersonation[i];
     start = proa_loop_now_exact(kube->options.loop);
     rc = proa_client_open(
         client, arena,
@@ -228,11 +237,16 @@ int kube_open(struct proa_kube *kube, struct proa_arena *arena, const struct pro
     struct proa_exchange *exchange = NULL;
     proa_str body = {NULL, 0};
     uint32_t after;
-    int status;
+    int status, rc;
 
-    PROA_TRY(send_once(kube, arena, request, false, &exchange, err));
+    rc = send_once(kube, arena, request, false, &exchange, err);
+    if (rc == PROA_EPROTOCOL)
+        kube_transport_recheck(kube); /* a certificate that does not hold, perhaps of an authority that was replaced */
+    PROA_TRY(rc);
     assert(exchange);
-    if (proa_exchange_status(exchange) == 401 && (kube->config->exec || kube->config->token_file)) {
+    if (proa_exchange_status(exchange) == 401 &&
+        (kube->config->exec || kube->config->token_file || kube->config->cert_file)) {
+        kube_transport_recheck(kube);
         proa_exchange_close(exchange);
         PROA_TRY(send_once(kube, arena, request, true, &exchange, err));
     }

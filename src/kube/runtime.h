@@ -58,7 +58,7 @@ struct proa_controller {
 struct reconcile_run {
     struct proa_reconcile reconcile;
     struct queue_item *item;
-    bool api_is_away; /* a call failed because the API server cannot be reached */
+    bool api_may_be_away; /* a call failed as it does then */
 };
 
 /* controller.c */

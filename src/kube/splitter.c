@@ -34,29 +34,42 @@ static enum splitter_part what_begins(const struct splitter *splitter)
     return splitter->depth == 2 && splitter->in_items ? SPLIT_ITEM : 0;
 }
 
-static int too_large(struct splitter *splitter, struct proa_error *err)
+/* `text` is what of it came in the present piece. An object as large as no object may be is no reason to hear of no other: what it is about
+ * is told from its beginning, and its end is looked for without keeping it. */
+static int too_large(struct splitter *splitter, proa_str text, struct proa_error *err)
 {
-    if (splitter->part.error == PROA_ENOMEM)
+    struct proa_buf *part = &splitter->part;
+    int rc;
+
+    if (part->error == PROA_ENOMEM)
         return proa_fail(err, PROA_ENOMEM, "no memory for an object");
-    return proa_fail(err, PROA_ETOOLARGE, "an object is larger than %zu bytes", splitter->part.max);
+    if (splitter->capturing != SPLIT_ITEM)
+        return proa_fail(err, PROA_ETOOLARGE, "a list's metadata is larger than %zu bytes", splitter->part.max);
+    splitter->is_skipping = true;
+    part->error = 0;
+    if (part->len < SPLITTER_BEGINNING_MAX)
+        proa_buf_add(part, proa_str_slice(text, 0, part->max - part->len));
+    rc = splitter->found(splitter->arg, SPLIT_TOO_LARGE, proa_str_slice(proa_buf_str(part), 0, SPLITTER_BEGINNING_MAX));
+    proa_buf_done(part);
+    return rc;
 }
 
 /* The captured text ends before `end` of the present piece. */
 static int give(struct splitter *splitter, proa_str text, struct proa_error *err)
 {
-    enum splitter_part part = splitter->capturing;
-    int rc;
+    bool was_skipping = splitter->is_skipping;
+    int rc = 0;
 
-    splitter->capturing = 0;
-    if (splitter->part.len > 0) {
-        if (proa_buf_add(&splitter->part, text) < 0)
-            return too_large(splitter, err);
-        text = proa_buf_str(&splitter->part);
-    } else if (text.len > splitter->part.max) {
-        return too_large(splitter, err);
+    if (!was_skipping) {
+        if (splitter->part.len > 0 ? proa_buf_add(&splitter->part, text) < 0 : text.len > splitter->part.max)
+            rc = too_large(splitter, text, err);
+        else
+            rc = splitter->found(splitter->arg, splitter->capturing,
+                                 splitter->part.len > 0 ? proa_buf_str(&splitter->part) : text);
+        proa_buf_clear(&splitter->part);
     }
-    rc = splitter->found(splitter->arg, part, text);
-    proa_buf_clear(&splitter->part);
+    splitter->is_skipping = false;
+    splitter->capturing = 0;
     return rc;
 }
 
@@ -153,7 +166,7 @@ int splitter_feed(struct splitter *splitter, proa_str piece, struct proa_error *
     /* Between two items, where a watch is for most of its time, nothing is kept. */
     if (!splitter->capturing)
         proa_buf_done(&splitter->part);
-    else if (proa_buf_add(&splitter->part, proa_str_n(start, (size_t)(end - start))) < 0)
-        return too_large(splitter, err);
+    else if (!splitter->is_skipping && proa_buf_add(&splitter->part, proa_str_n(start, (size_t)(end - start))) < 0)
+        return too_large(splitter, proa_str_n(start, (size_t)(end - start)), err);
     return 0;
 }

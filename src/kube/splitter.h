@@ -12,13 +12,18 @@ enum splitter_mode {
     SPLIT_LIST = 0, /* {"metadata":{…},"items":[…]} */
     SPLIT_STREAM,   /* objects one after the other */
 };
-enum splitter_part { SPLIT_ITEM = 1, SPLIT_METADATA };
+enum splitter_part {
+    SPLIT_ITEM = 1,
+    SPLIT_METADATA,
+    SPLIT_TOO_LARGE, /* an item that is larger than allowed: no more than its beginning is given, the rest is left out */
+};
 
-enum { SPLITTER_KEY_MAX = 16, SPLITTER_DEPTH_MAX = 256 };
+enum { SPLITTER_KEY_MAX = 16, SPLITTER_DEPTH_MAX = 256, SPLITTER_BEGINNING_MAX = 2048 };
 
 struct splitter {
     uint8_t mode;
     uint8_t capturing; /* enum splitter_part, 0: none */
+    bool is_skipping;  /* what is captured was too large, and is not kept */
     bool in_string, is_escaped;
     bool is_key; /* the string being read at depth 1 may be a member's name */
     bool after_colon;
@@ -37,7 +42,7 @@ struct splitter {
 void splitter_init(struct splitter *splitter, enum splitter_mode mode, uint32_t item_bytes_max,
                    int (*found)(void *arg, enum splitter_part part, proa_str text), void *arg);
 void splitter_done(struct splitter *splitter);
-/** @returns 0, PROA_ETOOLARGE (an item), PROA_EPROTOCOL, PROA_ENOMEM, or what `found` returned. */
+/** @returns 0, PROA_ETOOLARGE (a list's metadata), PROA_EPROTOCOL, PROA_ENOMEM, or what `found` returned. */
 int splitter_feed(struct splitter *splitter, proa_str piece, struct proa_error *err);
 /** Whether the text may end here. */
 bool splitter_is_whole(const struct splitter *splitter);

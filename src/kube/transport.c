@@ -1,10 +1,13 @@
-/* The HTTP client with the cluster's TLS: server name, CA, client certificates that may change. */
+/* The HTTP client with the cluster's TLS: server name, CA, client certificates, all of which may change. */
 #include "client_internal.h"
 
 #include <assert.h>
 #include <proa/tls.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+
+enum { FILES_AGAIN_MS = 1000 };
 
 struct kube_transport {
     struct proa_stream_layer layer; /* checks against tls-server-name where one is set */
@@ -112,16 +115,83 @@ static void free_unused(struct kube_transport *current)
     }
 }
 
+/* -- Files of certificates, which others replace ------------------------------------------------------------------- */
+
+struct stamp_job {
+    const struct proa_kube_config *config;
+    struct kube_file_stamp files[KUBE_TLS_FILES];
+};
+
+static void stamp(void *arg)
+{
+    struct stamp_job *job = arg;
+    const char *const paths[KUBE_TLS_FILES] = {job->config->ca_file, job->config->cert_file, job->config->key_file};
+
+    for (size_t i = 0; i < KUBE_TLS_FILES; i++) {
+        struct stat file;
+
+        if (paths[i] && stat(paths[i], &file) == 0)
+            job->files[i] = (struct kube_file_stamp){.device = (uint64_t)file.st_dev,
+                                                     .inode = (uint64_t)file.st_ino,
+                                                     .bytes = (uint64_t)file.st_size,
+                                                     .changed_ns = (int64_t)file.st_mtim.tv_sec * 1000000000 +
+                                                                   file.st_mtim.tv_nsec};
+    }
+}
+
+static bool has_tls_files(const struct proa_kube_config *config)
+{
+    return config->ca_file || config->cert_file || config->key_file;
+}
+
+/* May suspend. @returns whether they are others than the transport has read, with what they are. */
+static bool have_files_changed(struct proa_kube *kube, struct stamp_job *job)
+{
+    struct proa_loop *loop = kube->options.loop;
+
+    *job = (struct stamp_job){.config = kube->config};
+    if (!has_tls_files(kube->config) || kube->is_checking_tls_files ||
+        (kube->transport && proa_loop_now(loop) < kube->tls_files_check_at))
+        return false;
+    kube->is_checking_tls_files = true;
+    kube->tls_files_check_at = proa_loop_now(loop) + PROA_MS(KUBE_TOKEN_CHECK_MS);
+    if (proa_blocking(loop, stamp, job, NULL, NULL) < 0) {
+        kube->tls_files_check_at = 0;
+        memcpy(job->files, kube->tls_files, sizeof job->files);
+    }
+    kube->is_checking_tls_files = false;
+    return memcmp(job->files, kube->tls_files, sizeof job->files) != 0;
+}
+
+void kube_transport_recheck(struct proa_kube *kube)
+{
+    kube->tls_files_check_at = 0;
+}
+
 int kube_transport_get(struct proa_kube *kube, bool changed, struct proa_client **ret_client, struct proa_error *err)
 {
     struct kube_transport *fresh = NULL;
+    struct stamp_job files;
+    bool has_new_files = have_files_changed(kube, &files);
+    int rc = 0;
 
-    if (!kube->transport || changed || kube->is_transport_stale) {
-        PROA_TRY(transport_new(kube, &fresh, err));
-        assert(fresh);
-        fresh->next = kube->transport;
-        kube->transport = fresh;
-        kube->is_transport_stale = false;
+    if (!kube->transport || changed || kube->is_transport_stale || has_new_files) {
+        rc = transport_new(kube, &fresh, err);
+        if (rc == 0) {
+            fresh->next = kube->transport;
+            kube->transport = fresh;
+            kube->is_transport_stale = false;
+            if (has_new_files)
+                memcpy(kube->tls_files, files.files, sizeof kube->tls_files);
+        }
+    }
+    if (rc < 0) {
+        if (!kube->transport || changed)
+            return rc;
+        /* Files that are just being replaced: what is held may still do. */
+        kube->tls_files_check_at = proa_loop_now(kube->options.loop) + PROA_MS(FILES_AGAIN_MS);
+        if (err)
+            proa_error_clear(err);
     }
     free_unused(kube->transport);
     *ret_client = kube->transport->client;

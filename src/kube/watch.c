@@ -8,6 +8,7 @@
  */
 #include "list.h"
 
+#include "digest.h"
 #include "ready.h"
 #include "splitter.h"
 
@@ -51,6 +52,7 @@ struct watch {
     bool is_streaming; /* the present list comes as a watch, whose initial events are not over */
     bool no_streaming; /* the server cannot */
     bool got_events;
+    bool is_untried; /* nothing has come since the last list ended */
     struct kube_open_watch open;
     int event_result; /* of the caller's function, when it ended the watch */
 };
@@ -92,9 +94,61 @@ static int bookmark(struct watch *watch, const struct event_object *object)
     if (ends_list && watch->is_streaming) {
         watch->is_streaming = false;
         watch->must_list = false;
+        watch->is_untried = true;
         return tell(watch, PROA_KUBE_SYNCED, PROA_STR(""), version_of(watch));
     }
     return tell(watch, PROA_KUBE_BOOKMARK, PROA_STR(""), version_of(watch));
+}
+
+/* What is known of an object that is left out, from the beginning of its text. */
+struct skipped {
+    proa_str namespace_, name, uid, version;
+};
+
+static struct skipped skip_object(struct watch *watch, proa_str object)
+{
+    proa_str metadata = json_member(object, PROA_STR("metadata"));
+    const struct skipped skipped = {json_plain_text(json_member(metadata, PROA_STR("namespace"))),
+                                    json_plain_text(json_member(metadata, PROA_STR("name"))),
+                                    json_plain_text(json_member(metadata, PROA_STR("uid"))),
+                                    json_plain_text(json_member(metadata, PROA_STR("resourceVersion")))};
+    const struct proa_kube_options *options = &watch->kube->options;
+    proa_str kind = proa_str_c(watch->kind->kind);
+
+    if (options->logger)
+        PROA_WARN(options->logger, "object left out, it is too large", proa_kv_str("kind", kind),
+                  proa_kv_str("namespace", skipped.namespace_), proa_kv_str("name", skipped.name),
+                  proa_kv_u64("limit_bytes", options->item_bytes));
+    if (watch->kube->skipped)
+        proa_counter_add(proa_counter_with(watch->kube->skipped, &kind), proa_loop_index(options->loop), 1);
+    return skipped;
+}
+
+static int skip_listed(void *arg, proa_str beginning)
+{
+    skip_object(arg, beginning);
+    return 0;
+}
+
+/* Of an object that was small enough before nothing is known any more: it is as good as gone. */
+static int skip_event(struct watch *watch, struct proa_arena *arena, proa_str beginning)
+{
+    struct skipped skipped = skip_object(watch, json_member(beginning, PROA_STR("object")));
+    proa_str rest;
+
+    watch->got_events = true;
+    if (watch->is_streaming || skipped.name.len == 0 || skipped.version.len == 0)
+        return 0;
+    watch->is_untried = false;
+    rest = proa_arena_printf(arena,
+                             "{\"metadata\":{\"namespace\":\"" PROA_FMT "\",\"name\":\"" PROA_FMT
+                             "\",\"uid\":\"" PROA_FMT "\",\"resourceVersion\":\"" PROA_FMT "\"}}",
+                             PROA_ARG(skipped.namespace_), PROA_ARG(skipped.name), PROA_ARG(skipped.uid),
+                             PROA_ARG(skipped.version));
+    if (!rest.ptr)
+        return proa_fail(watch->err, PROA_ENOMEM, "no memory for an event");
+    PROA_TRY(tell(watch, PROA_KUBE_DELETED, rest, skipped.version));
+    return keep_version(watch, skipped.version);
 }
 
 static int found_event(void *arg, enum splitter_part part, proa_str text)
@@ -105,13 +159,16 @@ static int found_event(void *arg, enum splitter_part part, proa_str text)
     struct event_object object;
     enum proa_kube_event_kind kind;
 
-    (void)part;
     proa_arena_init(&arena, proa_loop_blocks(watch->kube->options.loop), 0);
+    if (part == SPLIT_TOO_LARGE)
+        return skip_event(watch, &arena, text);
     PROA_TRY(proa_json_read(&arena, text, PROA_JSON_LENIENT, &watch_event_type, &event, watch->err));
     if (proa_str_eq_c(event.type, "ERROR"))
         return kube_status_error(event.object, 500, 0, watch->err);
     PROA_TRY(proa_json_read(&arena, event.object, PROA_JSON_LENIENT, &event_object_type, &object, watch->err));
     watch->got_events = true;
+    if (!watch->is_streaming)
+        watch->is_untried = false;
     if (proa_str_eq_c(event.type, "BOOKMARK"))
         return bookmark(watch, &object);
     if (proa_str_eq_c(event.type, "ADDED"))
@@ -193,8 +250,8 @@ static int watch_once(struct watch *watch)
     proa_arena_init(&arena, proa_loop_blocks(loop), 0);
     PROA_TRY(watch_query(watch, &arena, seconds, &request.query));
     rc = kube_open(watch->kube, &arena, &request, &exchange, watch->err);
-    if (watch->is_streaming && (rc == PROA_EVALIDATION || rc == PROA_EINVAL || rc == PROA_EFORBIDDEN)) {
-        watch->no_streaming = true; /* an API server without WatchList refuses the parameter */
+    if (watch->is_streaming && (rc == PROA_EVALIDATION || rc == PROA_EINVAL)) {
+        watch->no_streaming = true; /* an API server without WatchList does not take the parameter */
         watch->is_streaming = false;
         return rc;
     }
@@ -231,6 +288,7 @@ static int list_pages(struct watch *watch)
                              .field_selector = watch->options->field_selector,
                              .page = watch->options->page,
                              .each = list_item,
+                             .too_large = skip_listed,
                              .restart = list_restart,
                              .arg = watch};
     proa_str version;
@@ -240,6 +298,7 @@ static int list_pages(struct watch *watch)
     PROA_TRY(kube_list_pages(watch->kube, &arena, &list, &version, watch->err));
     PROA_TRY(keep_version(watch, version));
     watch->must_list = false;
+    watch->is_untried = true;
     return tell(watch, PROA_KUBE_SYNCED, PROA_STR(""), version);
 }
 
@@ -306,14 +365,16 @@ static int handle(struct watch *watch, int rc, proa_mono_ns started)
         return 0;
     }
     if (rc == PROA_EPRECONDITION) {
-        /* What we saw last is too old: list anew; at once, unless that has just been done. */
-        bool again = watch->must_list;
+        /* What we saw last is too old: list anew; at once, unless that has just been done, to no use. */
+        bool again = watch->must_list || watch->is_untried;
 
         watch->must_list = true;
         if (!again)
             return 0;
     }
-    if (watch->got_events || (rc == 0 && !was_short))
+    if (rc == 0 && !was_short)
+        watch->is_untried = false;
+    if ((watch->got_events || (rc == 0 && !was_short)) && !watch->is_untried)
         watch->backoff_ms = 0;
     if (rc == 0 && (!was_short || watch->got_events))
         return 0;
@@ -342,7 +403,6 @@ int proa_kube_watch(struct proa_kube *kube, const struct proa_kube_kind *kind,
         rc = step(&watch);
         if (rc == 0 && was_list && !watch.must_list && watch.event_result == 0) {
             /* Listed by pages: watch now. */
-            watch.backoff_ms = 0;
             PROA_TRY(proa_fiber_check(kube->options.loop));
             continue;
         }

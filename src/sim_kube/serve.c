@@ -425,6 +425,8 @@ static int serve_faulty(struct call *call, struct proa_req *req, proa_str path)
     }
     if (proa_str_eq_c(path, "/readyz") || proa_str_eq_c(path, "/livez") || proa_str_eq_c(path, "/healthz"))
         return proa_reply(req, 200, "text/plain", PROA_STR("ok"));
+    if (proa_str_eq_c(path, "/apis/authentication.k8s.io/v1/selfsubjectreviews") && is_write(call))
+        return serve_self_review(call, req);
     proa_buf_init(&out, call->arena, 0);
     if (read_discovery(kube, call->arena, path, &out, &status)) {
         if (status == 404)
@@ -439,6 +441,10 @@ static int serve_faulty(struct call *call, struct proa_req *req, proa_str path)
             "Operation cannot be fulfilled on " PROA_FMT " \"" PROA_FMT
             "\": the object has been modified; please apply your changes to the latest version and try again",
             PROA_ARG(kind_qualified(call->arena, call->kind)), PROA_ARG(call->name));
+    if (is_write(call) && faults->broken && call->name.len &&
+        proa_str_starts_with(call->name, proa_str_c(faults->broken)))
+        return fail_call(call, 500, "InternalError",
+                         "Internal error occurred: failed calling webhook \"all.example.com\": no endpoints available");
     return serve_object(call, req, sim_kube_chance(kube, faults->lose_answer));
 }
 

@@ -15,6 +15,7 @@
  *  | write.c      | create, replace, patch, apply                                                                 |
  *  | builtin.c    | what the API server fills in and refuses in built-in kinds                                    |
  *  | delete.c     | delete, finalizers, garbage collection                                                        |
+ *  | identity.c   | who asks, and whom he impersonates                                                            |
  *  | read.c       | get, list, scale, discovery                                                                   |
  *  | watch.c      | watches                                                                                       |
  *  | serve.c      | HTTP: paths, queries, Status, faults                                                          |
@@ -361,5 +362,9 @@ int serve_request(struct proa_req *req);
 void write_status(struct proa_buf *out, struct proa_arena *arena, const struct failure *failure);
 bool sim_kube_chance(struct proa_sim_kube *kube, double probability);
 int cut_connection(struct proa_req *req);
+
+/* identity.c */
+/** POST /apis/authentication.k8s.io/v1/selfsubjectreviews. */
+int serve_self_review(struct call *call, struct proa_req *req);
 
 #endif

@@ -5,6 +5,7 @@
 #include "kube/digest.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 struct thing_spec {
     proa_str color;
@@ -374,16 +375,61 @@ static void hundreds_of_objects_stay_apart(void **state)
     rig_done(&rig);
 }
 
+static void expect_metric(const struct proa_metrics *metrics, const char *name, double expected)
+{
+    struct proa_buf out = {0};
+    const char *line;
+    char series[100];
+
+    snprintf(series, sizeof series, "\n%s{kind=\"Thing\"} ", name);
+    assert_int_equal(proa_metrics_write((struct proa_metrics *)(uintptr_t)metrics, PROA_METRICS_TEXT, &out), 0);
+    proa_buf_add_char(&out, '\0');
+    line = strstr(out.ptr, series);
+    if (!line)
+        fail_msg("no %s in %s", series, out.ptr);
+    assert_true(strtod(line + strlen(series), NULL) == expected);
+    proa_buf_done(&out);
+}
+
+/* Two caches of a kind (other selectors, other types) are one number each for the kind. */
+static void gauges_are_of_the_kind(void **state)
+{
+    struct proa_source source = {.kind = &thing_kind};
+    struct proa_metrics *metrics = NULL;
+    struct rig rigs[2];
+
+    (void)state;
+    assert_int_equal(proa_metrics_new(1, &metrics), 0);
+    for (int i = 0; i < 2; i++) {
+        rig_init(&rigs[i], NULL);
+        proa_list_remove(&rigs[i].subscriber.list);
+        cache_free(rigs[i].cache);
+        assert_int_equal(cache_new(rigs[i].kube.kube, &rigs[i].shared, &source, metrics, &rigs[i].cache, NULL), 0);
+        proa_list_push_back(&rigs[i].cache->subscribers, &rigs[i].subscriber.list);
+    }
+    thing(&rigs[0], PROA_KUBE_ADDED, "a", "5", "", "{\"color\":\"red\"}");
+    thing(&rigs[0], PROA_KUBE_ADDED, "b", "6", "", "{\"color\":\"red\"}");
+    thing(&rigs[1], PROA_KUBE_ADDED, "a", "5", "", "{\"color\":\"red\"}");
+    expect_metric(metrics, "proa_cache_objects", 3);
+    expect_metric(metrics, "proa_cache_bytes",
+                  (double)(proa_cache_bytes(rigs[0].cache) + proa_cache_bytes(rigs[1].cache)));
+    thing(&rigs[0], PROA_KUBE_DELETED, "b", "7", "", "{\"color\":\"red\"}");
+    expect_metric(metrics, "proa_cache_objects", 2);
+    rig_done(&rigs[0]);
+    expect_metric(metrics, "proa_cache_objects", 1);
+    expect_metric(metrics, "proa_cache_bytes", (double)proa_cache_bytes(rigs[1].cache));
+    rig_done(&rigs[1]);
+    expect_metric(metrics, "proa_cache_objects", 0);
+    proa_metrics_free(metrics);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_list_and_changes),
-        cmocka_unit_test(a_new_list_drops_what_it_does_not_show),
-        cmocka_unit_test(indexes_follow_changes),
-        cmocka_unit_test(what_cannot_be_read_is_not_there),
-        cmocka_unit_test(memory_is_what_is_declared),
-        cmocka_unit_test(drift_shows_in_the_digest),
-        cmocka_unit_test(hundreds_of_objects_stay_apart),
+        cmocka_unit_test(a_list_and_changes),        cmocka_unit_test(a_new_list_drops_what_it_does_not_show),
+        cmocka_unit_test(indexes_follow_changes),    cmocka_unit_test(what_cannot_be_read_is_not_there),
+        cmocka_unit_test(gauges_are_of_the_kind),    cmocka_unit_test(memory_is_what_is_declared),
+        cmocka_unit_test(drift_shows_in_the_digest), cmocka_unit_test(hundreds_of_objects_stay_apart),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -121,6 +121,46 @@ static void test_foreign_finalizer(void **state)
     sim_kube_rig_run(&(struct sim_kube_rig){.body = foreign_finalizer_body});
 }
 
+static void subresources_body(struct sim_kube_rig *rig, void *arg)
+{
+    const struct proa_kube_patch_options scale = {.kind = PROA_KUBE_MERGE, .subresource = "scale"};
+    const struct proa_kube_kind *kind = &proa_kube_stateful_sets;
+    const proa_str ns = PROA_STR("default"), name = PROA_STR("s");
+    struct proa_arena arena PROA_CLEANUP(proa_arena_done);
+    struct proa_error err = {0};
+    struct proa_kube_object object;
+    struct proa_kube_scale got;
+
+    proa_arena_init(&arena, NULL, 0);
+    assert_int_equal(
+        proa_sim_kube_put(rig->server, kind,
+                          PROA_STR("{\"metadata\":{\"name\":\"s\",\"namespace\":\"default\"},\"spec\":{\"replicas\":3,"
+                                   "\"selector\":{\"matchLabels\":{\"a\":\"b\"}}},\"status\":{\"replicas\":2}}"),
+                          "test", NULL),
+        0);
+    assert_int_equal(
+        proa_kube_get_subresource(rig->kube, &arena, kind, ns, name, "scale", &proa_kube_scale_type, &got, &err), 0);
+    assert_int_equal(got.spec.replicas, 3);
+    assert_int_equal(got.status.replicas, 2);
+    assert_true(proa_str_eq_c(got.metadata.name, "s"));
+    assert_int_equal(proa_kube_patch(rig->kube, &arena, kind, ns, name, PROA_STR("{\"spec\":{\"replicas\":5}}"), &scale,
+                                     &proa_kube_scale_type.type, &got, &err),
+                     0);
+    assert_int_equal(got.spec.replicas, 5);
+    assert_int_equal(
+        proa_kube_get_subresource(rig->kube, &arena, kind, ns, name, "status", &proa_kube_object_type, &object, &err),
+        0);
+    assert_true(proa_str_eq_c(object.metadata.name, "s"));
+    assert_int_equal(proa_kube_get_subresource(rig->kube, &arena, &proa_kube_config_maps, ns, name, "scale",
+                                               &proa_kube_scale_type, &got, &err),
+                     PROA_ENOTFOUND);
+}
+
+static void test_subresources(void **state)
+{
+    sim_kube_rig_run(&(struct sim_kube_rig){.body = subresources_body});
+}
+
 static int count_object(void *arg, const void *object)
 {
     uint32_t *count = arg;
@@ -222,9 +262,9 @@ static void test_status(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_verbs),  cmocka_unit_test(test_foreign_finalizer),
-        cmocka_unit_test(test_list),   cmocka_unit_test(test_busy),
-        cmocka_unit_test(test_status),
+        cmocka_unit_test(test_verbs), cmocka_unit_test(test_foreign_finalizer),
+        cmocka_unit_test(test_list),  cmocka_unit_test(test_subresources),
+        cmocka_unit_test(test_busy),  cmocka_unit_test(test_status),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

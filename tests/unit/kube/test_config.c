@@ -6,6 +6,7 @@
 #include <proa/fiber.h>
 #include <proa/file.h>
 #include <proa/sim.h>
+#include <proa/sim_kube.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -258,7 +259,7 @@ static void test_token_file(void **state)
 
 #define EXEC                                                                                                           \
     "exec: {apiVersion: client.authentication.k8s.io/v1, command: ./plugin, args: [x], env: [{name: OWN, value: "      \
-    "'7'}], installHint: get it}"
+    "'7'}], installHint: get it, interactiveMode: Never}"
 #define CREDENTIAL(status)                                                                                             \
     "{\"apiVersion\":\"client.authentication.k8s.io/v1\",\"kind\":\"ExecCredential\",\"status\":{" status "}}"
 
@@ -316,6 +317,134 @@ static void exec_env_body(struct rig *rig)
     proa_kube_config_free(config);
 }
 
+/* What the plugin was told, as JSON. */
+static proa_str told(struct rig *rig, const char *cluster, const char *fields)
+{
+    struct proa_kube_config *config;
+    struct proa_kube *kube = NULL;
+    proa_str text;
+
+    put(rig, "plugin",
+        proa_arena_printf(&rig->arena, "#!/bin/sh\nprintf %%s \"$KUBERNETES_EXEC_INFO\" > %s/info\necho '%s'\n",
+                          rig->folder, CREDENTIAL("\"token\":\"t\""))
+            .ptr);
+    if (load(rig,
+             put(rig, "user",
+                 proa_arena_printf(&rig->arena,
+                                   "current-context: x\nclusters:\n- name: c\n  cluster: {%s}\n"
+                                   "contexts:\n- name: x\n  context: {cluster: c, user: u}\nusers:\n- name: u\n  user: "
+                                   "{exec: {apiVersion: client.authentication.k8s.io/v1, command: ./plugin, %s}}\n",
+                                   cluster, fields)
+                     .ptr),
+             NULL, &config) < 0)
+        fail_msg("%s", rig->err.message);
+    assert_int_equal(proa_kube_new(&(struct proa_kube_options){.loop = rig->loop, .config = config}, &kube, NULL), 0);
+    expect_token(rig, kube, false, "Bearer t");
+    proa_kube_free(kube);
+    proa_kube_config_free(config);
+    assert_int_equal(proa_file_read(rig->loop, &rig->arena, path_of(rig, "info"), 10000, &text, NULL), 0);
+    return text;
+}
+
+static void exec_info_body(struct rig *rig)
+{
+    const char *head = "{\"kind\":\"ExecCredential\",\"apiVersion\":\"client.authentication.k8s.io/v1\",\"spec\":{"
+                       "\"interactive\":false";
+    const char *cluster = "server: 'https://s', certificate-authority: ca.crt, tls-server-name: kube, proxy-url: "
+                          "'http://proxy:3128', extensions: [{name: other, extension: {a: 1}}, {name: "
+                          "client.authentication.k8s.io/exec, extension: {audience: [x]}}]";
+
+    put(rig, "ca.crt", "pem");
+    assert_string_equal(told(rig, cluster, "interactiveMode: IfAvailable").ptr,
+                        proa_arena_printf(&rig->arena, "%s}}", head).ptr);
+    assert_string_equal(told(rig, cluster, "interactiveMode: Never, provideClusterInfo: true").ptr,
+                        proa_arena_printf(&rig->arena,
+                                          "%s,\"cluster\":{\"server\":\"https://s\",\"tls-server-name\":\"kube\","
+                                          "\"certificate-authority-data\":\"cGVt\",\"proxy-url\":\"http://proxy:3128\","
+                                          "\"config\":{\"audience\":[\"x\"]}}}}",
+                                          head)
+                            .ptr);
+    assert_string_equal(told(rig, "server: 'https://s', insecure-skip-tls-verify: true",
+                             "interactiveMode: Never, provideClusterInfo: true")
+                            .ptr,
+                        proa_arena_printf(&rig->arena,
+                                          "%s,\"cluster\":{\"server\":\"https://s\","
+                                          "\"insecure-skip-tls-verify\":true}}}",
+                                          head)
+                            .ptr);
+    /* Here is no terminal. */
+    expect_error(rig,
+                 user(rig, "exec: {apiVersion: client.authentication.k8s.io/v1, command: x, interactiveMode: Always}"),
+                 NULL, PROA_EUNSUPPORTED, "needs a terminal");
+    expect_error(rig, user(rig, "exec: {apiVersion: client.authentication.k8s.io/v1, command: x}"), NULL,
+                 PROA_EVALIDATION, "interactiveMode");
+    expect_error(rig,
+                 user(rig, "exec: {apiVersion: client.authentication.k8s.io/v1, command: x, interactiveMode: Often}"),
+                 NULL, PROA_EVALIDATION, "interactiveMode");
+}
+
+static void test_exec_info(void **state)
+{
+    run(exec_info_body);
+}
+
+static int ask_for_credentials(void *arg)
+{
+    struct proa_kube *kube = arg;
+    bool changed;
+
+    return kube_credentials_get(&kube->credentials, false, &changed, NULL);
+}
+
+/* On a real loop, whose blocking pool has threads. */
+static int interrupted_body(void *arg)
+{
+    struct rig *rig = arg;
+    const struct proa_fiber_options soon = {.deadline = proa_loop_now_exact(rig->loop) + PROA_MS(300)};
+    struct proa_kube_config *config;
+    struct proa_kube *kube = client_of(rig, EXEC, &config);
+    struct proa_group first, others;
+    proa_mono_ns began = proa_loop_now_exact(rig->loop);
+
+    /* One that has said all, or nothing, and does not end. */
+    put(rig, "plugin",
+        proa_arena_printf(&rig->arena,
+                          "#!/bin/sh\ntest -e %s/again && { echo '%s'; exit; }\ntouch %s/again\nexec "
+                          "1>&-\nexec sleep 30\n",
+                          rig->folder, CREDENTIAL("\"token\":\"t\""), rig->folder)
+            .ptr);
+    proa_group_init(&first, rig->loop);
+    proa_group_init(&others, rig->loop);
+    assert_int_equal(proa_group_start(&first, &soon, ask_for_credentials, kube), 0);
+    assert_int_equal(proa_yield(rig->loop), 0);
+    /* Who waited for it asks anew, and need not fail because the other had no time. */
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(proa_group_start(&others, NULL, ask_for_credentials, kube), 0);
+    assert_true(proa_group_wait(&first) < 0);
+    assert_int_equal(proa_group_wait(&others), 0);
+    assert_true(proa_loop_now_exact(rig->loop) - began < PROA_SECONDS(10));
+    assert_string_equal(kube->credentials.authorization, "Bearer t");
+    proa_kube_free(kube);
+    proa_kube_config_free(config);
+    return 0;
+}
+
+static void test_exec_is_interrupted(void **state)
+{
+    struct rig rig = {.folder = "/tmp/proa-config-XXXXXX"};
+    char command[100];
+
+    assert_non_null(mkdtemp(rig.folder));
+    assert_int_equal(proa_loop_new(NULL, &rig.loop), 0);
+    proa_arena_init(&rig.arena, NULL, 0);
+    assert_int_equal(proa_loop_start_fiber(rig.loop, NULL, interrupted_body, &rig), 0);
+    assert_int_equal(proa_loop_run(rig.loop), 0);
+    proa_loop_free(rig.loop);
+    proa_arena_done(&rig.arena);
+    snprintf(command, sizeof command, "rm -r %s", rig.folder);
+    assert_int_equal(system(command), 0);
+}
+
 static void test_exec_env(void **state)
 {
     run(exec_env_body);
@@ -356,12 +485,102 @@ static void test_bad_exec(void **state)
     run(bad_exec_body);
 }
 
+struct user_info {
+    proa_str username, uid;
+    PROA_ARRAY_OF(proa_str) groups;
+    proa_str extra;
+};
+PROA_DESCRIBE(user_info, (username, str), (uid, str, .default_json = "\"\""), (groups, array(str)),
+              (extra, raw, .default_json = "{}"));
+struct review_status {
+    struct user_info user;
+};
+PROA_DESCRIBE(review_status, (user, object(user_info), .json = "userInfo"));
+struct review {
+    struct review_status status;
+};
+PROA_DESCRIBE_WITH(review, (.unknown = PROA_UNKNOWN_IGNORE), (status, object(review_status)));
+
+/* Whom the API server takes a client with this user for. */
+static void who_am_i(struct rig *rig, const char *fields, struct user_info *ret_user)
+{
+    struct proa_kube_config *config;
+    struct proa_kube *kube;
+    struct review review;
+    proa_str body;
+
+    if (load(rig,
+             put(rig, "user",
+                 proa_arena_printf(
+                     &rig->arena,
+                     "current-context: x\nclusters:\n- name: c\n  cluster: {server: 'http://10.0.0.1:6443'}\n"
+                     "contexts:\n- name: x\n  context: {cluster: c, user: u}\nusers:\n- name: u\n  user: {%s}\n",
+                     fields)
+                     .ptr),
+             NULL, &config) < 0)
+        fail_msg("%s", rig->err.message);
+    assert_int_equal(proa_kube_new(&(struct proa_kube_options){.loop = rig->loop, .config = config}, &kube, NULL), 0);
+    if (proa_kube_send(
+            kube, &rig->arena,
+            &(struct proa_kube_request){.method = "POST",
+                                        .path = PROA_STR("/apis/authentication.k8s.io/v1/selfsubjectreviews"),
+                                        .body = PROA_STR("{\"apiVersion\":\"authentication.k8s.io/v1\","
+                                                         "\"kind\":\"SelfSubjectReview\"}")},
+            &body, &rig->err) < 0 ||
+        proa_json_read(&rig->arena, body, PROA_JSON_LENIENT, &review_type, &review, &rig->err) < 0)
+        fail_msg("%s", rig->err.message);
+    *ret_user = review.status.user;
+    proa_kube_free(kube);
+    proa_kube_config_free(config);
+}
+
+static void impersonation_body(struct rig *rig)
+{
+    struct proa_sim_kube *api;
+    struct user_info who;
+
+    assert_int_equal(
+        proa_sim_kube_start(&(struct proa_sim_kube_options){.loop = rig->loop, .address = "10.0.0.1:6443"}, &api, NULL),
+        0);
+    who_am_i(rig, "token: t", &who);
+    assert_true(proa_str_eq_c(who.username, "admin"));
+    who_am_i(rig, "token: t, as: 'system:serviceaccount:ns:robot'", &who);
+    assert_true(proa_str_eq_c(who.username, "system:serviceaccount:ns:robot"));
+    assert_int_equal(who.groups.len, 1);
+    who_am_i(rig,
+             "as: jane, as-uid: '7', as-groups: [devs, admins], as-user-extra: {'acme.com/scopes%': [view, edit], "
+             "team: [a]}",
+             &who);
+    assert_true(proa_str_eq_c(who.username, "jane") && proa_str_eq_c(who.uid, "7"));
+    assert_int_equal(who.groups.len, 3);
+    assert_true(proa_str_eq_c(who.groups.ptr[0], "devs") && proa_str_eq_c(who.groups.ptr[1], "admins"));
+    assert_true(proa_str_eq_c(who.extra, "{\"acme.com/scopes%\":[\"view\",\"edit\"],\"team\":[\"a\"]}"));
+    proa_sim_kube_stop(api);
+    /* As client-go: they add to a user. And nobody writes a header of his own with them. */
+    expect_error(rig, user(rig, "as-groups: [devs]"), NULL, PROA_EVALIDATION, "without the user");
+    expect_error(rig, user(rig, "as: \"a\\r\\nX: y\""), NULL, PROA_EVALIDATION, "control character");
+    expect_error(rig, user(rig, "as: a, as-user-extra: {k: 5}"), NULL, PROA_EVALIDATION, "as-user-extra");
+}
+
+static void test_impersonation(void **state)
+{
+    run(impersonation_body);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reading),    cmocka_unit_test(test_merging),    cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_in_cluster), cmocka_unit_test(test_token_file), cmocka_unit_test(test_exec),
-        cmocka_unit_test(test_exec_env),   cmocka_unit_test(test_bad_exec),
+        cmocka_unit_test(test_reading),
+        cmocka_unit_test(test_merging),
+        cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_in_cluster),
+        cmocka_unit_test(test_token_file),
+        cmocka_unit_test(test_exec),
+        cmocka_unit_test(test_impersonation),
+        cmocka_unit_test(test_exec_info),
+        cmocka_unit_test(test_exec_is_interrupted),
+        cmocka_unit_test(test_exec_env),
+        cmocka_unit_test(test_bad_exec),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

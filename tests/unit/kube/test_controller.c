@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <proa/controller.h>
+#include <proa/crd.h>
 #include <proa/sim_kube.h>
 #include <stdio.h>
 #include <string.h>
@@ -58,6 +59,9 @@ struct bench {
     bool has_finalizer;
     uint32_t busy_s;    /* each reconcile fails with this Retry-After */
     uint32_t farewells; /* reconciles that took the finalizer off */
+    const struct proa_crd_options *crd;
+    bool is_task; /* the manager runs as an application's task */
+    bool has_ended;
     bool deletes_maps;
     int deleted; /* what came of it */
 };
@@ -162,7 +166,11 @@ static int reconcile(struct proa_reconcile *ctx, void *arg)
 
 static int run_manager(void *arg)
 {
-    return proa_manager_run(((struct bench *)arg)->manager, NULL);
+    struct bench *bench = arg;
+    int rc = bench->is_task ? proa_manager_task(bench->manager) : proa_manager_run(bench->manager, NULL);
+
+    bench->has_ended = true;
+    return rc;
 }
 
 static void start_manager(struct bench *bench)
@@ -177,6 +185,7 @@ static void start_manager(struct bench *bench)
         proa_controller_add(bench->manager,
                             &(struct proa_controller_options){.name = "app",
                                                               .reconcile = reconcile,
+                                                              .crd = bench->crd,
                                                               .arg = bench,
                                                               .for_ = {.kind = &app_kind, .type = &app_type.type},
                                                               .owns = owns,
@@ -469,6 +478,91 @@ static void a_deleted_object_is_let_go_once(void **state)
     run(3, farewell_body);
 }
 
+/* As many objects as there are workers cannot be written, while the API server is well. */
+static void broken_body(struct bench *bench)
+{
+    static const struct proa_sim_kube_faults broken = {.broken = "a1"}, none = {0};
+    uint32_t reconciles;
+
+    for (int i = 0; i < APPS; i++)
+        put_app(bench, i, "one");
+    proa_sim_kube_set_faults(bench->api, &broken);
+    start_manager(bench);
+    pass(bench, 2000);
+    for (int i = 0; i < APPS; i++)
+        assert_int_equal(map_says(bench, i, "one"), i != 1 && i < 10);
+    for (int i = 0; i < APPS; i++)
+        put_app(bench, i, "two");
+    pass(bench, 1000);
+    for (int i = 0; i < APPS; i++)
+        assert_int_equal(map_says(bench, i, "two"), i != 1 && i < 10);
+    /* They back off, each by itself. */
+    reconciles = bench->reconciles;
+    pass(bench, 3600000);
+    assert_in_range(bench->reconciles - reconciles, 3 * 5, 3 * 15);
+    proa_sim_kube_set_faults(bench->api, &none);
+    wait_for(bench, "two", 1000000);
+    stop_manager(bench);
+}
+
+static void objects_that_cannot_be_written_hold_up_no_others(void **state)
+{
+    (void)state;
+    run(5, broken_body);
+}
+
+static const struct proa_crd_options app_crd = {
+    .kind = &app_kind, .spec = &app_spec_type.type, .status = &app_status_type.type};
+
+/* The definition is refused while the API server does not know its roles. */
+static void starting_body(struct bench *bench)
+{
+    bench->crd = &app_crd;
+    proa_sim_kube_set_state(bench->api, PROA_SIM_KUBE_STARTING);
+    start_manager(bench);
+    pass(bench, 30000);
+    assert_false(bench->has_ended);
+    proa_sim_kube_set_state(bench->api, PROA_SIM_KUBE_UP);
+    for (int i = 0; i < APPS; i++)
+        put_app(bench, i, "one");
+    wait_for(bench, "one", 3000);
+    assert_int_equal(proa_sim_kube_count(bench->api, &proa_kube_crds), 1);
+    stop_manager(bench);
+}
+
+static void an_api_server_that_starts_refuses_for_a_while(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 10; seed++)
+        run(seed, starting_body);
+}
+
+/* What ends a manager ends no program: it is tried again. */
+static void again_body(struct bench *bench)
+{
+    static const struct proa_sim_kube_faults conflict = {.conflict = 1}, none = {0};
+
+    bench->crd = &app_crd;
+    bench->is_task = true;
+    proa_sim_kube_set_faults(bench->api, &conflict);
+    start_manager(bench);
+    pass(bench, 600000);
+    assert_false(bench->has_ended || proa_manager_is_ready(bench->manager));
+    assert_in_range(proa_sim_kube_requests(bench->api), 15, 100);
+    proa_sim_kube_set_faults(bench->api, &none);
+    for (int i = 0; i < APPS; i++)
+        put_app(bench, i, "one");
+    wait_for(bench, "one", 31000);
+    stop_manager(bench);
+    assert_true(bench->has_ended);
+}
+
+static void a_manager_that_ended_is_run_again(void **state)
+{
+    (void)state;
+    run(6, again_body);
+}
+
 static void conflict_body(struct bench *bench)
 {
     put_app(bench, 0, "one");
@@ -584,9 +678,12 @@ int main(void)
         cmocka_unit_test(a_silent_outage_is_noticed_with_a_lease),
         cmocka_unit_test(lost_connections_do_not_cost_the_lease),
         cmocka_unit_test(a_deleted_object_is_let_go_once),
+        cmocka_unit_test(objects_that_cannot_be_written_hold_up_no_others),
+        cmocka_unit_test(an_api_server_that_starts_refuses_for_a_while),
+        cmocka_unit_test(a_manager_that_ended_is_run_again),
+        cmocka_unit_test(a_conflict_of_a_deletion_is_no_end),
         cmocka_unit_test(a_busy_api_server_sets_the_pace),
         cmocka_unit_test(a_lease_taken_unawares_is_released),
-        cmocka_unit_test(a_conflict_of_a_deletion_is_no_end),
         cmocka_unit_test(faults_do_not_keep_it_from_converging),
     };
 

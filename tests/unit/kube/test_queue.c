@@ -449,10 +449,45 @@ static void its_metrics_bear_the_known_names(void **state)
     kube_rig_done(&rig.kube);
 }
 
+/* Whatever happens to the key before, and from its own reconcile too. */
+static void what_is_asked_for_later_comes(void **state)
+{
+    struct rig rig;
+    struct queue_item *item;
+
+    (void)state;
+    rig_init(&rig, 0);
+    queue_add_after(&rig.queue, PROA_STR("ns"), PROA_STR("a"), PROA_MS(100));
+    queue_add_after(&rig.queue, PROA_STR("ns"), PROA_STR("a"), PROA_MS(200));
+    add(&rig, "a", QUEUE_NORMAL);
+    finish(take(&rig, "a"));
+    pass(&rig, 50);
+    take(&rig, NULL);
+    pass(&rig, 60);
+    item = take(&rig, "a");
+    queue_add_after(&rig.queue, PROA_STR("ns"), PROA_STR("a"), PROA_MS(100));
+    queue_finish(item, &(struct queue_outcome){.exists = true, .requeue_after_ns = PROA_MS(50)});
+    pass(&rig, 60);
+    finish(take(&rig, "a")); /* as it wished itself */
+    pass(&rig, 50);
+    item = take(&rig, "a"); /* as it was asked */
+    queue_add_after(&rig.queue, PROA_STR("ns"), PROA_STR("a"), PROA_MS(300));
+    finish_failed(item);
+    pass(&rig, 10);
+    finish(take(&rig, "a"));
+    pass(&rig, 300);
+    finish(take(&rig, "a"));
+    pass(&rig, 1000);
+    take(&rig, NULL);
+    assert_int_equal(rig.queue.items.count, 0);
+    rig_done(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_key_is_there_once),
+        cmocka_unit_test(what_is_asked_for_later_comes),
         cmocka_unit_test(low_priority_comes_last),
         cmocka_unit_test(failures_back_off_by_the_item),
         cmocka_unit_test(a_busy_server_sets_the_pace),

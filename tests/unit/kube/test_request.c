@@ -8,6 +8,7 @@ struct api {
     uint32_t requests;
     int status;
     const char *retry_after; /* NULL: none */
+    bool was_strict;         /* the last asked for the fields to be checked */
 };
 
 static int answer(struct proa_req *req)
@@ -15,6 +16,7 @@ static int answer(struct proa_req *req)
     struct api *api = proa_req_state(req);
 
     api->requests++;
+    api->was_strict = proa_str_find(proa_req_query_text(req), PROA_STR("fieldValidation=Strict")) >= 0;
     if (api->refusals == 0)
         return proa_reply_json_text(req, 200, PROA_STR("{\"metadata\":{\"name\":\"a\"}}"));
     api->refusals--;
@@ -26,6 +28,7 @@ static int answer(struct proa_req *req)
 
 static const struct proa_route routes[] = {
     {PROA_GET, "/api/v1/namespaces/ns/configmaps/a", answer},
+    {PROA_PUT, "/api/v1/namespaces/ns/configmaps/a", answer},
     {PROA_PATCH, "/api/v1/namespaces/ns/configmaps/a", answer},
     {PROA_DELETE, "/api/v1/namespaces/ns/configmaps/a", answer},
     {PROA_POST, "/api/v1/namespaces/ns/configmaps", answer},
@@ -154,10 +157,41 @@ static void but_not_for_longer_than_a_request_has(void **state)
     rig_run(routes, PROA_COUNT(routes), &(struct proa_server_options){.state = &api}, too_busy_body);
 }
 
+static int replace(struct client *client)
+{
+    return proa_kube_replace(client->kube, &client->arena, &proa_kube_config_maps, PROA_STR("ns"), PROA_STR("a"), NULL,
+                             PROA_STR("{\"metadata\":{\"name\":\"a\"}}"), NULL, NULL, &client->err);
+}
+
+static void strict_body(struct rig *rig)
+{
+    static int (*const writes[])(struct client * client) = {create, replace, merge, json, apply};
+    struct api *api = rig->state;
+    struct client client;
+
+    open_client(rig, &client);
+    for (size_t i = 0; i < PROA_COUNT(writes); i++) {
+        *api = (struct api){0};
+        assert_int_equal(writes[i](&client), 0);
+        assert_true(api->was_strict);
+    }
+    close_client(&client);
+}
+
+/* A member that the kind does not have is told, not dropped. */
+static void every_write_has_its_fields_checked(void **state)
+{
+    struct api api = {0};
+
+    (void)state;
+    rig_run(routes, PROA_COUNT(routes), &(struct proa_server_options){.state = &api}, strict_body);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_busy_server_is_waited_for_whatever_the_method),
+        cmocka_unit_test(every_write_has_its_fields_checked),
         cmocka_unit_test(but_not_for_longer_than_a_request_has),
     };
 

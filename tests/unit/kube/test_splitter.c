@@ -14,6 +14,11 @@ static int found(void *arg, enum splitter_part part, proa_str text)
 {
     struct parts *parts = arg;
 
+    if (part == SPLIT_TOO_LARGE) {
+        proa_buf_add_c(&parts->text, "L\n");
+        assert_true(text.len > 0 && proa_str_starts_with(PROA_STR("{\"a\":\"aaaaaaaaaaaaaaaaaaaaaaa\"}"), text));
+        return parts->result;
+    }
     proa_buf_printf(&parts->text, "%c:" PROA_FMT "\n", part == SPLIT_ITEM ? 'I' : 'M', PROA_ARG(text));
     return parts->result;
 }
@@ -41,18 +46,36 @@ static int split(enum splitter_mode mode, proa_str text, size_t first, uint32_t 
     return rc;
 }
 
-static void expect_cuts(enum splitter_mode mode, const char *text, const char *expected)
+static void expect_cuts_within(uint32_t max, enum splitter_mode mode, const char *text, const char *expected)
 {
     for (size_t first = 0; first <= strlen(text); first++) {
         struct parts parts = {{0}, 0};
         bool whole;
 
-        assert_int_equal(split(mode, proa_str_c(text), first, 1000, &parts, &whole, NULL), 0);
+        assert_int_equal(split(mode, proa_str_c(text), first, max, &parts, &whole, NULL), 0);
         assert_true(whole);
         proa_buf_add_char(&parts.text, '\0');
         assert_string_equal(parts.text.ptr, expected);
         proa_buf_done(&parts.text);
     }
+}
+
+static void expect_cuts(enum splitter_mode mode, const char *text, const char *expected)
+{
+    expect_cuts_within(1000, mode, text, expected);
+}
+
+/* What is too large is left out, and what comes behind it is found. */
+static void test_large(void **state)
+{
+    expect_cuts_within(20, SPLIT_STREAM,
+                       "{}{\"a\":\"aaaaaaaaaaaaaaaaaaaaaaa\"}{\"b\":1}\n{\"a\":\"aaaaaaaaaaaaaaaaaaaaaaa\"}",
+                       "I:{}\nL\nI:{\"b\":1}\nL\n");
+    expect_cuts_within(
+        20, SPLIT_LIST,
+        "{\"items\":[{\"a\":\"aaaaaaaaaaaaaaaaaaaaaaa\"},{\"b\":{}},{\"a\":\"aaaaaaaaaaaaaaaaaaaaaaa\"}],"
+        "\"metadata\":{\"c\":1}}",
+        "L\nI:{\"b\":{}}\nL\nM:{\"c\":1}\n");
 }
 
 static void test_list(void **state)
@@ -95,8 +118,7 @@ static void test_hostile(void **state)
 
     expect_error(SPLIT_LIST, "<html>", PROA_EPROTOCOL, "no JSON");
     expect_error(SPLIT_STREAM, "{}]", PROA_EPROTOCOL, "a bracket too many");
-    expect_error(SPLIT_STREAM, "{\"a\":\"aaaaaaaaaaaaaaaaaaaaaaa\"}", PROA_ETOOLARGE, "larger than 20 bytes");
-    expect_error(SPLIT_LIST, "{\"items\":[{\"a\":\"aaaaaaaaaaaaaaaaaaaaaaa\"}]}", PROA_ETOOLARGE,
+    expect_error(SPLIT_LIST, "{\"metadata\":{\"a\":\"aaaaaaaaaaaaaaaaaaaaaaa\"}}", PROA_ETOOLARGE,
                  "larger than 20 bytes");
     memset(deep, '[', sizeof deep - 1);
     deep[sizeof deep - 1] = 0;
@@ -139,8 +161,8 @@ static void test_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_list),    cmocka_unit_test(test_stream),  cmocka_unit_test(test_hostile),
-        cmocka_unit_test(test_cut_off), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_list),  cmocka_unit_test(test_stream),  cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_large), cmocka_unit_test(test_cut_off), cmocka_unit_test(test_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

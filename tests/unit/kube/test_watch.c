@@ -1,6 +1,8 @@
 /* Watches on the simulated API server: whatever happens, what they tell adds up to what exists. */
 #include "sim_kube_rig.h"
 
+#include "kube/client_internal.h"
+
 #include <proa/map.h>
 #include <proa/random.h>
 
@@ -210,6 +212,29 @@ static void test_fallback(void **state)
     sim_kube_rig_run(&(struct sim_kube_rig){.body = streaming_body, .options = {.no_watch_list = true}});
 }
 
+/* One that is starting refuses everything: that says nothing of what it can do. */
+static void refused_body(struct sim_kube_rig *rig, void *arg)
+{
+    struct mirror mirror;
+    uint64_t before;
+
+    put_many(rig);
+    proa_sim_kube_set_state(rig->server, PROA_SIM_KUBE_STARTING);
+    mirror_start(&mirror, rig, (struct proa_kube_watch_options){.page = 1});
+    pause_ms(rig, 60000);
+    proa_sim_kube_set_state(rig->server, PROA_SIM_KUBE_UP);
+    before = proa_sim_kube_requests(rig->server);
+    pause_ms(rig, 3000);
+    expect_same(&mirror);
+    assert_in_range(proa_sim_kube_requests(rig->server) - before, 1, 3);
+    mirror_stop(&mirror);
+}
+
+static void test_refused(void **state)
+{
+    sim_kube_rig_run(&(struct sim_kube_rig){.body = refused_body});
+}
+
 static void selected_body(struct sim_kube_rig *rig, void *arg)
 {
     struct mirror mirror;
@@ -235,6 +260,76 @@ static void selected_body(struct sim_kube_rig *rig, void *arg)
 static void test_selected(void **state)
 {
     sim_kube_rig_run(&(struct sim_kube_rig){.body = selected_body});
+}
+
+/* -- Too large ----------------------------------------------------------------------------------------------------- */
+
+static void put_large(struct sim_kube_rig *rig, const char *name)
+{
+    char json[6200];
+    int len = snprintf(json, sizeof json, "{\"metadata\":{\"name\":\"%s\"},\"data\":{\"value\":\"", name);
+
+    memset(json + len, 'x', 6000);
+    memcpy(json + len + 6000, "\"}}", sizeof "\"}}");
+    assert_int_equal(proa_sim_kube_put(rig->server, &proa_kube_config_maps, proa_str_c(json), "test", NULL), 0);
+}
+
+/* An object larger than any may be is left out, and stops no other. */
+static void large(struct sim_kube_rig *rig, bool no_streaming)
+{
+    struct proa_kube *kube = rig->kube;
+    struct proa_metrics *metrics;
+    proa_str kind = PROA_STR("ConfigMap");
+    struct mirror mirror;
+
+    assert_int_equal(proa_metrics_new(1, &metrics), 0);
+    assert_int_equal(proa_kube_new(
+                         &(struct proa_kube_options){
+                             .loop = rig->loop, .config = rig->config, .metrics = metrics, .item_bytes = 4000},
+                         &rig->kube, NULL),
+                     0);
+    put_many(rig);
+    put_large(rig, "n05");
+    mirror_start(&mirror, rig, (struct proa_kube_watch_options){.page = 5, .no_streaming_list = no_streaming});
+    pause_ms(rig, 1000);
+    assert_int_equal(mirror.synced, 1);
+    assert_int_equal(proa_map_count(mirror.versions), NAMES - 1);
+    assert_int_equal(proa_counter_value(proa_counter_with(rig->kube->skipped, &kind)), 1);
+    /* One that grows is gone; one that shrinks is there. */
+    put_large(rig, "n06");
+    put_large(rig, "new");
+    sim_kube_put(rig, "n07", 700);
+    pause_ms(rig, 100);
+    assert_int_equal(proa_map_count(mirror.versions), NAMES - 2);
+    assert_null(proa_map_get(mirror.versions, PROA_STR("n06")));
+    assert_int_equal(proa_counter_value(proa_counter_with(rig->kube->skipped, &kind)), 3);
+    assert_int_equal(proa_sim_kube_delete(rig->server, &proa_kube_config_maps, PROA_STR("default"), PROA_STR("new")),
+                     0);
+    sim_kube_put(rig, "n05", 5);
+    sim_kube_put(rig, "n06", 6);
+    pause_ms(rig, 100);
+    expect_same(&mirror);
+    assert_int_equal(mirror.restarts, 1);
+    mirror_stop(&mirror);
+    proa_kube_free(rig->kube);
+    proa_metrics_free(metrics);
+    rig->kube = kube;
+}
+
+static void large_body(struct sim_kube_rig *rig, void *arg)
+{
+    large(rig, true);
+}
+
+static void large_streaming_body(struct sim_kube_rig *rig, void *arg)
+{
+    large(rig, false);
+}
+
+static void test_large(void **state)
+{
+    sim_kube_rig_run(&(struct sim_kube_rig){.body = large_body});
+    sim_kube_rig_run(&(struct sim_kube_rig){.body = large_streaming_body});
 }
 
 /* -- Too old ------------------------------------------------------------------------------------------------------- */
@@ -307,6 +402,44 @@ static void test_expired_token(void **state)
 
     compacting = &rig;
     sim_kube_rig_run(&rig);
+}
+
+/* Before each request something changes, and what was before is forgotten. */
+static void compact_at_each(void *arg, uint64_t number, const char *method, proa_str path)
+{
+    if (!compacting)
+        return;
+    sim_kube_put(compacting, "n00", number);
+    proa_sim_kube_compact(compacting->server);
+}
+
+/* No list is new enough for a watch: whole lists are no way to spend a cluster's time. */
+static void always_too_old_body(struct sim_kube_rig *rig, void *arg)
+{
+    struct mirror mirror;
+
+    put_many(rig);
+    compacting = rig;
+    mirror_start(&mirror, rig, (struct proa_kube_watch_options){.no_streaming_list = true});
+    pause_ms(rig, 600000);
+    assert_in_range(mirror.restarts, 10, 40);
+    compacting = NULL;
+    pause_ms(rig, 60000);
+    sim_kube_put(rig, "n03", 7);
+    pause_ms(rig, 10);
+    expect_same(&mirror);
+    /* One that was of use lists at once. */
+    mirror.restarts = 0;
+    compacting = rig;
+    proa_sim_cut(rig->sim, "10.0.0.1:6443");
+    pause_ms(rig, 1900);
+    assert_in_range(mirror.restarts, 1, 2);
+    mirror_stop(&mirror);
+}
+
+static void test_always_too_old(void **state)
+{
+    sim_kube_rig_run(&(struct sim_kube_rig){.body = always_too_old_body, .options = {.on_request = compact_at_each}});
 }
 
 /* -- Away ---------------------------------------------------------------------------------------------------------- */
@@ -451,6 +584,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pages),    cmocka_unit_test(test_streaming), cmocka_unit_test(test_fallback),
+        cmocka_unit_test(test_refused),  cmocka_unit_test(test_large),     cmocka_unit_test(test_always_too_old),
         cmocka_unit_test(test_selected), cmocka_unit_test(test_compacted), cmocka_unit_test(test_expired_token),
         cmocka_unit_test(test_away),     cmocka_unit_test(test_cut),       cmocka_unit_test(test_faults),
     };

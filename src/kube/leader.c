@@ -122,7 +122,7 @@ static int ask(struct leader *leader, struct proa_arena *arena, struct proa_kube
 static int look(struct leader *leader, struct proa_arena *arena, struct proa_error *err)
 {
     struct proa_kube_request request = {.name = proa_str_c(leader->options.name)};
-    struct lease lease;
+    struct lease lease = {0};
     int rc = ask(leader, arena, &request, &lease, err);
 
     if (rc == PROA_ENOTFOUND) {
@@ -155,7 +155,7 @@ static int write_record(struct leader *leader, struct proa_arena *arena, const c
     proa_time_ns now = now_in_micros(leader);
     struct proa_json_writer w;
     struct proa_buf body, query;
-    struct lease lease;
+    struct lease lease = {0};
 
     proa_buf_init(&query, arena, 0);
     kube_query_add(&query, "fieldManager", proa_str_c(proa_kube_field_manager(leader->options.kube)));

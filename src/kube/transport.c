@@ -178,6 +178,7 @@ int kube_transport_get(struct proa_kube *kube, bool changed, struct proa_client 
     if (!kube->transport || changed || kube->is_transport_stale || has_new_files) {
         rc = transport_new(kube, &fresh, err);
         if (rc == 0) {
+            assert(fresh);
             fresh->next = kube->transport;
             kube->transport = fresh;
             kube->is_transport_stale = false;
@@ -193,6 +194,7 @@ int kube_transport_get(struct proa_kube *kube, bool changed, struct proa_client 
         if (err)
             proa_error_clear(err);
     }
+    assert(kube->transport);
     free_unused(kube->transport);
     *ret_client = kube->transport->client;
     return 0;

@@ -1,6 +1,8 @@
 /* Discovery, custom kinds, what built-in kinds do by themselves, and owners. */
 #include "contract.h"
 
+#include "kube/config_internal.h"
+
 static void discovery(struct contract *c)
 {
     static const struct proa_kube_kind absent = {"absent.dev", "v1", "Thing", "things", false};
@@ -18,6 +20,43 @@ static void discovery(struct contract *c)
     CHECK(c, ask(c, "GET", JSON, NULL, "/version") == 0);
     TEXT(c, "/major", "1");
     CHECK(c, ask(c, "GET", JSON, NULL, "/readyz") == 0);
+}
+
+/* Asks as the administrator, so that whom one may impersonate is no question. */
+static int ask_as(struct contract *c, const struct proa_client_field *fields, size_t count)
+{
+    int rc;
+
+    c->config->impersonation = fields;
+    c->config->impersonation_count = count;
+    rc = ask(c, "POST", JSON, "{\"apiVersion\":\"authentication.k8s.io/v1\",\"kind\":\"SelfSubjectReview\"}",
+             "/apis/authentication.k8s.io/v1/selfsubjectreviews");
+    c->config->impersonation_count = 0;
+    return rc;
+}
+
+static void who_asks(struct contract *c)
+{
+    const struct proa_client_field fields[] = {
+        {"Impersonate-User", PROA_STR("jane")},
+        {"Impersonate-Uid", PROA_STR("7")},
+        {"Impersonate-Group", PROA_STR("devs")},
+        {"Impersonate-Group", PROA_STR("admins")},
+        {"Impersonate-Extra-acme.com%2Fscopes", PROA_STR("view")},
+        {"Impersonate-Extra-acme.com%2Fscopes", PROA_STR("edit")},
+    };
+
+    CHECK(c, ask_as(c, NULL, 0) == 0);
+    TEXT(c, "/kind", "SelfSubjectReview");
+    TEXT(c, "/status/userInfo/username", "admin");
+    JSON_IS(c, "/status/userInfo/groups", "[\"system:masters\",\"system:authenticated\"]");
+    CHECK(c, ask_as(c, fields, 1) == 0);
+    TEXT(c, "/status/userInfo/username", "jane");
+    JSON_IS(c, "/status/userInfo/groups", "[\"system:authenticated\"]");
+    CHECK(c, ask_as(c, fields, PROA_COUNT(fields)) == 0);
+    TEXT(c, "/status/userInfo/uid", "7");
+    JSON_IS(c, "/status/userInfo/groups", "[\"devs\",\"admins\",\"system:authenticated\"]");
+    JSON_IS(c, "/status/userInfo/extra", "{\"acme.com/scopes\":[\"view\",\"edit\"]}");
 }
 
 static const char crd[] =
@@ -205,9 +244,7 @@ static void owned(struct contract *c)
 }
 
 const struct contract_case kind_cases[] = {
-    {"kinds are discovered", discovery},
-    {"custom kinds have schemas", custom},
-    {"built-in kinds have manners of their own", builtin},
-    {"dependents go with their owners", owned},
-    {NULL, NULL},
+    {"kinds are discovered", discovery},        {"who asks is told, and who is impersonated", who_asks},
+    {"custom kinds have schemas", custom},      {"built-in kinds have manners of their own", builtin},
+    {"dependents go with their owners", owned}, {NULL, NULL},
 };

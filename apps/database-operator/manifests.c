@@ -1,4 +1,4 @@
-/* Manifests as text with two places to fill in: they are to be read by people. The rights are exactly those that the code uses, each
+/* Manifests as text with a few places to fill in: they are to be read by people. The rights are exactly those that the code uses, each
  * with its reason; a test runs the operator with them. */
 #include "manifests.h"
 
@@ -32,9 +32,10 @@ static const char manifests[] =
     "  namespace: {namespace}\n"
     "---\n"
     "apiVersion: rbac.authorization.k8s.io/v1\n"
-    "kind: ClusterRole\n"
+    "kind: {scope}Role\n"
     "metadata:\n"
     "  name: database-operator\n"
+    "{where}"
     "rules:\n"
     "# Databases: read, the finalizer applied, the status applied. The agents' Roles grant get, list and watch of "
     "one.\n"
@@ -85,12 +86,13 @@ static const char manifests[] =
     "  verbs: [create, patch]\n"
     "---\n"
     "apiVersion: rbac.authorization.k8s.io/v1\n"
-    "kind: ClusterRoleBinding\n"
+    "kind: {scope}RoleBinding\n"
     "metadata:\n"
     "  name: database-operator\n"
+    "{where}"
     "roleRef:\n"
     "  apiGroup: rbac.authorization.k8s.io\n"
-    "  kind: ClusterRole\n"
+    "  kind: {scope}Role\n"
     "  name: database-operator\n"
     "subjects:\n"
     "- kind: ServiceAccount\n"
@@ -101,7 +103,7 @@ static const char manifests[] =
     "apiVersion: rbac.authorization.k8s.io/v1\n"
     "kind: Role\n"
     "metadata:\n"
-    "  name: database-operator\n"
+    "  name: database-operator-leader\n"
     "  namespace: {namespace}\n"
     "rules:\n"
     "- apiGroups: [coordination.k8s.io]\n"
@@ -109,18 +111,18 @@ static const char manifests[] =
     "  verbs: [create]\n"
     "- apiGroups: [coordination.k8s.io]\n"
     "  resources: [leases]\n"
-    "  resourceNames: [database-operator]\n"
+    "  resourceNames: [{lease}]\n"
     "  verbs: [get, patch]\n"
     "---\n"
     "apiVersion: rbac.authorization.k8s.io/v1\n"
     "kind: RoleBinding\n"
     "metadata:\n"
-    "  name: database-operator\n"
+    "  name: database-operator-leader\n"
     "  namespace: {namespace}\n"
     "roleRef:\n"
     "  apiGroup: rbac.authorization.k8s.io\n"
     "  kind: Role\n"
-    "  name: database-operator\n"
+    "  name: database-operator-leader\n"
     "subjects:\n"
     "- kind: ServiceAccount\n"
     "  name: database-operator\n"
@@ -184,19 +186,36 @@ static const char manifests[] =
     "          capabilities:\n"
     "            drop: [ALL]\n";
 
-static void fill(struct proa_buf *out, proa_str text, const struct manifest_options *options, proa_str settings)
-{
-    const struct {
-        proa_str mark, value;
-    } places[] = {{PROA_STR_INIT("{namespace}"), proa_str_c(options->namespace_)},
-                  {PROA_STR_INIT("{image}"), proa_str_c(options->image)},
-                  {PROA_STR_INIT("{settings}"), settings}};
+enum { PLACES = 6 };
 
+struct place {
+    proa_str mark, value;
+};
+
+/* The value of a setting of `run` as it was given, "--key=value" or "--key value", the last one. */
+static const char *setting(const struct manifest_options *options, const char *flag)
+{
+    size_t len = strlen(flag);
+    const char *value = NULL;
+
+    for (int i = 0; i < options->settings_count; i++) {
+        if (strncmp(options->settings[i], flag, len) != 0)
+            continue;
+        if (options->settings[i][len] == '=')
+            value = options->settings[i] + len + 1;
+        else if (options->settings[i][len] == '\0' && i + 1 < options->settings_count)
+            value = options->settings[i + 1];
+    }
+    return value && *value ? value : NULL;
+}
+
+static void fill(struct proa_buf *out, proa_str text, const struct place places[PLACES])
+{
     while (text.len > 0) {
         ptrdiff_t first = -1;
         size_t which = 0;
 
-        for (size_t i = 0; i < PROA_COUNT(places); i++) {
+        for (size_t i = 0; i < PLACES; i++) {
             ptrdiff_t at = proa_str_find(text, places[i].mark);
 
             if (at >= 0 && (first < 0 || at < first)) {
@@ -216,17 +235,26 @@ static void fill(struct proa_buf *out, proa_str text, const struct manifest_opti
 
 int manifests_write(struct proa_buf *out, const struct manifest_options *options, struct proa_error *err)
 {
-    struct proa_buf settings PROA_CLEANUP(proa_buf_done) = {0};
+    const char *watched = setting(options, "--watch-namespace"), *lease = setting(options, "--leader.lease");
+    struct proa_buf settings PROA_CLEANUP(proa_buf_done) = {0}, where PROA_CLEANUP(proa_buf_done) = {0};
     struct proa_json_writer w;
 
     PROA_TRY(manifests_write_crd(out, err));
+    if (watched)
+        proa_buf_printf(&where, "  namespace: %s\n", watched);
     for (int i = 0; i < options->settings_count; i++) {
         proa_buf_add_c(&settings, ", ");
         proa_json_writer_init(&w, &settings);
         proa_json_text(&w, proa_str_c(options->settings[i]));
     }
-    if (settings.error < 0)
-        return settings.error;
-    fill(out, proa_str_c(manifests), options, proa_buf_str(&settings));
+    if (settings.error < 0 || where.error < 0)
+        return PROA_ENOMEM;
+    fill(out, proa_str_c(manifests),
+         (const struct place[PLACES]){{PROA_STR("{namespace}"), proa_str_c(options->namespace_)},
+                                      {PROA_STR("{image}"), proa_str_c(options->image)},
+                                      {PROA_STR("{settings}"), proa_buf_str(&settings)},
+                                      {PROA_STR("{scope}"), proa_str_c(watched ? "" : "Cluster")},
+                                      {PROA_STR("{where}"), proa_buf_str(&where)},
+                                      {PROA_STR("{lease}"), proa_str_c(lease ? lease : "database-operator")}});
     return out->error;
 }

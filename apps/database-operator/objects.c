@@ -214,6 +214,7 @@ static int secret(const struct plan_input *in, struct plan *plan, bool is_owned)
     end(w);
     PROA_TRY(add(plan, &draft, &proa_kube_secrets, plan_secret_name(in->arena, in->database->metadata.name)));
     plan->objects[plan->objects_count - 1].is_owned = is_owned;
+    plan->objects[plan->objects_count - 1].may_stay = true;
     plan->objects[plan->objects_count - 1].adopt = in->facts->has_secret;
     return 0;
 }
@@ -552,6 +553,7 @@ static void instance_container(writer *w, const struct plan_input *in)
     mount(w, "agent", DATABASE_AGENT_DIR, true);
     mount(w, "run", DATABASE_RUN_DIR, false);
     mount(w, "tmp", "/tmp", false);
+    mount(w, "shm", "/dev/shm", false);
     mount(w, "config", DATABASE_CONFIG_DIR, true);
     mount(w, "credentials", DATABASE_CREDENTIALS_DIR, true);
     end_array(w);
@@ -566,6 +568,7 @@ static void install_container(writer *w, const struct plan_input *in)
     texts(w, "command", command);
     text(w, "image", in->settings->agent_image);
     text_c(w, "name", "install-agent");
+    resources(w, in); /* a quota asks for those of every container */
     container_security(w);
     array(w, "volumeMounts");
     mount(w, "agent", DATABASE_AGENT_DIR, false);
@@ -573,10 +576,13 @@ static void install_container(writer *w, const struct plan_input *in)
     end(w);
 }
 
-static void empty_volume(writer *w, const char *name)
+/* @param medium "Memory", or NULL: of the node's disk */
+static void empty_volume(writer *w, const char *name, const char *medium)
 {
     object(w, NULL);
     object(w, "emptyDir");
+    if (medium)
+        text_c(w, "medium", medium);
     end(w);
     text_c(w, "name", name);
     end(w);
@@ -622,9 +628,11 @@ static void credentials_volume(writer *w, const struct plan_input *in)
 static void volumes(writer *w, const struct plan_input *in)
 {
     array(w, "volumes");
-    empty_volume(w, "agent");
-    empty_volume(w, "run");
-    empty_volume(w, "tmp");
+    empty_volume(w, "agent", NULL);
+    empty_volume(w, "run", NULL);
+    empty_volume(w, "tmp", NULL);
+    empty_volume(w, "shm",
+                 "Memory"); /* what container runtimes give is 64 MiB, too little for a query of several workers */
     object(w, NULL);
     object(w, "configMap");
     text(w, "name", name_with(in, "-config"));
@@ -751,7 +759,8 @@ int plan_write_objects(const struct plan_input *input, struct plan *plan)
 
     PROA_TRY(secret(input, plan, true));
     for (size_t i = 0; i < PROA_COUNT(writers); i++)
-        PROA_TRY(writers[i](input, plan));
+        if (!plan->problem.reason || (writers[i] != config_map && writers[i] != stateful_set))
+            PROA_TRY(writers[i](input, plan));
     return input->settings->has_service_monitors ? service_monitor(input, plan) : 0;
 }
 

@@ -1,6 +1,9 @@
 /* The plan: what is wrong, what is wanted, and in which order it is changed. */
 #include "plan.h"
 
+#include "agent/derive.h"
+#include <proa/text.h>
+
 #include <stdio.h>
 
 /* -- Names and quantities -------------------------------------------------------------------------------------------- */
@@ -189,6 +192,25 @@ static void check_credentials(struct plan_problem *out, const struct plan_input 
                 PROA_ARG(name));
 }
 
+/* Of instances that are still to be made: who removes the labels of a claim in use loses nothing. */
+static void check_claims(struct plan_problem *out, const struct plan_input *in)
+{
+    uint32_t made = in->facts->has_set && in->facts->set.spec.replicas > 0 ? (uint32_t)in->facts->set.spec.replicas : 0;
+
+    for (uint32_t i = made; i < (uint32_t)in->database->spec.replicas && i < INSTANCES_MAX; i++)
+        if (in->facts->claims[i].is_foreign) {
+            proa_str name = plan_claim_name(in->arena, in->database->metadata.name, i);
+
+            problem(
+                out, in->arena, "ObjectExists",
+                "PersistentVolumeClaim " PROA_FMT
+                ": it exists already and was not made for this Database: delete it, give the Database another name, "
+                "or label it as this Database's if its data are meant",
+                PROA_ARG(name));
+            return;
+        }
+}
+
 static void check_spec(struct plan_problem *out, const struct plan_input *in)
 {
     const struct database *database = in->database;
@@ -205,6 +227,7 @@ static void check_spec(struct plan_problem *out, const struct plan_input *in)
     check_size(out, in);
     check_parameters(out, in);
     check_credentials(out, in);
+    check_claims(out, in);
 }
 
 /* -- Spec hash --------------------------------------------------------------------------------------------------------- */
@@ -275,18 +298,23 @@ static int choose_primary(const struct plan_input *in, struct plan *plan)
     return plan->primary.ptr ? 0 : PROA_ENOMEM;
 }
 
-/* Salted by the agents' token, which is random: nobody learns a password from it. */
-static void credentials_hash(const struct plan_input *in, char out[SPEC_HASH_LEN + 1])
+/* Keyed by the agents' token, which is random: who can read pods can try no password against it, not even one who knows another. */
+static int credentials_hash(const struct plan_input *in, char out[SPEC_HASH_LEN + 1])
 {
     const struct secret_data *is = &in->facts->secret, *users = &in->facts->user_credentials;
-    uint64_t h = UINT64_C(0xcbf29ce484222325);
+    const proa_str parts[] = {is->agent_token, is->replication_password, is->password, users->username,
+                              users->password};
+    unsigned char code[DERIVED_BYTES];
+    struct proa_buf text;
 
-    h = hash(h, is->agent_token);
-    h = hash(h, is->replication_password);
-    h = hash(h, is->password);
-    h = hash(h, users->username);
-    h = hash(h, users->password);
-    snprintf(out, SPEC_HASH_LEN + 1, "%016llx", (unsigned long long)h);
+    proa_buf_init(&text, in->arena, 0);
+    for (size_t i = 0; i < PROA_COUNT(parts); i++)
+        proa_buf_printf(&text, "%zu:" PROA_FMT, parts[i].len, PROA_ARG(parts[i]));
+    if (text.error < 0 || derive_code(is->agent_token, proa_buf_str(&text), code) < 0)
+        return PROA_ENOMEM;
+    proa_hex_encode(out, proa_str_n((const char *)code, SPEC_HASH_LEN / 2));
+    out[SPEC_HASH_LEN] = '\0';
+    return 0;
 }
 
 static void plan_roles(const struct plan_input *in, struct plan *plan)
@@ -299,7 +327,8 @@ static void plan_roles(const struct plan_input *in, struct plan *plan)
             continue;
         if (!proa_str_eq_c(pod->role, wanted))
             plan->roles[i] = wanted;
-        plan->refresh[i] = in->facts->has_secret && !proa_str_eq_c(pod->credentials, plan->credentials_hash);
+        plan->refresh[i] =
+            in->facts->has_secret && !plan->problem.reason && !proa_str_eq_c(pod->credentials, plan->credentials_hash);
     }
 }
 
@@ -368,6 +397,9 @@ static void plan_storage(const struct plan_input *in, struct plan *plan)
         if (claim->exists && !claim->is_terminating && is_smaller(claim->size, plan->size)) {
             plan->grow_claims[i] = true;
             plan->is_growing = true;
+        } else if (claim->exists && i < plan->replicas && claim->capacity.len > 0 &&
+                   is_smaller(claim->capacity, claim->size)) {
+            plan->is_resizing = true;
         }
     }
     if (in->facts->has_set && !in->facts->set_is_terminating && is_smaller(in->facts->set_size, plan->size)) {
@@ -403,6 +435,19 @@ static int plan_deletion(const struct plan_input *in, struct plan *plan)
     return 0;
 }
 
+static int plan_running(const struct plan_input *in, struct plan *plan)
+{
+    if (!plan->problem.reason) {
+        spec_hash(in, plan->spec_hash);
+        PROA_TRY(credentials_hash(in, plan->credentials_hash));
+        plan_restart(in, plan);
+        plan_storage(in, plan);
+    }
+    plan_roles(in, plan);
+    /* One that is going is waited for; its deletion brings the next plan. */
+    return in->facts->set_is_terminating ? 0 : plan_write_objects(in, plan);
+}
+
 int plan_make(struct proa_arena *arena, const struct database *database, const struct plan_facts *facts,
               const struct plan_settings *settings, struct plan *ret_plan)
 {
@@ -420,16 +465,9 @@ int plan_make(struct proa_arena *arena, const struct database *database, const s
     check_spec(&plan.problem, &in);
     if (plan.problem.reason && !plan.problem.message.ptr)
         return PROA_ENOMEM;
-    if (!plan.problem.reason && !database->spec.paused) {
-        spec_hash(&in, plan.spec_hash);
-        credentials_hash(&in, plan.credentials_hash);
-        plan_roles(&in, &plan);
-        plan_restart(&in, &plan);
-        plan_storage(&in, &plan);
-        /* One that is going is waited for; its deletion brings the next plan. */
-        if (!facts->set_is_terminating)
-            PROA_TRY(plan_write_objects(&in, &plan));
-    }
+    /* A mistake in the spec of a Database that runs holds back what would be made of it, and nothing else. */
+    if (!database->spec.paused && (!plan.problem.reason || facts->has_set))
+        PROA_TRY(plan_running(&in, &plan));
     *ret_plan = plan;
     return 0;
 }

@@ -53,7 +53,10 @@ struct plan_pod {
 };
 struct plan_claim {
     bool exists, is_terminating;
+    bool is_foreign; /**< of that name, and not made for this Database: then it does not count as existing */
     proa_str size;
+    proa_str capacity;       /**< of its volume; "" until there is one */
+    proa_str resize_problem; /**< why its volume does not grow; "" */
 };
 enum user_secret { USER_SECRET_NONE = 0, USER_SECRET_GOOD, USER_SECRET_MISSING, USER_SECRET_INCOMPLETE };
 
@@ -78,6 +81,7 @@ struct plan_object {
     proa_str name;
     proa_str body; /**< as the API server keeps it */
     bool is_owned; /**< its controller is the Database */
+    bool may_stay; /**< the finalizer may keep it */
     bool adopt;    /**< may be there without an owner: kept from a former Database of this name */
 };
 
@@ -105,6 +109,7 @@ struct plan {
     bool replace_set; /**< once the claims have grown: without its pods */
     int restart;      /**< pod to be restarted, or -1 */
     bool is_restarting, is_growing;
+    bool is_resizing; /**< volumes are asked for that have not their size yet */
     /* Of a Database that is being deleted. */
     bool is_deleting;
     bool delete_set;

@@ -68,7 +68,9 @@ static int gather_set(struct reconciling *r)
     struct proa_cached cached;
     const struct stateful_set *set;
 
-    if (!find(r, &proa_kube_stateful_sets, r->database.metadata.name, &cached))
+    /* That of a former Database of this name, or of somebody who copied our labels, is none of ours: applying tells. */
+    if (!find(r, &proa_kube_stateful_sets, r->database.metadata.name, &cached) ||
+        (cached.owner_uid.len > 0 && !proa_str_eq(cached.owner_uid, r->database.metadata.uid)))
         return 0;
     set = cached.object;
     r->facts.has_set = true;
@@ -144,10 +146,23 @@ static void gather_claim(struct reconciling *r, uint32_t index)
     if (!find(r, &proa_kube_claims, plan_claim_name(r->ctx->arena, r->database.metadata.name, index), &cached))
         return;
     claim = cached.object;
+    if (!proa_str_eq_c(claim->metadata.labels.managed_by, OPERATOR_NAME) ||
+        !proa_str_eq(claim->metadata.labels.instance, r->database.metadata.name)) {
+        r->facts.claims[index].is_foreign = true;
+        return;
+    }
     r->claim_uids[index] = keep(r, cached.uid);
     r->facts.claims[index] = (struct plan_claim){.exists = true,
                                                  .is_terminating = claim->metadata.deletion_timestamp.len > 0,
-                                                 .size = keep(r, claim->spec.resources.requests.storage)};
+                                                 .size = keep(r, claim->spec.resources.requests.storage),
+                                                 .capacity = keep(r, claim->status.capacity.storage)};
+    for (size_t i = 0; i < claim->status.conditions.len; i++) {
+        const struct claim_condition *condition = &claim->status.conditions.ptr[i];
+
+        if (proa_str_ends_with(condition->type, PROA_STR("ResizeError")) && proa_str_eq_c(condition->status, "True"))
+            r->facts.claims[index].resize_problem =
+                keep(r, condition->message.len > 0 ? condition->message : condition->type);
+    }
 }
 
 /* The user's Secret is not among those that we watch: it is asked for. */
@@ -234,7 +249,8 @@ static int apply_object(struct reconciling *r, const struct plan_object *object)
                                                    .body = object->body,
                                                    .owner = object->is_owned ? &r->database.metadata : NULL,
                                                    .owner_kind = object->is_owned ? &database_kind : NULL,
-                                                   .adopt = object->adopt},
+                                                   .adopt = object->adopt,
+                                                   .may_stay = object->may_stay},
                               &changed);
     if (rc < 0)
         return take_refusal(r, rc, "Rejected", "correct the spec, or what the API server names") ? 0 : rc;
@@ -587,7 +603,7 @@ static int reconcile(struct proa_reconcile *ctx, void *arg)
     return 0;
 }
 
-/* Pods and claims are the StatefulSet's; their label names the Database. */
+/* Pods are the StatefulSet's; their label names the Database. */
 static void map_pod(const void *object, void (*add)(void *ctx, proa_str namespace_, proa_str name), void *ctx)
 {
     const struct pod *pod = object;
@@ -596,12 +612,17 @@ static void map_pod(const void *object, void (*add)(void *ctx, proa_str namespac
         add(ctx, pod->metadata.namespace_, pod->metadata.labels.instance);
 }
 
+/* By its name, "data-NAME-0": also one that is not ours stands where ours would be. */
 static void map_claim(const void *object, void (*add)(void *ctx, proa_str namespace_, proa_str name), void *ctx)
 {
     const struct claim *claim = object;
+    proa_str name = claim->metadata.name;
+    size_t end = name.len;
 
-    if (claim->metadata.labels.instance.len > 0)
-        add(ctx, claim->metadata.namespace_, claim->metadata.labels.instance);
+    while (end > 0 && name.ptr[end - 1] != '-')
+        end--;
+    if (proa_str_starts_with(name, PROA_STR("data-")) && end > strlen("data-") + 1)
+        add(ctx, claim->metadata.namespace_, proa_str_slice(name, strlen("data-"), end - 1));
 }
 
 int database_controller_add(struct proa_manager *manager, const struct reconcile_options *options,
@@ -630,10 +651,10 @@ int database_controller_add(struct proa_manager *manager, const struct reconcile
         owns[i].label_selector = OWNED_SELECTOR;
         owns[i].namespace_ = options->namespace_;
     }
-    for (size_t i = 0; watches[i].kind; i++) {
-        watches[i].label_selector = OWNED_SELECTOR;
+    for (size_t i = 0; watches[i].kind; i++)
         watches[i].namespace_ = options->namespace_;
-    }
+    /* All claims are looked at: the StatefulSet controller would take over one of a name that it needs, whoever made it. */
+    watches[0].label_selector = OWNED_SELECTOR;
     return proa_controller_add(manager,
                                &(struct proa_controller_options){.name = "database",
                                                                  .reconcile = reconcile,

@@ -18,6 +18,7 @@ struct reporting {
     int32_t ready;
     bool is_new;      /* no instance has served yet */
     bool is_complete; /* everything is as wanted */
+    bool has_failed;  /* an instance of the wanted spec cannot run */
 };
 
 static const struct database_condition *condition_before(const struct reporting *r, const char *type)
@@ -94,7 +95,7 @@ static void report_progress(struct reporting *r)
         set(r, CONDITION_PROGRESSING, true, "Creating", PROA_STR("the instances are made and started"));
     else if (!r->facts->has_set || r->facts->set_is_terminating)
         set(r, CONDITION_PROGRESSING, true, "Creating", PROA_STR("the StatefulSet is being made"));
-    else if (plan->is_growing)
+    else if (plan->is_growing || plan->is_resizing)
         set(r, CONDITION_PROGRESSING, true, "ExpandingStorage",
             proa_arena_printf(r->arena, "volumes grow to " PROA_FMT, PROA_ARG(plan->size)));
     else if (plan->is_restarting)
@@ -124,6 +125,45 @@ static const struct plan_pod *failing_pod(const struct reporting *r, uint32_t *r
     return NULL;
 }
 
+/* What a person can do about a pod's state. */
+static const char *advice(proa_str problem)
+{
+    static const struct {
+        const char *problem, *advice;
+    } known[] = {
+        {"ImagePullBackOff", "correct spec.version or spec.image, or let the nodes reach the registry"},
+        {"ErrImagePull", "correct spec.version or spec.image, or let the nodes reach the registry"},
+        {"InvalidImageName", "correct spec.version or spec.image"},
+        {"CrashLoopBackOff", "the log of the pod's container database says why; correct spec.parameters, spec.image or "
+                             "spec.resources if they are the cause"},
+        {"Unschedulable", "give the nodes room, lower spec.resources, or name a StorageClass that there is"},
+    };
+
+    for (size_t i = 0; i < PROA_COUNT(known); i++)
+        if (proa_str_eq_c(problem, known[i].problem))
+            return known[i].advice;
+    return "kubectl describe tells more of the pod";
+}
+
+/* An instance of what the spec says now that will not run before somebody changes something. */
+static bool is_mistaken(const struct reporting *r, const struct plan_pod *pod)
+{
+    return !proa_str_eq_c(pod->problem, "Unschedulable") && !proa_str_eq_c(pod->problem, "ErrImagePull") &&
+           proa_str_eq_c(pod->spec_hash, r->plan->spec_hash);
+}
+
+static proa_str resize_problem(const struct reporting *r)
+{
+    for (uint32_t i = 0; i < r->plan->replicas && i < INSTANCES_MAX; i++)
+        if (r->facts->claims[i].resize_problem.len > 0)
+            return proa_arena_printf(r->arena,
+                                     "the volume of PersistentVolumeClaim data-" PROA_FMT "-%u does not grow: " PROA_FMT
+                                     "; mend what the StorageClass's driver names",
+                                     PROA_ARG(r->database->metadata.name), i,
+                                     PROA_ARG(proa_utf8_cut(r->facts->claims[i].resize_problem, 400)));
+    return PROA_STR("");
+}
+
 /* Instances that served once and do not now, and that nobody restarts. */
 static bool lost_instances(const struct reporting *r)
 {
@@ -141,18 +181,23 @@ static void report_degraded(struct reporting *r)
 {
     const struct plan_pod *pod;
     uint32_t index = 0;
+    proa_str resize;
 
     if (r->problem.reason) {
         set(r, CONDITION_DEGRADED, true, r->problem.reason, r->problem.message);
         return;
     }
     pod = r->plan->is_deleting ? NULL : failing_pod(r, &index);
-    if (pod)
+    resize = r->plan->is_deleting ? PROA_STR("") : resize_problem(r);
+    if (pod) {
+        r->has_failed = is_mistaken(r, pod);
         set(r, CONDITION_DEGRADED, true, "InstanceFailing",
-            proa_arena_printf(r->arena, "pod " PROA_FMT "-%u: " PROA_FMT "%s" PROA_FMT,
+            proa_arena_printf(r->arena, "pod " PROA_FMT "-%u: " PROA_FMT "%s" PROA_FMT "; %s",
                               PROA_ARG(r->database->metadata.name), index, PROA_ARG(pod->problem),
                               pod->problem_message.len > 0 ? ": " : "",
-                              PROA_ARG(proa_utf8_cut(pod->problem_message, 400))));
+                              PROA_ARG(proa_utf8_cut(pod->problem_message, 400)), advice(pod->problem)));
+    } else if (resize.len > 0)
+        set(r, CONDITION_DEGRADED, true, "StorageExpansionFailing", resize);
     else if (r->plan->primary_index >= (uint32_t)r->database->spec.replicas && !r->plan->is_deleting)
         set(r, CONDITION_DEGRADED, true, "PrimaryNotMovable",
             proa_arena_printf(r->arena,
@@ -193,7 +238,7 @@ static enum database_phase phase(const struct reporting *r)
 {
     bool is_settled = r->is_complete || r->database->spec.paused || r->problem.reason;
 
-    if (is_stopped(r))
+    if (is_stopped(r) || r->has_failed)
         return PHASE_FAILED;
     if (is_settled && proa_str_eq_c(r->conditions[CONDITION_READY].status, "True"))
         return PHASE_READY;
@@ -245,6 +290,29 @@ static int32_t count_ready(const struct plan_facts *facts, uint32_t replicas)
     return ready;
 }
 
+/* What the StatefulSet was told, not what the spec says: agents drop what they keep for others, and it must not be for one that stays. */
+static int32_t kept_replicas(const struct reporting *r)
+{
+    int32_t before = r->database->status.replicas;
+
+    if (r->facts->has_set)
+        return r->facts->set.spec.replicas;
+    return before > 0 && (is_stopped(r) || r->database->spec.paused) ? before : (int32_t)r->plan->replicas;
+}
+
+/* Never false again. A Database made anew over kept claims, without its primary's, has data too. */
+static bool is_initialized(const struct reporting *r)
+{
+    const struct database_status *before = &r->database->status;
+    bool has_other_claim = false;
+
+    for (uint32_t i = 0; i < INSTANCES_MAX; i++)
+        has_other_claim = has_other_claim || (i != r->plan->primary_index && r->facts->claims[i].exists);
+    return before->initialized || r->ready > 0 ||
+           (before->observed_generation == 0 && !r->facts->has_set && has_other_claim &&
+            !r->facts->claims[r->plan->primary_index].exists);
+}
+
 int plan_report(struct proa_arena *arena, const struct database *database, const struct plan_facts *facts,
                 const struct plan *plan, const struct plan_problem *outcome, struct plan_report *ret_report)
 {
@@ -263,6 +331,8 @@ int plan_report(struct proa_arena *arena, const struct database *database, const
     status->selector = proa_arena_printf(arena, LABEL_INSTANCE "=" PROA_FMT "," OWNED_SELECTOR, PROA_ARG(name));
     status->observed_generation = database->metadata.generation;
     status->current_primary = plan->primary;
+    status->replicas = kept_replicas(&r);
+    status->initialized = is_initialized(&r);
     status->endpoint =
         proa_arena_printf(arena, PROA_FMT "-rw." PROA_FMT ".svc:%u", PROA_ARG(name),
                           PROA_ARG(database->metadata.namespace_), engine_of(database->spec.engine)->port);
@@ -309,9 +379,13 @@ int plan_status_body(struct proa_arena *arena, const struct database_status *sta
     proa_json_array_end(&w);
     member(&w, "currentPrimary", status->current_primary);
     member(&w, "endpoint", status->endpoint);
+    proa_json_key(&w, PROA_STR("initialized"));
+    proa_json_bool(&w, status->initialized);
     proa_json_key(&w, PROA_STR("observedGeneration"));
     proa_json_i64(&w, status->observed_generation);
     member(&w, "phase", proa_enum_name(&database_phase_enum, (int)status->phase));
+    proa_json_key(&w, PROA_STR("replicas"));
+    proa_json_i64(&w, status->replicas);
     proa_json_key(&w, PROA_STR("replicasReady"));
     proa_json_i64(&w, status->replicas_ready);
     member(&w, "selector", status->selector);

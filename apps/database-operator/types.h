@@ -56,10 +56,12 @@ PROA_DECLARE_TYPE(database_condition);
 struct database_status {
     enum database_phase phase;
     int32_t replicas_ready;
+    int32_t replicas;  /* instances that there are to be, which is what the agents obey; 0: not told yet */
     proa_str selector; /* of the pods, for the scale subresource */
     int64_t observed_generation;
     proa_str current_primary; /* the pod's name */
     proa_str endpoint;        /* host:port for reading and writing */
+    bool initialized;         /* an instance has served: there are data, wherever they are now */
     PROA_ARRAY_OF(struct database_condition) conditions;
 };
 PROA_DECLARE_TYPE(database_status);
@@ -103,15 +105,29 @@ struct instance_labels {
     proa_str role;
 };
 PROA_DECLARE_TYPE(instance_labels);
+struct claim_labels {
+    proa_str managed_by, instance;
+};
+PROA_DECLARE_TYPE(claim_labels);
 struct claim_meta {
-    proa_str namespace_;
-    struct instance_labels labels;
+    proa_str namespace_, name;
+    struct claim_labels labels;
     proa_str deletion_timestamp; /* "": not being deleted */
 };
 PROA_DECLARE_TYPE(claim_meta);
+struct claim_condition {
+    proa_str type, status, message;
+};
+PROA_DECLARE_TYPE(claim_condition);
+struct claim_status {
+    struct claim_requests capacity; /* "" until a volume is bound */
+    PROA_ARRAY_OF(struct claim_condition) conditions;
+};
+PROA_DECLARE_TYPE(claim_status);
 struct claim {
     struct claim_meta metadata;
     struct claim_spec spec;
+    struct claim_status status;
 };
 PROA_DECLARE_TYPE(claim);
 

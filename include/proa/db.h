@@ -36,10 +36,10 @@ struct proa_db_driver; /**< &proa_sqlite_driver, &proa_pg_driver: a program link
 struct proa_db_options {
     const char *url; /**< "sqlite:FILE", "sqlite::memory:", "postgres://user:password@host:port/name?…" */
     const struct proa_db_driver *const *drivers; /**< those the URL may choose; ended by NULL */
-    struct proa_loops *loops;                    /**< where it is used; or */
-    struct proa_loop *loop;                      /**< a single loop */
+    struct proa_loops *loops;                    /**< where it is used; NULL: on `loop` */
+    struct proa_loop *loop;                      /**< without `loops`: the only one */
     struct proa_metrics *metrics;                /**< NULL: none */
-    const struct proa_logger *logger;            /**< NULL: none */
+    const struct proa_logger *logger;            /**< speaks as "db.pg" or "db.sqlite"; NULL: none */
     struct proa_tracer *tracer;                  /**< statements of sampled requests become spans; NULL: none */
     /** for single statements, in the process. 0: 2 a loop, at most 8 (SQLite: readers, 4) */
     uint32_t shared_connections;
@@ -57,7 +57,8 @@ PROA_MUST_USE int proa_db_open(const struct proa_db_options *options, struct pro
  *  connections serve on. The same URL is no change. From a fiber of loop 0. @returns 0, PROA_EINVAL (url; the message never shows its
  *  password), PROA_EUNSUPPORTED (SQLite, or a URL of another driver: that needs a restart), PROA_ENOMEM; then all is as before. */
 PROA_MUST_USE int proa_db_set_url(struct proa_db *db, const char *url, struct proa_error *err);
-/** Closes on every loop; no statement may run. May suspend (from a fiber of loop 0). NULL is fine. */
+/** Closes on every loop, from a fiber of loop 0; may suspend. What begins meanwhile is PROA_EUNAVAILABLE; what runs is waited for as long as it
+ *  takes (on PostgreSQL it ends at once, by an error). After it nothing may be called. NULL is fine. */
 void proa_db_close(struct proa_db *db);
 /** "postgresql" or "sqlite" (the semantic conventions' db.system.name). */
 const char *proa_db_system(const struct proa_db *db);
@@ -163,11 +164,11 @@ static inline struct proa_value proa_null(void)
 
 /* Calls. Parameters are $1, $2, … and given in order. Columns land in the members whose column name (`.column`, else the outside
  * name) is the result column's name; a result column without a member, or a required member without a column, is PROA_EINTERNAL. NULL
- * lands in optional members only. Signed 64-bit columns land in u64 members when not negative. */
-
-/** Text must be UTF-8 without a zero byte (PROA_EVALIDATION). Durations and quantities are integers: nanoseconds and bytes; objects, lists
- *  and maps are JSON in one column; timestamps keep microseconds. After a statement failed in a transaction, others fail with
- *  PROA_EINTERNAL until it, or the savepoint around it, was rolled back. */
+ * lands in optional members only. Signed 64-bit columns land in u64 members when not negative.
+ *
+ * Text must be UTF-8 without a zero byte (PROA_EVALIDATION). Durations and quantities are integers: nanoseconds and bytes; objects, lists
+ * and maps are JSON in one column; timestamps keep microseconds. After a statement failed in a transaction, others fail with
+ * PROA_EINTERNAL until it, or the savepoint around it, was rolled back. */
 
 /** A statement whose rows are not wanted. @param ret_rows rows changed; may be NULL. */
 #define proa_db_exec(sql, ret_rows, text, ...) proa_db_exec_values(sql, ret_rows, text, PROA_VALUES(__VA_ARGS__))

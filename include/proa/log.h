@@ -121,7 +121,7 @@ static inline proa_str proa_kv_key(const struct proa_kv *kv)
 /** What code logs with. Plain value; zero (or NULL) logs nothing. */
 struct proa_logger {
     struct proa_log *log;
-    const char *target;               /**< static: "http", "db", "app.users" */
+    const char *target;               /**< static: "app", "http.access", "db.pg" */
     const struct proa_trace_ids *ids; /**< NULL, or of the present span */
     const struct proa_kv *fields;     /**< inherited by every line; outlive the logger */
     uint32_t fields_count;

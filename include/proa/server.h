@@ -39,8 +39,8 @@ enum proa_duration_names {
 };
 
 struct proa_server_options {
-    struct proa_loops *loops;         /**< where connections live; or */
-    struct proa_loop *loop;           /**< a single loop (also a simulated one) */
+    struct proa_loops *loops;         /**< where connections live; NULL: on `loop` */
+    struct proa_loop *loop;           /**< without `loops`: the only one (also a simulated one) */
     const char *address;              /**< "0.0.0.0:8080"; see proa_listener_options */
     const struct proa_router *router; /**< outlives the server */
     void *state;                      /**< proa_req_state */
@@ -48,16 +48,19 @@ struct proa_server_options {
     struct proa_metrics *metrics; /**< NULL: none */
     enum proa_duration_names duration_names;
     struct proa_tracer *tracer; /**< of the spans of requests; NULL: none, a caller's trace is passed on all the same */
-    const struct proa_logger *logger; /**< NULL: none */
-    const char *server_name;          /**< `Server` field; NULL: not sent */
-    bool access_log_all;              /**< else errors (5xx) and slow requests only */
-    uint32_t slow_ms;                 /**< slow request; 0: 1,000 */
+    /** Outlives the server; NULL: none. Handlers log under its target (none: "http"), lines about finished requests have the target
+     *  "http.access". */
+    const struct proa_logger *logger;
+    const char *server_name; /**< `Server` field; NULL: not sent */
+    bool access_log_all;     /**< else errors (5xx) and slow requests only */
+    uint32_t slow_ms;        /**< slow request; 0: 1,000 */
 };
 
 struct proa_server;
 /** Opens the listener and serves. From loop 0's thread before or while it runs. */
 PROA_COLD PROA_MUST_USE int proa_server_start(const struct proa_server_options *options,
                                               struct proa_server **ret_server, struct proa_error *err);
+/** The bound address with the real port; out has room for PROA_ADDRESS_MAX (proa/stream.h). From any thread. */
 void proa_server_address(const struct proa_server *server, char *out);
 
 /** Serves another router from now on, as when a program has started. From a fiber of loop 0; may suspend until every loop has changed
@@ -77,8 +80,8 @@ PROA_COLD void proa_server_tune(struct proa_server *server, const struct proa_se
 
 /** Drain, from a fiber of loop 0; may suspend. The listener stays open for `delay_ms` (readiness should be false already) while
  *  answers carry Connection: close; then it is emptied and closed, idle connections are closed, in-flight requests finish
- *  within `drain_ms`, after which they are cancelled. Requests whose client is gone are waited for too: what handlers did on any loop
- *  has happened before this returns. @returns 0 when all ended by themselves, PROA_ETIMEDOUT when some were cut. */
+ *  within `drain_ms`, after which they are cancelled. Those that are cancelled, and those whose client is gone, are waited for too, without
+ *  a limit: what handlers did on any loop has happened before this returns, so what they work with can be closed then. @returns 0 when all ended by themselves, PROA_ETIMEDOUT when some were cut. */
 PROA_COLD PROA_MUST_USE int proa_server_drain(struct proa_server *server, uint32_t delay_ms, uint32_t drain_ms);
 /** Closes everything at once, and frees. From loop 0's thread, when no fiber runs on any loop. Its metrics must not be written
  *  afterwards. NULL is fine. */

@@ -62,8 +62,6 @@ static int set_up_log(struct proa_app *app, uint64_t open_files, struct proa_err
                                        .target = "app",
                                        .fields = app->service,
                                        .fields_count = app->config.environment.len > 0 ? 2 : 1};
-    app->http_logger = app->logger;
-    app->http_logger.target = "http";
     if (open_files < app->config.process.open_files)
         PROA_WARN(&app->logger, "the limit of open files cannot be raised as far as asked for",
                   proa_kv_u64("asked", app->config.process.open_files), proa_kv_u64("limit", open_files));

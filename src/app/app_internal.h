@@ -54,8 +54,7 @@ struct proa_app {
     struct proa_log *log;
     struct proa_kv service[2]; /* the fields that every line has */
     struct proa_logger logger;
-    struct proa_logger http_logger; /* the servers' */
-    struct proa_metrics *metrics;   /* NULL: switched off */
+    struct proa_metrics *metrics; /* NULL: switched off */
     struct proa_loops *loops;
     struct proa_loop *loop;     /* 0, where the frame lives */
     struct proa_tracer *tracer; /* NULL: nobody collects spans */

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <proa/yaml.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>

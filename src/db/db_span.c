@@ -2,7 +2,6 @@
  * its parameters as $1. */
 #include "db_internal.h"
 
-#include <proa/text.h>
 #include <stdlib.h>
 
 struct db_target {

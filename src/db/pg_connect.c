@@ -231,6 +231,8 @@ static int go_up(struct pg_conn *conn, struct step *step)
     conn->failures = 0;
     conn->progress_at = proa_loop_now(conn->pl->loop);
     pg_group_measure(conn);
+    PROA_DEBUG(&conn->pl->pg->db->logger, "connected", proa_kv_c("kind", conn->kind == DB_SHARED ? "shared" : "own"),
+               proa_kv_i64("server.process", PQbackendPID(conn->pq)));
     return 0;
 }
 

@@ -81,8 +81,13 @@ bool pg_may_have_written(const struct pg_call *call)
 {
     const char *text = call->statement ? call->statement->text : call->script;
 
+    if (call->is_commit)
+        return true;
     /* What a transaction did before its COMMIT was sent is surely undone. */
-    return call->is_commit || (!call->is_in_tx && !pg_text_reads(text));
+    if (call->is_in_tx)
+        return false;
+    /* PROA_SHARE_NEVER may speak of effects that no word of the text tells. */
+    return call->sql.share == PROA_SHARE_NEVER || !pg_text_reads(text);
 }
 
 int pg_fail_lost(struct pg_call *call, bool may_have_run, const char *reason)

@@ -75,7 +75,7 @@ struct pg {
     uint32_t loops_count;
     _Atomic uint32_t cancels; /* under way; shared by all threads */
     _Atomic uint32_t ups;     /* counts how often a loop has reached the server again */
-    /* of pg_close, on loop 0 */
+    /* of pg_stop, on loop 0 */
     uint32_t open_loops;
     struct proa_waiter *closer;
 };
@@ -402,7 +402,8 @@ void pg_known_release(struct pg_known *known);
 void pg_known_clear(struct pg_loop *pl);
 
 /* pg_text.c */
-/** Whether the text surely changes nothing: SELECT, SHOW, VALUES, TABLE, WITH without a changing part. */
+/** Whether the text surely changes nothing: SELECT, SHOW, VALUES, TABLE, WITH without a changing part, and without functions but those
+ *  known to change nothing. In doubt it may. */
 bool pg_text_reads(const char *text);
 /** Whether it may stand in one transaction with others of its kind, and none of them notices: a query without locks that calls nothing
  *  but functions known to leave no trace. In doubt it may not. */

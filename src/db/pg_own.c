@@ -10,7 +10,6 @@
  */
 #include "pg_internal.h"
 
-#include <proa/checked.h>
 #include <stdlib.h>
 
 struct own_wait {
@@ -367,9 +366,6 @@ static int commit(struct proa_sql sql, struct pg_conn *conn, bool *ret_may_retry
     rc = pg_own_run(&call, conn);
     if (call.may_retry)
         *ret_may_retry = true;
-    /* Sent, and nobody has heard: that is what unknown means, whatever ended the wait. */
-    if (rc < 0 && call.on && !call.is_done)
-        return proa_fail(sql.err, PROA_EUNKNOWN, "PostgreSQL: the wait for COMMIT ended, its outcome is unknown");
     if (rc == 0 && !call.is_committed)
         return proa_fail(sql.err, PROA_EINTERNAL,
                          "PostgreSQL: the transaction was rolled back, since a statement in it had failed");

@@ -250,21 +250,25 @@ static void drop_notices(struct pg_conn *conn)
         PQfreemem(notify);
 }
 
-void pg_conn_ready(void *arg, int events)
+static void read_answers(struct pg_conn *conn)
 {
-    struct pg_conn *conn = arg;
-    bool ok = true;
+    bool ok = PQconsumeInput(conn->pq);
 
-    if (events & PROA_WRITABLE && conn->is_write_blocked)
-        pg_conn_flush(conn);
-    if (conn->state != PG_UP || !(events & PROA_READABLE))
-        return;
-    conn->holders++; /* an own connection may be given up meanwhile */
-    ok = PQconsumeInput(conn->pq);
     ok = take_results(conn) && ok;
     drop_notices(conn);
     if (conn->state == PG_UP && (!ok || conn->is_fatal || conn->is_broken || PQstatus(conn->pq) == CONNECTION_BAD))
         pg_conn_lost(conn, conn->is_fatal ? NULL : PQerrorMessage(conn->pq));
+}
+
+void pg_conn_ready(void *arg, int events)
+{
+    struct pg_conn *conn = arg;
+
+    conn->holders++; /* an own connection may be lost, and given up, by any of this */
+    if (events & PROA_WRITABLE && conn->is_write_blocked)
+        pg_conn_flush(conn);
+    if (conn->state == PG_UP && events & PROA_READABLE)
+        read_answers(conn);
     pg_own_unref(conn);
 }
 
@@ -326,6 +330,7 @@ static void abandon(struct pg_call *call)
 int pg_call_wait(struct pg_call *call)
 {
     int rc = proa_park(&call->waiter);
+    const char *ended;
     bool was_sent;
 
     if (call->is_done)
@@ -334,11 +339,11 @@ int pg_call_wait(struct pg_call *call)
     abandon(call);
     if (!was_sent && !call->conn && rc == PROA_ETIMEDOUT)
         db_metrics_wait_timed_out(call->sql.db, call->sql.loop, DB_SHARED);
-    /* A write that was sent goes on without us, and may yet succeed. */
-    if (was_sent && rc == PROA_ETIMEDOUT && pg_may_have_written(call))
+    ended = rc == PROA_ETIMEDOUT ? "the deadline passed" : "cancelled";
+    /* A write that was sent goes on without us, and may yet succeed, whatever ended the wait. */
+    if (was_sent && pg_may_have_written(call))
         return proa_fail(call->sql.err, PROA_EUNKNOWN,
-                         "PostgreSQL: the deadline passed after the statement was sent, its outcome is unknown");
-    return proa_fail(call->sql.err, rc < 0 ? rc : PROA_EINTERNAL, "PostgreSQL: %s %s",
-                     rc == PROA_ETIMEDOUT ? "the deadline passed" : "cancelled",
+                         "PostgreSQL: %s after the statement was sent, its outcome is unknown", ended);
+    return proa_fail(call->sql.err, rc < 0 ? rc : PROA_EINTERNAL, "PostgreSQL: %s %s", ended,
                      was_sent ? "while the statement ran" : "before the statement was sent");
 }

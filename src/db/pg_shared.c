@@ -17,15 +17,13 @@ void pg_set_reason(struct pg_loop *pl, const char *text)
 
 void pg_tell(struct pg_loop *pl, const char *what)
 {
-    const struct proa_logger *logger = pl->pg->db->options.logger;
     proa_mono_ns now = proa_loop_now(pl->loop);
 
-    if (!logger || pl != pl->pg->loops ||
-        (strcmp(pl->told, pl->reason) == 0 && now < pl->told_at + PROA_SECONDS(PG_TELL_S)))
+    if (pl != pl->pg->loops || (strcmp(pl->told, pl->reason) == 0 && now < pl->told_at + PROA_SECONDS(PG_TELL_S)))
         return;
     memcpy(pl->told, pl->reason, sizeof pl->told);
     pl->told_at = now;
-    PROA_WARN(logger, what, proa_kv_c("error", pl->reason));
+    PROA_WARN(&pl->pg->db->logger, what, proa_kv_c("error", pl->reason));
 }
 
 /* The server was reached from elsewhere: connections try it now and not when their back-off ends, and statements wait for that. */

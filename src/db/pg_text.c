@@ -35,33 +35,6 @@ static bool is_word(const char *at, const char *word)
     return strncasecmp(at, word, len) == 0 && !is_word_char(at[len]);
 }
 
-/* Also when it stands in a string or a name: then a read is taken for a write, which is the safe side. */
-static bool has_word(const char *text, const char *const *words, size_t count)
-{
-    for (const char *at = text; *at; at++) {
-        if (at > text && is_word_char(at[-1]))
-            continue;
-        for (size_t i = 0; i < count; i++) {
-            if (is_word(at, words[i]))
-                return true;
-        }
-    }
-    return false;
-}
-
-bool pg_text_reads(const char *text)
-{
-    static const char *const reading[] = {"SELECT", "SHOW", "VALUES", "TABLE", "WITH"};
-    static const char *const changing[] = {"INSERT", "UPDATE", "DELETE", "MERGE", "INTO"};
-    const char *at = skip_space(text);
-
-    for (size_t i = 0; i < PROA_COUNT(reading); i++) {
-        if (is_word(at, reading[i]))
-            return !has_word(at, changing, PROA_COUNT(changing));
-    }
-    return false;
-}
-
 bool pg_text_controls(const char *text)
 {
     static const char *const words[] = {"BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE"};
@@ -74,7 +47,7 @@ bool pg_text_controls(const char *text)
     return false;
 }
 
-/* -- Texts that share a sync ------------------------------------------------------------------------------------- */
+/* -- Texts that share a sync, and texts that only read ------------------------------------------------------------- */
 
 /* What may stand before a parenthesis: SQL's own words, types with a length, and functions of PostgreSQL that look at nothing but
  * their arguments, the rows and the clock. Sorted. */
@@ -219,8 +192,23 @@ static const char *const harmless[] = {
     "WITHIN",
 };
 
+/* Functions that change nothing, but take their time, tell of the session or are not the same twice. */
+static const char *const quiet[] = {
+    "CLOCK_TIMESTAMP",     "CURRENT_DATABASE", "CURRENT_SCHEMA", "CURRENT_SETTING",
+    "GENERATE_SERIES",     "GEN_RANDOM_UUID",  "PG_BACKEND_PID", "PG_SLEEP",
+    "STATEMENT_TIMESTAMP", "TO_REGCLASS",      "VERSION",
+};
+
 static const char *const telling[] = {"CALL",   "DELETE", "EXECUTE", "EXPLAIN", "INSERT", "INTO",
                                       "LISTEN", "MERGE",  "NOTIFY",  "SET",     "SHARE",  "UPDATE"};
+static const char *const changing[] = {"DELETE", "INSERT", "INTO", "MERGE", "UPDATE"};
+
+/* What is asked of a text. */
+struct demands {
+    const char *const *forbidden; /* words */
+    size_t forbidden_count;
+    bool quiet_calls; /* may be in it */
+};
 
 static bool is_one_of(proa_str word, const char *const *words, size_t count)
 {
@@ -266,55 +254,111 @@ static const char *skip_quoted(const char *at)
     return NULL;
 }
 
-/* A word, and whether it may stand where it stands. @returns what follows, NULL: it may not. */
-static const char *check_word(const char *at, char before)
+/* How far a text was looked at. */
+struct place {
+    const char *at; /* NULL: it does not do */
+    char before;    /* what stands there, other than gaps; a: a word */
+    proa_str word;  /* the last one */
+};
+
+static bool is_word_of_names(proa_str word)
 {
-    const char *end = at;
+    return proa_str_eq_nocase(word, PROA_STR("AS")) || proa_str_eq_nocase(word, PROA_STR("RECURSIVE"));
+}
+
+/* Whether the word may stand before a parenthesis. Behind AS it is another name, with its columns. */
+static bool may_open(const struct demands *demands, const struct place *place, proa_str word)
+{
+    if (place->before == '.')
+        return false;
+    return is_one_of(word, harmless, PROA_COUNT(harmless)) ||
+           (demands->quiet_calls && is_one_of(word, quiet, PROA_COUNT(quiet))) ||
+           (place->before == 'a' && is_word_of_names(place->word));
+}
+
+static void check_word(const struct demands *demands, struct place *place)
+{
+    const char *end = place->at;
     proa_str word;
 
     while (is_word_char(*end) || (unsigned char)*end >= 0x80)
         end++;
-    word = proa_str_n(at, (size_t)(end - at));
+    word = proa_str_n(place->at, (size_t)(end - place->at));
+    place->at = NULL;
     if (*end == '\'' || *end == '"' || *end == '&' || memchr(word.ptr, '$', word.len))
-        return NULL; /* E'…', U&"…" */
-    at = skip_gap(end);
-    if (!at || is_one_of(word, telling, PROA_COUNT(telling)))
-        return NULL;
-    if (*at == '(' && (before == '.' || !is_one_of(word, harmless, PROA_COUNT(harmless))))
-        return NULL;
-    return at;
+        return; /* E'…', U&"…" */
+    end = skip_gap(end);
+    if (!end || is_one_of(word, demands->forbidden, demands->forbidden_count))
+        return;
+    if (*end == '(' && !may_open(demands, place, word))
+        return;
+    place->at = end;
+    place->word = word;
 }
+
+static void check_quoted(struct place *place)
+{
+    bool is_name = *place->at == '"';
+    const char *end = skip_quoted(place->at);
+
+    end = end ? skip_gap(end) : NULL;
+    place->at = end && *end == '(' && is_name ? NULL : end;
+}
+
+/* The next thing of the text. */
+static void check_next(const struct demands *demands, struct place *place)
+{
+    char first = *place->at;
+
+    if (first == ';') {
+        place->at = skip_gap(place->at + 1);
+        if (place->at && *place->at)
+            place->at = NULL;                                          /* another statement */
+    } else if (first == '$' && isdigit((unsigned char)place->at[1])) { /* a parameter */
+        place->at++;
+        place->at += strspn(place->at, "0123456789");
+    } else if (first == '$') {
+        place->at = NULL; /* a text in dollars */
+    } else if (first == '\'' || first == '"') {
+        check_quoted(place);
+    } else if (isalpha((unsigned char)first) || first == '_' || (unsigned char)first >= 0x80) {
+        check_word(demands, place);
+        first = 'a';
+    } else {
+        place->at++;
+    }
+    place->before = first;
+    place->at = place->at ? skip_gap(place->at) : NULL;
+}
+
+static bool is_query(const char *text, const char *const *queries, size_t count, const struct demands *demands)
+{
+    const char *at = skip_space(text);
+    struct place place = {.at = skip_gap(text)};
+
+    for (size_t i = 0; i < count; i++) {
+        if (!is_word(at, queries[i]))
+            continue;
+        while (place.at && *place.at)
+            check_next(demands, &place);
+        return place.at;
+    }
+    return false;
+}
+
+static const char *const queries[] = {"SELECT", "TABLE", "VALUES", "WITH", "SHOW"};
+enum { QUERIES_THAT_SHARE = PROA_COUNT(queries) - 1 };
 
 bool pg_text_shares(const char *text)
 {
-    static const char *const queries[] = {"SELECT", "TABLE", "VALUES", "WITH"};
-    const char *at = skip_space(text);
-    char before = ' ';
-    bool is_query = false;
+    static const struct demands demands = {telling, PROA_COUNT(telling), false};
 
-    for (size_t i = 0; i < PROA_COUNT(queries); i++)
-        is_query = is_query || is_word(at, queries[i]);
-    for (at = is_query ? skip_gap(text) : NULL; at && *at; at = at ? skip_gap(at) : NULL) {
-        char first = *at;
+    return is_query(text, queries, QUERIES_THAT_SHARE, &demands);
+}
 
-        if (first == ';')
-            return (at = skip_gap(at + 1)) && !*at;
-        if (first == '$' && isdigit((unsigned char)at[1])) { /* a parameter */
-            at++;
-            at += strspn(at, "0123456789");
-        } else if (first == '$') {
-            return false; /* a text in dollars */
-        } else if (first == '\'' || first == '"') {
-            at = skip_quoted(at);
-            at = at ? skip_gap(at) : NULL;
-            if (at && *at == '(' && first == '"')
-                return false;
-        } else if (isalpha((unsigned char)first) || first == '_' || (unsigned char)first >= 0x80) {
-            at = check_word(at, before);
-        } else {
-            at++;
-        }
-        before = first;
-    }
-    return is_query && at;
+bool pg_text_reads(const char *text)
+{
+    static const struct demands demands = {changing, PROA_COUNT(changing), true};
+
+    return is_query(text, queries, PROA_COUNT(queries), &demands);
 }

@@ -368,6 +368,7 @@ static int sqlite_lock_migrations(struct proa_sql sql)
 static const char *const schemes[] = {"sqlite", NULL};
 const struct proa_db_driver proa_sqlite_driver = {
     .system = "sqlite",
+    .log_target = "db.sqlite",
     .schemes = schemes,
     .open = sqlite_open,
     .close = sqlite_close,

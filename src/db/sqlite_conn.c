@@ -1,7 +1,6 @@
 /* One connection: opening it the way Proa uses SQLite, and its cache of prepared statements. All of it in pool threads. */
 #include "sqlite_internal.h"
 
-#include <proa/checked.h>
 #include <stdlib.h>
 
 enum {

@@ -57,7 +57,7 @@ static __attribute__((noinline)) struct log_form *form_new(const struct proa_req
     };
     struct log_form *form = NULL;
 
-    proa_ignore(log_form_new(&(struct log_form_options){.logger = proa_req_log(req),
+    proa_ignore(log_form_new(&(struct log_form_options){.logger = &req->home->server->access_logger,
                                                         .level = PROA_LOG_INFO,
                                                         .message = PROA_STR("request"),
                                                         .fields = fields,
@@ -83,10 +83,12 @@ static bool log_by_form(const struct proa_req *req, struct series *series, uint6
 static __attribute__((noinline)) void log_by_fields(const struct proa_req *req, enum proa_log_level level,
                                                     proa_str message, bool aborted, uint64_t duration_ns)
 {
+    struct proa_logger logger = req->home->server->access_logger;
     struct proa_kv fields[FIELDS_MAX];
 
-    if (proa_log_enabled(proa_req_log(req), level))
-        proa_log_line(proa_req_log(req), level, message, fields,
+    logger.ids = proa_req_trace(req);
+    if (proa_log_enabled(&logger, level))
+        proa_log_line(&logger, level, message, fields,
                       describe(req, aborted, duration_ns, conn_peer(req->conn), fields));
 }
 

@@ -19,7 +19,9 @@ enum {
     WAIT_FIRST_MS = 50, /* the first wait between tries, at most */
     WAIT_MAX_MS = 2000,
     PIECE_BYTES = 16 * 1024,
+    GZIP_FIRST_BYTE = 0x1f,
     DISCARD_BYTES = 64 * 1024, /* of an answer that is not wanted, to keep its connection */
+    DISCARD_MS = 100,          /* waited for it */
 };
 static const double BUDGET_MAX = 10, BUDGET_PER_REQUEST = 0.1;
 
@@ -30,11 +32,14 @@ struct proa_exchange {
     struct response response;
     z_stream *inflater; /* NULL: the body is as it comes */
     char *piece;        /* of PIECE_BYTES, with an inflater */
-    bool inflated;      /* to the end of the compressed body */
+    uint8_t coded;      /* enum coded, of a compressed body */
     bool was_reused;    /* the connection had served others before */
     bool had_bytes;     /* of an answer */
     bool body_given;    /* response.body was handed out and is to be forgotten */
 };
+
+/* Where in a gzip body we are: RFC 1952 section 2.2, members one after the other. */
+enum coded { CODED_NOTHING = 0, CODED_MEMBER, CODED_BETWEEN, CODED_OTHER };
 
 /* What a request comes to, before it is tried. */
 struct attempt {
@@ -51,42 +56,6 @@ struct attempt {
 };
 
 /* -- The client --------------------------------------------------------------------------------------------------- */
-
-static int metrics_init(struct proa_client *client, struct proa_error *err)
-{
-    struct proa_metrics *metrics = client->options.metrics;
-    struct proa_gauge *connections;
-    struct proa_counter *counter;
-
-    if (!metrics)
-        return 0;
-    PROA_TRY(proa_histogram_new(
-        metrics,
-        &(struct proa_metric_options){.name = "http_client_request_duration_seconds",
-                                      .help = "Duration of HTTP client requests, repeats included",
-                                      .unit = "seconds",
-                                      .labels = {"http_request_method", "server_address", "server_port",
-                                                 "http_response_status_code", "error_type"}},
-        &client->durations, err));
-    PROA_TRY(proa_gauge_new(metrics,
-                            &(struct proa_metric_options){.name = "http_client_open_connections",
-                                                          .help = "Connections of HTTP clients, by state",
-                                                          .labels = {"http_connection_state"}},
-                            &connections, err));
-    client->connections[0] = proa_gauge_with(connections, &PROA_STR("idle"));
-    client->connections[1] = proa_gauge_with(connections, &PROA_STR("active"));
-    PROA_TRY(proa_counter_new(
-        metrics,
-        &(struct proa_metric_options){.name = "http_client_request_resends", .help = "Repeats of HTTP client requests"},
-        &counter, err));
-    client->repeats = proa_counter_with(counter, NULL);
-    PROA_TRY(proa_counter_new(metrics,
-                              &(struct proa_metric_options){.name = "http_client_request_resends_refused",
-                                                            .help = "Repeats that the budget did not allow"},
-                              &counter, err));
-    client->repeats_refused = proa_counter_with(counter, NULL);
-    return 0;
-}
 
 static void fill_u32(uint32_t *value, uint32_t standard)
 {
@@ -113,10 +82,14 @@ int proa_client_new(const struct proa_client_options *options, struct proa_clien
     if (client->options.body_bytes == 0)
         client->options.body_bytes = BODY_DEFAULT_BYTES;
     client->budget = BUDGET_MAX;
+    if (options->logger)
+        client->logger = *options->logger;
+    client->logger.target = "http.client";
     proa_timer_init(&client->idle_timer, options->loop, client_idle_fire);
     proa_loop_random(options->loop, &seed, sizeof seed);
     client->origins = proa_map_new(seed);
-    rc = client->origins ? metrics_init(client, err) : proa_fail(err, PROA_ENOMEM, "no memory for a client");
+    rc = client->origins ? client_metrics_init(&client->metrics, options->metrics, seed, err)
+                         : proa_fail(err, PROA_ENOMEM, "no memory for a client");
     if (rc == 0)
         rc = client_proxies_init(&client->proxies, options->env, err);
     if (rc < 0) {
@@ -134,6 +107,7 @@ void proa_client_free(struct proa_client *client)
     assert(client->exchanges == 0);
     proa_timer_stop(&client->idle_timer);
     client_origins_free(client);
+    client_metrics_done(&client->metrics);
     client_proxies_done(&client->proxies);
     free(client);
 }
@@ -335,43 +309,54 @@ static int read_plain(struct proa_exchange *exchange, proa_str *ret_piece, struc
     return 0;
 }
 
+/* Has the inflater bytes to read. @returns 1, 0 at the end of the body, or an error. */
+static int more_coded(struct proa_exchange *exchange, struct proa_error *err)
+{
+    z_stream *z = exchange->inflater;
+    proa_str raw;
+
+    if (z->avail_in > 0)
+        return 1;
+    PROA_TRY(read_plain(exchange, &raw, err));
+    if (!raw.ptr)
+        return exchange->coded == CODED_MEMBER ? proa_fail(err, PROA_EPROTOCOL, "the compressed answer lacks its end")
+                                               : 0;
+    z->next_in = (unsigned char *)(uintptr_t)raw.ptr;
+    z->avail_in = (unsigned)raw.len;
+    return 1;
+}
+
+/* A body of no bytes is empty whatever its coding, as that of 204, of 304 and of "Content-Length: 0". */
 static int read_inflated(struct proa_exchange *exchange, proa_str *ret_piece, struct proa_error *err)
 {
     z_stream *z = exchange->inflater;
 
     z->next_out = (unsigned char *)exchange->piece;
     z->avail_out = PIECE_BYTES;
-    while (!exchange->inflated && z->avail_out == PIECE_BYTES) {
-        int rc;
+    while (z->avail_out == PIECE_BYTES) {
+        int rc = more_coded(exchange, err);
 
-        if (z->avail_in == 0) {
-            proa_str raw;
-
-            PROA_TRY(read_plain(exchange, &raw, err));
-            if (!raw.ptr)
-                return proa_fail(err, PROA_EPROTOCOL, "the compressed answer lacks its end");
-            z->next_in = (unsigned char *)(uintptr_t)raw.ptr;
-            z->avail_in = (unsigned)raw.len;
+        if (rc < 0)
+            return rc;
+        if (rc == 0) {
+            *ret_piece = (proa_str){NULL, 0};
+            return 0;
         }
+        /* What follows the last member and begins none is not content. */
+        if (exchange->coded == CODED_BETWEEN && z->next_in[0] != GZIP_FIRST_BYTE)
+            exchange->coded = CODED_OTHER;
+        if (exchange->coded == CODED_OTHER) {
+            z->avail_in = 0;
+            continue;
+        }
+        exchange->coded = CODED_MEMBER;
         rc = inflate(z, Z_NO_FLUSH);
-        if (rc == Z_STREAM_END)
-            exchange->inflated = true;
+        if (rc == Z_STREAM_END && inflateReset(z) == Z_OK)
+            exchange->coded = CODED_BETWEEN;
         else if (rc != Z_OK && rc != Z_BUF_ERROR)
             return proa_fail(err, PROA_EPROTOCOL, "the answer's compression is broken");
     }
-    if (z->avail_out < PIECE_BYTES) {
-        *ret_piece = proa_str_n(exchange->piece, PIECE_BYTES - z->avail_out);
-        return 0;
-    }
-    /* What follows the compressed data up to the message's end is not content. */
-    for (;;) {
-        proa_str raw;
-
-        PROA_TRY(read_plain(exchange, &raw, err));
-        if (!raw.ptr)
-            break;
-    }
-    *ret_piece = (proa_str){NULL, 0};
+    *ret_piece = proa_str_n(exchange->piece, PIECE_BYTES - z->avail_out);
     return 0;
 }
 
@@ -395,6 +380,12 @@ static void release(struct proa_exchange *exchange)
     response_done(&exchange->response);
 }
 
+void proa_exchange_cut(struct proa_exchange *exchange)
+{
+    if (exchange->conn)
+        client_conn_cut(exchange->conn);
+}
+
 void proa_exchange_close(struct proa_exchange *exchange)
 {
     if (!exchange || !exchange->client)
@@ -414,14 +405,16 @@ static void close_with_arena(void *arg)
 static int try_once(struct attempt *attempt, struct proa_exchange *exchange, struct proa_error *err)
 {
     proa_str slices[2] = {attempt->head, attempt->request->body};
+    bool fresh = attempt->was_stale;
     int rc;
 
     response_reset(&exchange->response);
     exchange->response.is_head = attempt->is_head;
-    exchange->had_bytes = exchange->inflated = exchange->body_given = false;
-    PROA_TRY(client_conn_get(attempt->client, &attempt->route, attempt->was_stale, &exchange->conn, err));
-    exchange->was_reused = exchange->conn->uses > 1;
+    exchange->had_bytes = exchange->body_given = false;
+    exchange->coded = CODED_NOTHING;
     attempt->was_stale = false;
+    PROA_TRY(client_conn_get(attempt->client, &attempt->route, fresh, &exchange->conn, err));
+    exchange->was_reused = exchange->conn->uses > 1;
     attempt->was_sent = true;
     rc = proa_stream_send(exchange->conn->stream, slices, attempt->request->body.len ? 2 : 1);
     if (rc < 0)
@@ -458,110 +451,123 @@ uint32_t proa_exchange_retry_after_s(const struct proa_exchange *exchange)
     return seconds > UINT32_MAX ? UINT32_MAX : (uint32_t)seconds;
 }
 
-/* Whether to try again after `tries`, and in that case waits. @returns 1 to try again, 0 to leave it at that, or an error. */
-static int wait_for_next(struct attempt *attempt, uint32_t tries, uint64_t after_ns)
+/* @param status  0: there is none, for the reason rc */
+static void log_repeat(const struct attempt *attempt, const char *what, uint32_t tries, int rc, int status,
+                       uint64_t wait_ns)
+{
+    struct proa_logger logger = attempt->client->logger;
+
+    if (attempt->trace->is_present && !logger.ids)
+        logger.ids = &attempt->trace->span.ids;
+    PROA_DEBUG(&logger, what,
+               proa_kv_c("http.request.method", attempt->request->method ? attempt->request->method : "GET"),
+               proa_kv_str("server.address", attempt->url.host), proa_kv_u64("server.port", attempt->url.port),
+               proa_kv_u64("tries", tries), proa_kv_u64("wait_ms", wait_ns / PROA_MS(1)),
+               rc < 0 ? proa_kv_c("error.type", proa_code_name(rc))
+                      : proa_kv_u64("http.response.status_code", (uint64_t)status));
+}
+
+/* Whether to try again after `tries`, by the budget too, and when. */
+static bool may_try_again(struct attempt *attempt, uint32_t tries, int rc, const struct proa_exchange *exchange,
+                          proa_mono_ns *ret_at)
 {
     struct proa_client *client = attempt->client;
     struct proa_loop *loop = client->options.loop;
-    uint64_t bound = WAIT_FIRST_MS, wait;
-    proa_mono_ns now = proa_loop_now_exact(loop);
+    uint64_t bound = WAIT_FIRST_MS, wait, after_ns;
+    proa_mono_ns at;
 
     if (attempt->request->no_retries || tries > client->options.retries)
-        return 0;
+        return false;
+    after_ns = rc == 0 ? PROA_SECONDS((uint64_t)proa_exchange_retry_after_s(exchange)) : 0;
     for (uint32_t i = 1; i < tries && bound < WAIT_MAX_MS; i++)
         bound *= 2;
     wait = proa_loop_random_u64(loop) % PROA_MS(bound < WAIT_MAX_MS ? bound : WAIT_MAX_MS);
     if (after_ns > 0)
         wait = proa_add_u64_sat(after_ns, wait / 4);
-    if (proa_add_u64_sat(now, wait) >= proa_deadline(loop))
-        return 0;
+    at = proa_add_u64_sat(proa_loop_now_exact(loop), wait);
+    if (at >= proa_deadline(loop))
+        return false;
     if (client->budget < 1) {
-        if (client->repeats_refused)
-            proa_counter_add(client->repeats_refused, proa_loop_index(loop), 1);
-        return 0;
+        client_metrics_count(client->metrics.resends_refused, loop);
+        log_repeat(attempt, "a request is not tried again: the budget is spent", tries, rc, exchange->response.status,
+                   wait);
+        return false;
     }
     client->budget -= 1;
-    if (client->repeats)
-        proa_counter_add(client->repeats, proa_loop_index(loop), 1);
-    PROA_TRY(proa_sleep(loop, wait));
-    return 1;
+    client_metrics_count(client->metrics.resends, loop);
+    log_repeat(attempt, "a request is tried again", tries, rc, exchange->response.status, wait);
+    *ret_at = at;
+    return true;
 }
 
-/* A small answer that is not wanted is read to its end, so that its connection can be kept. */
+/* A small answer that is not wanted is read to its end, so that its connection can be kept: for others too while this request waits
+ * for its next try. */
 static void discard(struct proa_exchange *exchange)
 {
+    struct proa_loop *loop = exchange->client->options.loop;
+    struct proa_deadline_scope scope PROA_CLEANUP(proa_deadline_leave) =
+        proa_deadline_enter(loop, proa_loop_now_exact(loop) + PROA_MS(DISCARD_MS));
     size_t left = DISCARD_BYTES;
 
     while (exchange->response.phase != RESPONSE_END && left > 0) {
         proa_str piece;
 
-        if (client_conn_input(exchange->conn).len == 0 || read_plain(exchange, &piece, NULL) < 0 || !piece.ptr)
+        if (read_plain(exchange, &piece, NULL) < 0 || !piece.ptr)
             break;
         left -= piece.len < left ? piece.len : left;
     }
     release(exchange);
 }
 
+/* May suspend. @returns 0 or the fiber's reason to stop. */
+static int sleep_until(struct proa_loop *loop, proa_mono_ns at)
+{
+    proa_mono_ns now = proa_loop_now_exact(loop);
+
+    return proa_sleep(loop, at > now ? at - now : 0);
+}
+
 static int try_until_answered(struct attempt *attempt, struct proa_exchange *exchange, uint32_t *ret_tries,
                               struct proa_error *err)
 {
+    struct proa_loop *loop = attempt->client->options.loop;
+
     for (uint32_t tries = 1;; tries++) {
-        int rc, go_on;
+        proa_mono_ns at;
+        int rc;
 
         attempt->was_sent = false;
         rc = try_once(attempt, exchange, err);
         *ret_tries = tries;
         if (rc < 0 && attempt->was_stale && attempt->is_idempotent) {
             /* The server closed an idle connection as we used it: no fault of either, so neither a try nor the budget. */
-            proa_error_clear(err ? err : &(struct proa_error){0});
+            proa_error_clear(err);
             rc = try_once(attempt, exchange, err);
         }
         if (rc == 0 && (!asks_to_try_later(exchange->response.status) || !attempt->is_idempotent))
             return 0;
-        if (rc < 0 && (rc != PROA_EUNAVAILABLE || (attempt->was_sent && !attempt->is_idempotent)))
-            return rc == PROA_EUNAVAILABLE && attempt->was_sent
-                       ? proa_fail(err, PROA_EUNKNOWN,
-                                   "the connection was lost after "
-                                   "sending: whether the request was done is unknown")
-                       : rc;
-        go_on =
-            wait_for_next(attempt, tries, rc == 0 ? PROA_SECONDS((uint64_t)proa_exchange_retry_after_s(exchange)) : 0);
-        if (go_on <= 0) {
-            if (go_on < 0 && rc == 0)
-                discard(exchange);
-            return go_on < 0 ? proa_fail(err, go_on, "given up between two tries") : rc;
-        }
+        if (rc == PROA_EUNAVAILABLE && attempt->was_sent && !attempt->is_idempotent)
+            return proa_fail(err, PROA_EUNKNOWN,
+                             "the connection was lost after sending: whether the request was done is unknown");
+        if (rc < 0 && rc != PROA_EUNAVAILABLE)
+            return rc;
+        if (!may_try_again(attempt, tries, rc, exchange, &at))
+            return rc;
         if (rc == 0)
             discard(exchange);
-        else if (err)
-            proa_error_clear(err);
+        rc = sleep_until(loop, at);
+        if (rc < 0)
+            return proa_fail(err, rc, "given up between two tries");
+        proa_error_clear(err);
     }
 }
 
-static const char *error_type(int rc, int status, char *out)
+static int say_of_what(const struct client_url *url, const struct proa_client_request *request, int rc,
+                       struct proa_error *err)
 {
-    if (rc < 0)
-        return proa_code_name(rc);
-    if (status < 400)
-        return "";
-    out[proa_u64_text((uint64_t)status, out)] = 0;
-    return out;
-}
-
-static void measure(const struct attempt *attempt, int rc, int status, uint64_t duration_ns)
-{
-    struct proa_client *client = attempt->client;
-    char code[PROA_U64_TEXT_MAX + 1] = "", port[PROA_U64_TEXT_MAX], type[PROA_U64_TEXT_MAX + 1];
-    proa_str values[5] = {attempt->request->method ? proa_str_c(attempt->request->method) : PROA_STR("GET"),
-                          attempt->url.host,
-                          {port, proa_u64_text(attempt->url.port, port)},
-                          {code, rc < 0 ? 0 : proa_u64_text((uint64_t)status, code)},
-                          proa_str_c(error_type(rc, status, type))};
-
-    if (client->durations)
-        proa_histogram_observe(proa_histogram_with(client->durations, values), proa_loop_index(client->options.loop),
-                               (double)duration_ns / 1e9,
-                               attempt->trace->is_present ? &attempt->trace->span.ids : NULL);
+    return err && err->code ? proa_error_wrap(err, "%s " PROA_FMT, request->method ? request->method : "GET",
+                                              PROA_ARG(url->host_field))
+                            : rc;
 }
 
 static int open_attempt(struct attempt *attempt, proa_mono_ns start, struct proa_exchange **ret_exchange,
@@ -582,20 +588,32 @@ static int open_attempt(struct attempt *attempt, proa_mono_ns start, struct proa
     client->budget =
         client->budget + BUDGET_PER_REQUEST > BUDGET_MAX ? BUDGET_MAX : client->budget + BUDGET_PER_REQUEST;
     rc = try_until_answered(attempt, exchange, ret_tries, err);
-    measure(attempt, rc, exchange->response.status, proa_loop_now_exact(client->options.loop) - start);
+    client_metrics_observe(
+        &client->metrics, proa_loop_index(client->options.loop),
+        &(struct client_observation){.method = request->method,
+                                     .url = &attempt->url,
+                                     .rc = rc,
+                                     .status = exchange->response.status,
+                                     .duration_ns = proa_loop_now_exact(client->options.loop) - start,
+                                     .exemplar = attempt->trace->is_present ? &attempt->trace->span.ids : NULL});
     if (rc < 0) {
         proa_exchange_close(exchange);
-        return err && err->code ? proa_error_wrap(err, "%s " PROA_FMT, request->method ? request->method : "GET",
-                                                  PROA_ARG(attempt->url.host_field))
-                                : rc;
+        return say_of_what(&attempt->url, request, rc, err);
     }
     *ret_exchange = exchange;
     return 0;
 }
 
+/* What its caller may want to know of an exchange beside itself; lives as long as the request. */
+struct opened {
+    struct client_url url;
+    uint32_t tries;
+    bool is_idempotent;
+};
+
 static int open_exchange(struct proa_client *client, struct proa_arena *arena,
                          const struct proa_client_request *request, struct proa_exchange **ret_exchange,
-                         uint32_t *ret_tries, struct proa_error *err)
+                         struct opened *ret_opened, struct proa_error *err)
 {
     struct proa_loop *loop = client->options.loop;
     proa_mono_ns start = proa_loop_now_exact(loop);
@@ -614,7 +632,7 @@ static int open_exchange(struct proa_client *client, struct proa_arena *arena,
     client_trace_end(&trace, request, &attempt.url, rc, exchange ? exchange->response.status : 0, tries, err);
     if (!exchange)
         return rc;
-    *ret_tries = tries;
+    *ret_opened = (struct opened){attempt.url, tries, attempt.is_idempotent};
     *ret_exchange = exchange;
     return 0;
 }
@@ -622,9 +640,9 @@ static int open_exchange(struct proa_client *client, struct proa_arena *arena,
 int proa_client_open(struct proa_client *client, struct proa_arena *arena, const struct proa_client_request *request,
                      struct proa_exchange **ret_exchange, struct proa_error *err)
 {
-    uint32_t tries;
+    struct opened opened;
 
-    return open_exchange(client, arena, request, ret_exchange, &tries, err);
+    return open_exchange(client, arena, request, ret_exchange, &opened, err);
 }
 
 int proa_exchange_status(const struct proa_exchange *exchange)
@@ -668,21 +686,24 @@ int proa_client_fetch(struct proa_client *client, struct proa_arena *arena, cons
         proa_deadline_enter(loop, proa_loop_now_exact(loop) +
                                       PROA_MS(request->timeout_ms ? request->timeout_ms : client->options.request_ms));
     struct proa_exchange *exchange = NULL;
+    struct opened opened;
     proa_str body;
-    uint32_t tries = 0, retry_after_s;
+    uint32_t retry_after_s;
     int rc;
 
-    PROA_TRY(open_exchange(client, arena, request, &exchange, &tries, err));
+    PROA_TRY(open_exchange(client, arena, request, &exchange, &opened, err));
     assert(exchange);
     rc = read_whole(exchange, arena, request->body_bytes_max ? request->body_bytes_max : client->options.body_bytes,
                     &body, err);
     retry_after_s = proa_exchange_retry_after_s(exchange);
     proa_exchange_close(exchange);
+    if (rc == PROA_EUNAVAILABLE && !opened.is_idempotent)
+        rc = proa_fail(err, PROA_EUNKNOWN, "the answer was cut off: what came of the request is unknown");
     if (rc < 0)
-        return rc;
+        return say_of_what(&opened.url, request, rc, err);
     *ret_response = (struct proa_client_response){.status = exchange->response.status,
                                                   .body = body,
-                                                  .tries = tries,
+                                                  .tries = opened.tries,
                                                   .retry_after_s = retry_after_s,
                                                   .exchange = exchange};
     return 0;

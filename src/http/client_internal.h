@@ -42,6 +42,32 @@ void client_proxies_done(struct client_proxies *proxies);
 /** The proxy for this URL, or NULL. */
 const struct client_proxy *client_proxy_for(const struct client_proxies *proxies, const struct client_url *url);
 
+/* client_metrics.c */
+enum client_metric { CLIENT_IDLE = 0, CLIENT_ACTIVE = 1 };
+struct client_metrics {
+    struct proa_histogram *durations;         /* NULL: nothing is measured */
+    struct proa_map *series;                  /* of `durations`, by their label values */
+    struct proa_gauge_series *connections[2]; /* by enum client_metric */
+    struct proa_counter_series *resends, *resends_refused;
+};
+struct client_observation {
+    const char *method; /* NULL: GET */
+    const struct client_url *url;
+    int rc, status;
+    uint64_t duration_ns;
+    const struct proa_trace_ids *exemplar;
+};
+/** `metrics` NULL: nothing will be counted. */
+int client_metrics_init(struct client_metrics *own, struct proa_metrics *metrics, uint64_t seed,
+                        struct proa_error *err);
+void client_metrics_done(struct client_metrics *own);
+void client_metrics_observe(struct client_metrics *own, uint32_t shard, const struct client_observation *what);
+static inline void client_metrics_count(struct proa_counter_series *series, const struct proa_loop *loop)
+{
+    if (series)
+        proa_counter_add(series, proa_loop_index(loop), 1);
+}
+
 /* client_trace.c: the span of a request, and the fields that pass it on. */
 struct client_trace {
     struct proa_span span;
@@ -97,6 +123,7 @@ struct client_origin {
     struct proa_list idle;    /* connections, the latest used first */
     struct proa_list waiting; /* of struct client_waiter */
     uint32_t open;            /* connections made or being made */
+    uint32_t waiters; /* fibers that wait, those too that left the list when they were woken and have not run since */
     char key[];
 };
 
@@ -123,9 +150,8 @@ struct proa_client {
     uint32_t waiting;
     uint32_t exchanges;
     double budget; /* repeats that may be made now */
-    struct proa_histogram *durations;
-    struct proa_gauge_series *connections[2]; /* idle, used */
-    struct proa_counter_series *repeats, *repeats_refused;
+    struct client_metrics metrics;
+    struct proa_logger logger;
 };
 
 /** What is connected to, and how. */
@@ -140,6 +166,8 @@ int client_conn_get(struct proa_client *client, const struct client_route *route
 void client_conn_put(struct client_conn *conn, bool reusable);
 /** May suspend until bytes came or the end. @returns 0 or the fiber's reason to stop. */
 int client_conn_wait(struct client_conn *conn);
+/** It counts as reset: nothing is read from it any more. */
+void client_conn_cut(struct client_conn *conn);
 /** Bytes read and not yet taken. */
 static inline proa_str client_conn_input(const struct client_conn *conn)
 {

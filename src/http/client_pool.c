@@ -2,10 +2,11 @@
 #include "client_internal.h"
 
 #include <assert.h>
+#include <proa/checked.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { METRIC_IDLE = 0, METRIC_USED = 1, IDLE_SWEEP_MS = 1000, TUNNEL_HEAD_BYTES = 16 * 1024 };
+enum { IDLE_SWEEP_MS = 1000, TUNNEL_HEAD_BYTES = 16 * 1024 };
 
 /* A fiber that waits for a connection; on its stack. */
 struct client_waiter {
@@ -14,10 +15,10 @@ struct client_waiter {
     bool may_open;
 };
 
-static void count(struct proa_client *client, int metric, int64_t n)
+static void count(struct proa_client *client, enum client_metric metric, int64_t n)
 {
-    if (client->connections[metric])
-        proa_gauge_add(client->connections[metric], proa_loop_index(client->options.loop), n);
+    if (client->metrics.connections[metric])
+        proa_gauge_add(client->metrics.connections[metric], proa_loop_index(client->options.loop), n);
 }
 
 /* -- What happens on a connection --------------------------------------------------------------------------------- */
@@ -30,7 +31,7 @@ static void conn_free(struct client_conn *conn)
 
 static void origin_free_unused(struct proa_client *client, struct client_origin *origin)
 {
-    if (origin->open > 0 || !proa_list_empty(&origin->waiting))
+    if (origin->open > 0 || origin->waiters > 0)
         return;
     proa_map_remove(client->origins, proa_str_c(origin->key));
     free(origin);
@@ -51,15 +52,21 @@ static void give_place(struct client_origin *origin)
     proa_unpark(&waiter->waiter, 0);
 }
 
+/* Its place stays taken. */
+static void conn_drop(struct client_conn *conn)
+{
+    proa_list_remove(&conn->node);
+    count(conn->client, conn->is_idle ? CLIENT_IDLE : CLIENT_ACTIVE, -1);
+    proa_stream_close(conn->stream);
+    conn_free(conn);
+}
+
 static void conn_close(struct client_conn *conn)
 {
     struct client_origin *origin = conn->origin;
     struct proa_client *client = conn->client;
 
-    proa_list_remove(&conn->node);
-    count(client, conn->is_idle ? METRIC_IDLE : METRIC_USED, -1);
-    proa_stream_close(conn->stream);
-    conn_free(conn);
+    conn_drop(conn);
     give_place(origin);
     origin_free_unused(client, origin);
 }
@@ -128,6 +135,17 @@ int client_conn_wait(struct client_conn *conn)
     return rc;
 }
 
+void client_conn_cut(struct client_conn *conn)
+{
+    if (conn->ended)
+        return;
+    if (!conn->paused)
+        proa_stream_pause(conn->stream);
+    conn->paused = conn->ended = true;
+    conn->end_code = PROA_ECLOSED;
+    wake(conn);
+}
+
 void client_conn_take(struct client_conn *conn, size_t bytes)
 {
     conn->in_at += bytes;
@@ -142,41 +160,66 @@ void client_conn_take(struct client_conn *conn, size_t bytes)
 
 /* -- Making one --------------------------------------------------------------------------------------------------- */
 
+static int write_connect(const struct client_route *route, struct proa_arena *arena, proa_str *ret_text)
+{
+    const struct client_url *url = route->url;
+    struct proa_buf text;
+
+    proa_buf_init(&text, arena, 0);
+    /* The target and Host are alike, and the port is told always: RFC 9112 section 3.2.3. */
+    for (int i = 0; i < 2; i++) {
+        proa_buf_add_c(&text, i == 0 ? "CONNECT " : "Host: ");
+        proa_buf_printf(&text, url->is_v6 ? "[" PROA_FMT "]:%u" : PROA_FMT ":%u", PROA_ARG(url->host),
+                        (unsigned)url->port);
+        proa_buf_add_c(&text, i == 0 ? " HTTP/1.1\r\n" : "\r\n");
+    }
+    if (route->proxy->authorization)
+        proa_buf_printf(&text, "Proxy-Authorization: %s\r\n", route->proxy->authorization);
+    proa_buf_add_c(&text, "\r\n");
+    PROA_TRY(text.error);
+    *ret_text = proa_buf_str(&text);
+    return 0;
+}
+
+static int tunnel_broke(const struct client_route *route, int rc, struct proa_error *err)
+{
+    return proa_fail(err, rc, "the proxy %s: %s", route->proxy->address,
+                     rc == PROA_ETIMEDOUT ? "no answer in time"
+                     : rc == PROA_ECLOSED ? "it closed the connection"
+                                          : "given up");
+}
+
 /* CONNECT through a proxy, RFC 9110 section 9.3.6: afterwards the stream is one to the origin. From the fiber, before callbacks. */
 static int open_tunnel(struct proa_client *client, const struct client_route *route, struct proa_stream *stream,
                        struct proa_error *err)
 {
     struct proa_arena arena PROA_CLEANUP(proa_arena_done);
     struct response response;
-    struct proa_buf request;
+    proa_str request;
     char byte;
+    int rc;
 
     proa_arena_init(&arena, proa_loop_blocks(client->options.loop), 0);
-    proa_buf_init(&request, &arena, 0);
-    proa_buf_printf(
-        &request, route->url->is_v6 ? "CONNECT [" PROA_FMT "]:%u HTTP/1.1\r\n" : "CONNECT " PROA_FMT ":%u HTTP/1.1\r\n",
-        PROA_ARG(route->url->host), (unsigned)route->url->port);
-    proa_buf_printf(&request, "Host: " PROA_FMT ":%u\r\n", PROA_ARG(route->url->host), (unsigned)route->url->port);
-    if (route->proxy->authorization)
-        proa_buf_printf(&request, "Proxy-Authorization: %s\r\n", route->proxy->authorization);
-    proa_buf_add_c(&request, "\r\n");
-    if (request.error < 0 || response_init(&response, &arena, TUNNEL_HEAD_BYTES) < 0)
+    if (write_connect(route, &arena, &request) < 0 || response_init(&response, &arena, TUNNEL_HEAD_BYTES) < 0)
         return proa_fail(err, PROA_ENOMEM, "no memory for a tunnel");
     response.is_tunnel = true;
-    PROA_TRY(proa_stream_write(stream, proa_buf_str(&request)));
+    rc = proa_stream_write(stream, request);
     /* Byte by byte: what follows the head is the origin's. */
-    while (response.phase == RESPONSE_HEAD) {
+    while (rc == 0 && response.phase == RESPONSE_HEAD) {
         size_t got, used;
 
-        PROA_TRY(proa_stream_read(stream, &byte, 1, &got));
-        if (got == 0)
-            return proa_fail(err, PROA_EUNAVAILABLE, "the proxy closed the connection");
-        PROA_TRY(response_feed(&response, proa_str_n(&byte, 1), &used, err));
+        rc = proa_stream_read(stream, &byte, 1, &got);
+        if (rc == 0 && got == 0)
+            rc = PROA_ECLOSED;
+        if (rc == 0)
+            PROA_TRY(response_feed(&response, proa_str_n(&byte, 1), &used, err));
     }
+    if (rc < 0)
+        return tunnel_broke(route, rc, err);
     response_done(&response);
     if (response.status < 200 || response.status > 299)
-        return proa_fail(err, response.status == 407 ? PROA_EUNAUTHORIZED : PROA_EUNAVAILABLE, "the proxy answered %d",
-                         response.status);
+        return proa_fail(err, response.status == 407 ? PROA_EUNAUTHORIZED : PROA_EUNAVAILABLE,
+                         "the proxy %s answered %d", route->proxy->address, response.status);
     return 0;
 }
 
@@ -196,6 +239,7 @@ static int connect_stream(struct proa_client *client, const struct client_route 
         snprintf(address, sizeof address, url->is_v6 ? "[%s]:%u" : "%s:%u", host, (unsigned)url->port);
         PROA_TRY(proa_connect(client->options.loop, address, &stream, err));
     }
+    proa_stream_set_peer_timeout(stream, client->options.peer_timeout_ms);
     if (!url->is_https) {
         *ret_stream = stream;
         return 0;
@@ -208,12 +252,24 @@ static int connect_stream(struct proa_client *client, const struct client_route 
     return client->options.tls->wrap(client->options.tls, stream, host, ret_stream, err);
 }
 
+/* A peer that closes or is silent while a connection is made was not reached, and what was to be sent there was not; only the
+ * caller's own deadline is PROA_ETIMEDOUT. */
+static int not_reached(int rc, bool has_time, struct proa_error *err)
+{
+    if (rc != PROA_ECLOSED && rc != PROA_EIO && (rc != PROA_ETIMEDOUT || !has_time))
+        return rc;
+    if (err)
+        err->code = PROA_EUNAVAILABLE;
+    return PROA_EUNAVAILABLE;
+}
+
 static int conn_open(struct proa_client *client, const struct client_route *route, struct client_origin *origin,
                      struct client_conn **ret_conn, struct proa_error *err)
 {
     struct proa_loop *loop = client->options.loop;
-    struct proa_deadline_scope scope PROA_CLEANUP(proa_deadline_leave) =
-        proa_deadline_enter(loop, proa_loop_now(loop) + PROA_MS(client->options.connect_ms));
+    /* From this instant: the turn may have begun long ago. */
+    proa_mono_ns until = proa_add_u64_sat(proa_loop_now_exact(loop), PROA_MS(client->options.connect_ms));
+    struct proa_deadline_scope scope PROA_CLEANUP(proa_deadline_leave) = proa_deadline_enter(loop, until);
     struct client_conn *conn = calloc(1, sizeof *conn);
     int rc;
 
@@ -230,9 +286,9 @@ static int conn_open(struct proa_client *client, const struct client_route *rout
     }
     if (rc < 0) {
         conn_free(conn);
-        return rc;
+        return not_reached(rc, until < scope.previous, err);
     }
-    count(client, METRIC_USED, 1);
+    count(client, CLIENT_ACTIVE, 1);
     *ret_conn = conn;
     return 0;
 }
@@ -279,8 +335,8 @@ static struct client_conn *take_idle(struct client_origin *origin)
         return NULL;
     conn = PROA_CONTAINER(node, struct client_conn, node);
     conn->is_idle = false;
-    count(conn->client, METRIC_IDLE, -1);
-    count(conn->client, METRIC_USED, 1);
+    count(conn->client, CLIENT_IDLE, -1);
+    count(conn->client, CLIENT_ACTIVE, 1);
     return conn;
 }
 
@@ -296,7 +352,9 @@ static int wait_for_place(struct proa_client *client, struct client_origin *orig
     proa_waiter_init(&waiter.waiter, client->options.loop);
     proa_list_push_back(&origin->waiting, &waiter.waiter.list);
     client->waiting++;
+    origin->waiters++;
     rc = proa_park(&waiter.waiter);
+    origin->waiters--;
     client->waiting--;
     if (rc < 0)
         return proa_fail(err, rc, "no connection became free in time: all %u are in use",
@@ -323,6 +381,11 @@ int client_conn_get(struct proa_client *client, const struct client_route *route
             return client_conn_get(client, route, fresh, ret_conn, err);
         }
         rc = wait_for_place(client, origin, &conn, err);
+        /* It was nobody's between being handed on and now: what came meanwhile is its end, or an answer that nobody asked for. */
+        if (rc == 0 && conn && (conn->ended || conn->in.len > 0)) {
+            conn_drop(conn);
+            conn = NULL;
+        }
     } else if (!conn) {
         origin->open++;
     }
@@ -366,8 +429,8 @@ void client_conn_put(struct client_conn *conn, bool reusable)
     conn->is_idle = true;
     conn->idle_since = proa_loop_now(client->options.loop);
     proa_list_push_front(&origin->idle, &conn->node);
-    count(client, METRIC_USED, -1);
-    count(client, METRIC_IDLE, 1);
+    count(client, CLIENT_ACTIVE, -1);
+    count(client, CLIENT_IDLE, 1);
     /* Without the timer it is closed by the server or with the client. */
     if (!proa_timer_armed(&client->idle_timer))
         proa_ignore(proa_timer_start(&client->idle_timer, conn->idle_since + PROA_MS(client->options.idle_ms)));

@@ -93,10 +93,8 @@ void conn_linger(struct conn *conn)
     conn_set_state(conn, CONN_LINGERING);
     drop_input(conn);
     proa_stream_shutdown(conn->stream);
-    if (conn->paused) {
-        conn->paused = false;
-        proa_stream_resume(conn->stream);
-    }
+    if (conn->paused)
+        conn_read_on(conn);
 }
 
 /* Sending. */
@@ -111,6 +109,8 @@ static int send_now(struct conn *conn, const proa_str *slices, size_t count)
         conn_close(conn, false, rc);
         return PROA_ECLOSED;
     }
+    for (size_t i = 0; i < count; i++)
+        conn->sent += slices[i].len;
     conn_watch_queue(conn);
     return 0;
 }
@@ -192,10 +192,10 @@ static bool step(struct conn *conn)
 {
     switch ((enum conn_state)conn->state) {
     case CONN_IDLE:
-    case CONN_HEAD:
         if (proa_stream_queued(conn->stream) > WRITE_QUEUE_HIGH_BYTES)
             return false; /* a client that does not read its answers gets no further ones */
-        return conn_step_head(conn);
+        __attribute__((fallthrough));
+    case CONN_HEAD: return conn_step_head(conn); /* which has its time: one that was begun is not held back */
     case CONN_SERVING:
         assert(conn->req);
         if (!conn->req->finished)
@@ -207,14 +207,32 @@ static bool step(struct conn *conn)
     }
 }
 
+void conn_read_on(struct conn *conn)
+{
+    struct proa_req *req = conn->req;
+
+    conn->paused = false;
+    proa_stream_resume(conn->stream);
+    if (conn->state == CONN_SERVING && !req->body_complete && req->body_error == 0 && !conn->ended) {
+        conn->part->now = proa_loop_now_exact(conn->part->loop);
+        conn_wait_for(conn, WAIT_BODY);
+    }
+}
+
+/* The time that it takes from now on is not the client's. */
+static void pause_reading(struct conn *conn)
+{
+    conn->paused = true;
+    limit_hit(conn->part, LIMIT_READ_AHEAD_BYTES);
+    proa_stream_pause(conn->stream);
+    if (conn->wait_class == WAIT_BODY)
+        conn_wait_for(conn, WAIT_CLASSES);
+}
+
 void conn_relieve(struct conn *conn)
 {
-    size_t max = conn->part->limits.read_ahead_bytes;
-
-    if (conn->paused && conn->stream && conn->input.len < max / 2) {
-        conn->paused = false;
-        proa_stream_resume(conn->stream);
-    }
+    if (conn->paused && conn->stream && conn->input.len < conn->part->limits.read_ahead_bytes / 2)
+        conn_read_on(conn);
 }
 
 /* What is left of the input stays for the next step; the read buffer is everybody's. */
@@ -241,15 +259,20 @@ static void keep_ahead(struct conn *conn)
     /* A head may need more than that: it has its own limit. */
     if (conn->state == CONN_HEAD) {
         if (conn->paused)
-            proa_stream_resume(conn->stream);
-        conn->paused = false;
+            conn_read_on(conn);
     } else if (!conn->paused && conn->input.len >= max) {
-        conn->paused = true;
-        limit_hit(conn->part, LIMIT_READ_AHEAD_BYTES);
-        proa_stream_pause(conn->stream);
+        pause_reading(conn);
     } else {
         conn_relieve(conn);
     }
+}
+
+/* Whether the client has sent its last byte and no request of it is left to be answered. In IDLE, input waits for the queue. */
+static bool is_last(const struct conn *conn)
+{
+    if (!conn->ended || conn->state == CONN_SERVING || conn->state == CONN_CLOSED)
+        return false;
+    return conn->state != CONN_IDLE || conn->input.len == 0;
 }
 
 /* Makes all steps that can be made with conn->input; answers leave in one write. Not from a fiber. */
@@ -271,7 +294,7 @@ static void run(struct conn *conn)
         proa_buf_clear(&part->out);
     keep_ahead(conn);
     /* It is busy, so none of what closes has freed it; analysers do not see that. NOLINTBEGIN(clang-analyzer-unix.Malloc) */
-    if (conn->ended && (conn->state == CONN_IDLE || conn->state == CONN_HEAD || conn->state == CONN_DISCARDING))
+    if (is_last(conn))
         conn_linger(conn);
     if (conn->state == CONN_CLOSED && conn->req && conn->req->finished)
         conn_finish_request(conn);
@@ -328,13 +351,12 @@ static void on_end(void *arg, int code)
         conn_close(conn, false, code);
         return;
     }
-    switch ((enum conn_state)conn->state) {
-    case CONN_IDLE:
-    case CONN_HEAD:
-    case CONN_LINGERING:
-    case CONN_DISCARDING: conn_linger(conn); return;
-    default: break;
+    if (is_last(conn)) {
+        conn_linger(conn);
+        return;
     }
+    if (conn->state != CONN_SERVING)
+        return; /* on_drained goes on */
     if (req->sse) {
         conn_close(conn, false, PROA_ECLOSED);
         return;
@@ -342,7 +364,7 @@ static void on_end(void *arg, int code)
     /* It may have gone, or closed only its sending side and wait for its answers: it gets what is ready soon. */
     if (req->reader)
         proa_unpark(req->reader, 0); /* it finds that the body is not whole */
-    conn_wait_for(conn, WAIT_GONE);
+    conn_may_be_gone(conn);
 }
 
 static void on_drained(void *arg, int code)

@@ -113,9 +113,13 @@ static int write_head(struct proa_req *req, struct proa_buf *out, const char *co
 static struct proa_buf *begin_out(struct conn *conn)
 {
     struct server_loop *part = conn->part;
+    proa_mono_ns now;
 
     if (part->current == conn)
         return &part->out;
+    now = proa_loop_now(part->loop);
+    if (now > part->now) /* the request's reading may be long ago, and Date goes by it */
+        part->now = now;
     proa_buf_clear(&part->scratch);
     return &part->scratch;
 }

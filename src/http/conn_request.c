@@ -273,7 +273,7 @@ static void start_request(struct conn *conn, struct proa_req *req)
     else
         conn_wait_for(conn, WAIT_BODY);
     if (conn->ended)
-        conn_wait_for(conn, WAIT_GONE);
+        conn_may_be_gone(conn);
     find_route(req);
     if (req->route) {
         const struct proa_route *def = req->route->def;

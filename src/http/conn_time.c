@@ -32,6 +32,12 @@ static void wait_push(struct server_loop *part, struct conn_wait *wait, enum wai
 void conn_wait_for(struct conn *conn, enum wait_class class)
 {
     proa_list_remove(&conn->wait.node);
+    if ((conn->wait_class == WAIT_IDLE) != (class == WAIT_IDLE)) {
+        if (class == WAIT_IDLE)
+            count_up(&conn->part->idle_count);
+        else
+            count_down(&conn->part->idle_count);
+    }
     conn->wait_class = (uint8_t) class;
     if (class != WAIT_CLASSES)
         wait_push(conn->part, &conn->wait, class);
@@ -42,32 +48,34 @@ void conn_set_state(struct conn *conn, enum conn_state state)
     static const uint8_t waits[] = {
         [CONN_IDLE] = WAIT_IDLE,       [CONN_HEAD] = WAIT_HEAD,        [CONN_SERVING] = WAIT_CLASSES,
         [CONN_DISCARDING] = WAIT_BODY, [CONN_LINGERING] = WAIT_LINGER, [CONN_CLOSED] = WAIT_CLASSES};
+    uint8_t class = waits[state];
 
-    if ((conn->state == CONN_IDLE) != (state == CONN_IDLE)) {
-        if (state == CONN_IDLE)
-            count_up(&conn->part->idle_count);
-        else
-            count_down(&conn->part->idle_count);
-    }
     conn->state = (uint8_t)state;
-    conn_wait_for(conn, (enum wait_class)waits[state]);
+    /* Who still takes its answers is neither idle nor to be waited for. */
+    if (conn->has_queue && (class == WAIT_IDLE || class == WAIT_LINGER))
+        class = WAIT_CLASSES;
+    conn_wait_for(conn, (enum wait_class) class);
 }
 
-void conn_watch_queue(struct conn *conn)
+/* What the kernel has taken. The queue's length says nothing about that: it may grow while it is taken from. */
+static uint64_t taken_bytes(const struct conn *conn)
 {
-    size_t queued = proa_stream_queued(conn->stream);
+    return conn->sent - proa_stream_queued(conn->stream);
+}
 
-    if (queued == 0) {
-        if (conn->queued_seen) {
-            proa_list_remove(&conn->write_wait.node);
-            conn->queued_seen = 0;
-        }
-        return;
-    }
-    if (proa_list_empty(&conn->write_wait.node)) {
-        conn->queued_seen = queued;
+void conn_queue_changed(struct conn *conn)
+{
+    conn->has_queue = !conn->has_queue;
+    if (conn->has_queue) {
+        /* A handler may have waited or computed for long since the last reading. */
+        conn->part->now = proa_loop_now_exact(conn->part->loop);
+        conn->taken_seen = taken_bytes(conn);
         wait_push(conn->part, &conn->write_wait, WAIT_WRITE);
+    } else {
+        proa_list_remove(&conn->write_wait.node);
     }
+    if (conn->state == CONN_IDLE || conn->state == CONN_LINGERING)
+        conn_set_state(conn, (enum conn_state)conn->state);
 }
 
 /* A body that does not come: its reader is told, and the answer is 408. */
@@ -75,17 +83,25 @@ static void body_late(struct conn *conn)
 {
     struct proa_req *req = conn->req;
 
-    limit_hit(conn->part, LIMIT_BODY_MS);
     if (conn->state == CONN_DISCARDING) {
+        limit_hit(conn->part, LIMIT_BODY_MS);
         conn_linger(conn);
         return;
     }
     conn_wait_for(conn, WAIT_CLASSES);
+    if (conn_body_is_here(conn))
+        return; /* it came in time; its reader is late */
+    limit_hit(conn->part, LIMIT_BODY_MS);
     req->close_after = true;
-    req->forced_status = 408;
     req->body_error = PROA_ETIMEDOUT;
     if (req->reader)
         proa_unpark(req->reader, 0);
+}
+
+void conn_may_be_gone(struct conn *conn)
+{
+    conn->sent_before_gone = conn->sent;
+    conn_wait_for(conn, WAIT_GONE);
 }
 
 /* Nobody waits for the answer any more, as far as one can tell. What comes of the cancellation is sent all the same. */
@@ -93,6 +109,10 @@ static void client_gone(struct conn *conn)
 {
     struct proa_req *req = conn->req;
 
+    if (conn->has_queue || conn->sent > conn->sent_before_gone) {
+        conn_may_be_gone(conn); /* one that has gone answers what is sent with a reset; this one takes it, or stalls */
+        return;
+    }
     conn_wait_for(conn, WAIT_CLASSES);
     req->close_after = true;
     if (req->cause == 0)
@@ -121,11 +141,11 @@ static void expire(struct conn *conn, enum wait_class class)
 
 static void expire_write(struct conn *conn)
 {
-    size_t queued = proa_stream_queued(conn->stream);
+    uint64_t taken = taken_bytes(conn);
 
     proa_list_remove(&conn->write_wait.node);
-    if (queued < conn->queued_seen) {
-        conn->queued_seen = queued;
+    if (taken > conn->taken_seen) {
+        conn->taken_seen = taken;
         wait_push(conn->part, &conn->write_wait, WAIT_WRITE);
         return;
     }
@@ -207,6 +227,7 @@ void conn_open(struct server_loop *part, struct proa_stream *stream)
         proa_list_init(&conn->write_wait.node);
         proa_list_init(&conn->node);
         conn->state = CONN_CLOSED;
+        conn->wait_class = WAIT_CLASSES;
     }
     if (!conn || proa_stream_attach(stream, &conn_stream_events, conn) < 0) {
         free(conn);

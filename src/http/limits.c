@@ -56,11 +56,6 @@ static const char *const limit_names[LIMITS] = {
     [LIMIT_READ_AHEAD_BYTES] = "read_ahead_bytes",
 };
 
-const char *limit_name(enum limit limit)
-{
-    return limit_names[limit];
-}
-
 uint64_t limit_value(const struct proa_server_limits *limits, enum limit limit)
 {
     switch (limit) {

@@ -554,7 +554,7 @@ int proa_otlp_start(const struct proa_otlp_options *options, struct proa_otlp **
     return 0;
 }
 
-void proa_otlp_stop(struct proa_otlp *otlp, uint32_t timeout_ms)
+static void stop_exporting(struct proa_otlp *otlp, uint32_t timeout_ms)
 {
     enum { GRACE_MS = 100, UNREACHABLE_MS = 500 };
     struct proa_loop *loop = otlp->options.loop;
@@ -562,8 +562,6 @@ void proa_otlp_stop(struct proa_otlp *otlp, uint32_t timeout_ms)
         proa_shield_enter(loop, PROA_MS(timeout_ms + GRACE_MS));
     struct proa_waiter waiter;
 
-    if (otlp->has_ended || otlp->is_stopping)
-        return;
     otlp->is_stopping = true;
     if (otlp->is_unreachable && timeout_ms > UNREACHABLE_MS)
         timeout_ms = UNREACHABLE_MS;
@@ -582,6 +580,12 @@ void proa_otlp_stop(struct proa_otlp *otlp, uint32_t timeout_ms)
     }
     while (atomic_load(&otlp->is_wake_posted)) /* the loop still has it */
         proa_ignore(proa_yield(loop));
+}
+
+void proa_otlp_stop(struct proa_otlp *otlp, uint32_t timeout_ms)
+{
+    if (otlp && !otlp->has_ended && !otlp->is_stopping)
+        stop_exporting(otlp, timeout_ms);
 }
 
 void proa_otlp_free(struct proa_otlp *otlp)

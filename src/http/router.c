@@ -357,11 +357,6 @@ uint32_t router_routes(const struct proa_router *router)
     return router->routes_count;
 }
 
-const struct route *router_route_at(const struct proa_router *router, uint32_t index)
-{
-    return router->routes[index];
-}
-
 const struct proa_middleware *router_middleware(const struct proa_router *router, uint32_t *ret_count)
 {
     *ret_count = router->uses_count;

@@ -46,7 +46,6 @@ PROA_MUST_USE int router_find(const struct proa_router *router, enum proa_method
 /** Has `memory` freed with the router. @returns 0 or PROA_ENOMEM (it stays the caller's). */
 PROA_MUST_USE int router_own(struct proa_router *router, void *memory);
 uint32_t router_routes(const struct proa_router *router);
-const struct route *router_route_at(const struct proa_router *router, uint32_t index);
 /** The router's own middleware. */
 const struct proa_middleware *router_middleware(const struct proa_router *router, uint32_t *ret_count);
 /** Union of all routes' methods, for `OPTIONS *`. */

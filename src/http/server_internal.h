@@ -128,6 +128,7 @@ enum server_phase {
 
 struct proa_server {
     struct proa_server_options options;
+    struct proa_logger access_logger; /* child of options.logger */
     struct proa_listener *listener;
     struct proa_loop **loops; /* as the listener wants them */
     char address[128];
@@ -155,7 +156,6 @@ struct proa_server {
 /* limits.c */
 /** Puts defaults where nothing is given, and bounds connections by the open-files limit. */
 void limits_fill(struct proa_server_limits *limits);
-const char *limit_name(enum limit limit);
 uint64_t limit_value(const struct proa_server_limits *limits, enum limit limit);
 void limit_hit(struct server_loop *part, enum limit limit);
 /** Room for the series of so many routes, where they are asked for; what is there stays. */

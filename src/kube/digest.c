@@ -1,5 +1,9 @@
 /* Digests over JSON text, and over the part of an object that managedFields says is ours (KEP-555, fieldsV1).
  *
+ * false, 0, "", {} and [] have one digest, and what is ours but not in the object has it too: Go drops such members where it may, and
+ * managedFields names them all the same. So an object that holds no more of `hostNetwork: false` is as it was applied, one that
+ * somebody has set to true is not (the field is his then), and a body that asks for it differs from one that does not.
+ *
  * A value's digest depends on what it is, not on how it is written: an object's is the sum over its members, so that their order
  * does not count; an array's takes its elements in order. The texts come from the API server's answers or our own writer and were
  * checked before: this only walks. What it cannot make sense of gives some digest, which costs an apply. */
@@ -8,6 +12,7 @@
 #include <proa/text.h>
 
 enum { DEPTH_MAX = 96, UNESCAPED_MAX = 256 };
+enum { OF_ZERO = 13, OF_TRUE = 11, OF_NULL = 17 };
 
 /* -- Walking ------------------------------------------------------------------------------------------------------ */
 
@@ -64,7 +69,7 @@ static proa_str take_value(struct json_cursor *cursor)
 
 struct json_cursor json_open(proa_str value)
 {
-    struct json_cursor cursor = {value.ptr, value.ptr + value.len};
+    struct json_cursor cursor = {value.ptr, value.len > 0 ? value.ptr + value.len : value.ptr};
 
     skip_space(&cursor);
     if (cursor.at < cursor.end && (*cursor.at == '{' || *cursor.at == '['))
@@ -223,60 +228,72 @@ static uint64_t digest_number(proa_str text)
     uint64_t bits;
 
     if (proa_str_to_i64(text, &integer) == 0)
-        return integer == 0 ? 0 : mix(2, (uint64_t)integer);
+        return integer == 0 ? OF_ZERO : mix(2, (uint64_t)integer);
     if (proa_str_to_double(text, &number) < 0)
         return proa_str_hash(text, 3);
     if (number >= -9e15 && number <= 9e15 && (double)(int64_t)number == number)
-        return number == 0 ? 0 : mix(2, (uint64_t)(int64_t)number);
+        return number == 0 ? OF_ZERO : mix(2, (uint64_t)(int64_t)number);
     memcpy(&bits, &number, sizeof bits);
     return mix(3, bits);
 }
 
 static uint64_t digest_at(proa_str json, int depth);
 
-static uint64_t of_member(proa_str key, uint64_t value)
+/* What an object's or a list's members come to so far. */
+struct sum {
+    uint64_t digest;
+    size_t count;
+};
+
+static void add_member(struct sum *sum, proa_str key, uint64_t value)
 {
-    return value ? mix(digest_text(key), value) : 0;
+    sum->digest += mix(digest_text(key), value);
+    sum->count++;
 }
 
-/* A sum of members as one number that is 0 only for none. */
-static uint64_t of_object(uint64_t sum)
+static void add_element(struct sum *sum, uint64_t value)
 {
-    return sum ? mix(5, sum) : 0;
+    sum->digest = mix(sum->count ? sum->digest : 7, value);
+    sum->count++;
 }
 
-static uint64_t of_element(uint64_t before, uint64_t value)
+static uint64_t of_object(const struct sum *sum)
 {
-    return mix(before ? before : 7, value);
+    return sum->count ? mix(5, sum->digest) : OF_ZERO;
+}
+
+static uint64_t of_list(const struct sum *sum)
+{
+    return sum->count ? sum->digest : OF_ZERO;
 }
 
 static uint64_t digest_nested(proa_str json, int depth)
 {
     struct json_cursor it = json_open(json);
-    uint64_t h = 0;
+    struct sum sum = {0, 0};
     proa_str key, value;
 
     if (json.ptr[0] == '[') {
         while (json_next_element(&it, &value))
-            h = of_element(h, digest_at(value, depth + 1));
-        return h;
+            add_element(&sum, digest_at(value, depth + 1));
+        return of_list(&sum);
     }
     while (json_next_member(&it, &key, &value))
-        h += of_member(key, digest_at(value, depth + 1));
-    return of_object(h);
+        add_member(&sum, key, digest_at(value, depth + 1));
+    return of_object(&sum);
 }
 
 static uint64_t digest_at(proa_str json, int depth)
 {
     if (json.len == 0 || depth > DEPTH_MAX)
-        return 0;
+        return OF_ZERO;
     switch (json.ptr[0]) {
     case '{':
     case '[': return digest_nested(json, depth);
-    case '"': return json.len > 2 ? mix(1, digest_text(proa_str_slice(json, 1, json.len - 1))) : 0;
-    case 't': return 11;
-    case 'f':
-    case 'n': return 0;
+    case '"': return json.len > 2 ? mix(1, digest_text(proa_str_slice(json, 1, json.len - 1))) : OF_ZERO;
+    case 't': return OF_TRUE;
+    case 'f': return OF_ZERO;
+    case 'n': return OF_NULL;
     default: return digest_number(json);
     }
 }
@@ -297,15 +314,15 @@ static bool is_one_of(proa_str key, const char *const *names)
 }
 
 /* The sum over members but those named. */
-static uint64_t digest_without(proa_str json, const char *const *names)
+static struct sum sum_without(proa_str json, const char *const *names)
 {
     struct json_cursor it = json_open(json);
+    struct sum sum = {0, 0};
     proa_str key, value;
-    uint64_t sum = 0;
 
     while (json_next_member(&it, &key, &value))
         if (!is_one_of(key, names))
-            sum += of_member(key, digest_at(value, 1));
+            add_member(&sum, key, digest_at(value, 1));
     return sum;
 }
 
@@ -314,12 +331,12 @@ uint64_t digest_body(proa_str json)
     static const char *const no_fields[] = {"apiVersion", "kind", "metadata", NULL};
     static const char *const no_metadata[] = {"name",       "namespace",         "uid",           "resourceVersion",
                                               "generation", "creationTimestamp", "managedFields", NULL};
-    proa_str metadata = json_member(json, PROA_STR("metadata"));
-    uint64_t sum = digest_without(json, no_fields);
+    struct sum sum = sum_without(json, no_fields),
+               metadata = sum_without(json_member(json, PROA_STR("metadata")), no_metadata);
 
-    if (metadata.ptr)
-        sum += of_member(PROA_STR("metadata"), of_object(digest_without(metadata, no_metadata)));
-    return of_object(sum);
+    if (metadata.count)
+        add_member(&sum, PROA_STR("metadata"), of_object(&metadata));
+    return sum.count ? of_object(&sum) : 0;
 }
 
 /* -- What is ours -------------------------------------------------------------------------------------------------- */
@@ -367,7 +384,7 @@ static uint64_t digest_owned(proa_str value, proa_str fields, int depth);
 static uint64_t digest_owned_items(proa_str value, proa_str fields, int depth)
 {
     struct json_cursor it = json_open(value);
-    uint64_t h = 0;
+    struct sum sum = {0, 0};
     size_t index = 0;
     proa_str element;
 
@@ -380,11 +397,11 @@ static uint64_t digest_owned_items(proa_str value, proa_str fields, int depth)
 
             if (path.len < 2 || path.ptr[1] != ':' || !is_item(unescape(path, text, sizeof text), element, index))
                 continue;
-            h = of_element(h, digest_owned(element, below, depth + 1));
+            add_element(&sum, digest_owned(element, below, depth + 1));
             break;
         }
     }
-    return h;
+    return of_list(&sum);
 }
 
 /* The member of that name, looked for from where the last one was found: both lists are mostly in the same order. */
@@ -403,39 +420,45 @@ static bool find_member(proa_str object, struct json_cursor *it, proa_str name, 
     return false;
 }
 
+/* @param value len 0: it is not there, and so is nothing of it */
 static uint64_t digest_owned(proa_str value, proa_str fields, int depth)
 {
     struct json_cursor paths = json_open(fields), members;
+    struct sum sum = {0, 0};
     bool is_leaf = true;
-    uint64_t sum = 0;
     proa_str path, below, member;
 
-    if (value.len == 0 || depth > DEPTH_MAX)
-        return 0;
-    if (value.ptr[0] == '[' && json_next_member(&paths, &path, &below))
+    if (depth > DEPTH_MAX)
+        return OF_ZERO;
+    if (value.len > 0 && value.ptr[0] == '[' && json_next_member(&paths, &path, &below))
         return digest_owned_items(value, fields, depth);
     members = json_open(value);
     while (json_next_member(&paths, &path, &below)) {
         is_leaf = false;
-        if (path.len > 2 && path.ptr[0] == 'f' && path.ptr[1] == ':' &&
-            find_member(value, &members, proa_str_slice(path, 2, path.len), &member))
-            sum += of_member(proa_str_slice(path, 2, path.len), digest_owned(member, below, depth + 1));
+        if (path.len < 2 || path.ptr[0] != 'f' || path.ptr[1] != ':')
+            continue;
+        path = proa_str_slice(path, 2, path.len);
+        if (!find_member(value, &members, path, &member))
+            member = (proa_str){NULL, 0};
+        add_member(&sum, path, digest_owned(member, below, depth + 1));
     }
-    return is_leaf ? digest_at(value, depth) : of_object(sum);
+    return is_leaf ? digest_at(value, depth) : of_object(&sum);
 }
 
 struct applied_digests digest_applied(proa_str object, proa_str managed_fields, proa_str manager)
 {
     struct json_cursor it = json_open(managed_fields);
     struct applied_digests digests = {0, 0};
-    proa_str entry;
+    proa_str entry, path, below;
 
     while (json_next_element(&it, &entry)) {
         proa_str subresource = json_plain_text(json_member(entry, PROA_STR("subresource")));
         proa_str fields = json_member(entry, PROA_STR("fieldsV1"));
+        struct json_cursor paths = json_open(fields);
         uint64_t digest;
 
-        if (!fields.ptr || !proa_str_eq(json_plain_text(json_member(entry, PROA_STR("manager"))), manager) ||
+        if (!json_next_member(&paths, &path, &below) ||
+            !proa_str_eq(json_plain_text(json_member(entry, PROA_STR("manager"))), manager) ||
             !proa_str_eq_c(json_plain_text(json_member(entry, PROA_STR("operation"))), "Apply"))
             continue;
         digest = digest_owned(object, fields, 0);

@@ -95,6 +95,20 @@ static char *pair(struct proa_arena *arena, proa_str name, proa_str value)
     return (char *)(uintptr_t)proa_arena_printf(arena, PROA_FMT "=" PROA_FMT, PROA_ARG(name), PROA_ARG(value)).ptr;
 }
 
+static const char info_name[] = "KUBERNETES_EXEC_INFO";
+
+/* Whether the plugin gets another variable of this name: of two, most programs take the first. */
+static bool is_set_anew(const struct kube_exec *exec, const char *variable)
+{
+    proa_str name = proa_str_slice(proa_str_c(variable), 0, strcspn(variable, "="));
+    size_t own = exec->env.presence == PROA_SET ? exec->env.value.len : 0;
+
+    for (size_t i = 0; i < own; i++)
+        if (proa_str_eq(name, exec->env.value.ptr[i].name))
+            return true;
+    return proa_str_eq_c(name, info_name);
+}
+
 /* The program's environment, the plugin's own variables, and KUBERNETES_EXEC_INFO. */
 static char **make_env(struct proa_arena *arena, const struct proa_kube_config *config)
 {
@@ -110,9 +124,11 @@ static char **make_env(struct proa_arena *arena, const struct proa_kube_config *
     if (!env)
         return NULL;
     for (size_t i = 0; i < inherited; i++)
-        env[n++] = config->env[i];
+        if (!is_set_anew(exec, config->env[i]))
+            env[n++] = config->env[i];
     for (size_t i = 0; i < own; i++)
-        if (!(env[n++] = pair(arena, exec->env.value.ptr[i].name, exec->env.value.ptr[i].value)))
+        if (!proa_str_eq_c(exec->env.value.ptr[i].name, info_name) &&
+            !(env[n++] = pair(arena, exec->env.value.ptr[i].name, exec->env.value.ptr[i].value)))
             return NULL;
     proa_buf_init(&info, arena, 0);
     proa_json_writer_init(&w, &info);
@@ -134,7 +150,7 @@ static char **make_env(struct proa_arena *arena, const struct proa_kube_config *
     }
     proa_json_object_end(&w);
     proa_json_object_end(&w);
-    env[n] = pair(arena, PROA_STR("KUBERNETES_EXEC_INFO"), proa_buf_str(&info));
+    env[n] = pair(arena, proa_str_c(info_name), proa_buf_str(&info));
     return info.error < 0 || !env[n] ? NULL : env;
 }
 

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum { LEASE_MS = 15000, RENEW_MS = 10000, RETRY_MS = 2000, RELEASE_MS = 2000 };
+enum { LEASE_MS = 15000, RENEW_MS = 10000, RETRY_MS = 2000, RELEASE_MS = 2000, RELEASE_TRIES = 3 };
 
 struct lease_spec {
     PROA_OPTIONAL(proa_str) holder;
@@ -99,11 +99,31 @@ static bool is_held_by_another(const struct leader *leader)
            proa_loop_now_exact(loop_of(leader)) < leader->observed + PROA_SECONDS(seconds);
 }
 
+/* A request of its own rather than proa_kube_patch and the like: those wait behind all others, which may be slow for longer than a lease
+ * lasts. */
+static int ask(struct leader *leader, struct proa_arena *arena, struct proa_kube_request *request,
+               struct lease *ret_lease, struct proa_error *err)
+{
+    proa_str body;
+    int rc;
+
+    request->kind = &proa_kube_leases;
+    request->namespace_ = proa_str_c(leader->options.namespace_);
+    request->is_urgent = true;
+    rc = proa_kube_send(leader->options.kube, arena, request, &body, err);
+    if (rc == 0)
+        rc = proa_json_read(arena, body, PROA_JSON_LENIENT, &lease_type, ret_lease, err);
+    if (rc < 0 && err && err->code)
+        return proa_error_wrap(err, "%s Lease %s/%s", request->method ? request->method : "GET",
+                               leader->options.namespace_, leader->options.name);
+    return rc;
+}
+
 static int look(struct leader *leader, struct proa_arena *arena, struct proa_error *err)
 {
+    struct proa_kube_request request = {.name = proa_str_c(leader->options.name)};
     struct lease lease;
-    int rc = proa_kube_get(leader->options.kube, arena, &proa_kube_leases, proa_str_c(leader->options.namespace_),
-                           proa_str_c(leader->options.name), &lease_type, &lease, err);
+    int rc = ask(leader, arena, &request, &lease, err);
 
     if (rc == PROA_ENOTFOUND) {
         leader->exists = false;
@@ -131,12 +151,14 @@ static int write_record(struct leader *leader, struct proa_arena *arena, const c
                         struct proa_error *err)
 {
     bool is_new_holder = strcmp(leader->holder, holder) != 0 || !leader->exists;
-    const struct proa_kube_patch_options merge = {.kind = PROA_KUBE_MERGE};
+    struct proa_kube_request request = {.method = leader->exists ? "PATCH" : "POST"};
     proa_time_ns now = now_in_micros(leader);
     struct proa_json_writer w;
-    struct proa_buf body;
+    struct proa_buf body, query;
     struct lease lease;
 
+    proa_buf_init(&query, arena, 0);
+    kube_query_add(&query, "fieldManager", proa_str_c(proa_kube_field_manager(leader->options.kube)));
     proa_buf_init(&body, arena, 0);
     proa_json_writer_init(&w, &body);
     proa_json_object(&w);
@@ -164,16 +186,17 @@ static int write_record(struct leader *leader, struct proa_arena *arena, const c
     proa_json_i64(&w, leader->transitions + (is_new_holder && leader->exists && holder[0] ? 1 : 0));
     proa_json_object_end(&w);
     proa_json_object_end(&w);
-    if (body.error < 0)
+    if (body.error < 0 || query.error < 0)
         return proa_fail(err, PROA_ENOMEM, "no memory for a lease");
-    if (leader->exists)
-        PROA_TRY(proa_kube_patch(leader->options.kube, arena, &proa_kube_leases, proa_str_c(leader->options.namespace_),
-                                 proa_str_c(leader->options.name), proa_buf_str(&body), &merge, &lease_type.type,
-                                 &lease, err));
-    else
-        PROA_TRY(proa_kube_create(leader->options.kube, arena, &proa_kube_leases,
-                                  proa_str_c(leader->options.namespace_), proa_buf_str(&body), &lease_type.type, &lease,
-                                  err));
+    request.query = proa_buf_str(&query);
+    request.body = proa_buf_str(&body);
+    if (leader->exists) {
+        request.name = proa_str_c(leader->options.name);
+        request.content_type = "application/merge-patch+json";
+    }
+    leader->is_unsure = true;
+    PROA_TRY(ask(leader, arena, &request, &lease, err));
+    leader->is_unsure = false;
     return observe(leader, &lease);
 }
 
@@ -209,6 +232,26 @@ static int attempt(struct leader *leader, struct proa_error *err)
     return 1;
 }
 
+/* In half of the time that a renewal has, so that an answer that does not come, since its connection leads nowhere, can be asked for once
+ * more over another. */
+static int attempt_in_time(struct leader *leader, struct proa_error *err)
+{
+    struct proa_kube *kube = leader->options.kube;
+    struct proa_loop *loop = loop_of(leader);
+    struct proa_deadline_scope scope =
+        proa_deadline_enter(loop, proa_loop_now_exact(loop) + PROA_MS(leader->options.renew_ms / 2));
+    int rc = attempt(leader, err);
+
+    proa_deadline_leave(&scope);
+    if (rc == PROA_ETIMEDOUT) {
+        kube->is_transport_stale = true;
+        kube_saw(kube, KUBE_SEEN_DOWN);
+    } else if (rc >= 0 && kube->seen_as == KUBE_SEEN_DOWN) {
+        kube_saw(kube, KUBE_SEEN_READY);
+    }
+    return rc;
+}
+
 /* -- Acquiring, holding, releasing --------------------------------------------------------------------------------- */
 
 static void log_failure(const struct leader *leader, const char *what, const struct proa_error *err)
@@ -233,11 +276,8 @@ int leader_acquire(struct leader *leader)
 
     for (;;) {
         struct proa_error err = {0};
-        struct proa_deadline_scope scope =
-            proa_deadline_enter(loop, proa_loop_now_exact(loop) + PROA_MS(leader->options.renew_ms));
-        int rc = attempt(leader, &err);
+        int rc = attempt_in_time(leader, &err);
 
-        proa_deadline_leave(&scope);
         if (rc > 0)
             return 0;
         PROA_TRY(proa_fiber_check(loop));
@@ -263,7 +303,7 @@ int leader_hold(struct leader *leader)
         int rc = proa_sleep(loop, PROA_MS(leader->options.retry_ms));
 
         if (rc == 0)
-            rc = attempt(leader, &err);
+            rc = attempt_in_time(leader, &err);
         proa_deadline_leave(&scope);
         PROA_TRY(proa_fiber_check(loop));
         if (rc > 0)
@@ -274,6 +314,21 @@ int leader_hold(struct leader *leader)
     }
 }
 
+/* The record that we know may be older than a write of ours whose answer did not come. */
+static int write_release(struct leader *leader, struct proa_arena *arena, struct proa_error *err)
+{
+    int rc = is_ours(leader) ? write_record(leader, arena, "", 1000, err) : PROA_ECONFLICT;
+
+    for (int i = 1; i < RELEASE_TRIES && (rc == PROA_ECONFLICT || rc == PROA_EEXISTS); i++) {
+        proa_error_clear(err);
+        PROA_TRY(look(leader, arena, err));
+        if (!is_ours(leader))
+            return 0;
+        rc = write_record(leader, arena, "", 1000, err);
+    }
+    return rc == PROA_ENOTFOUND ? 0 : rc;
+}
+
 void leader_release(struct leader *leader)
 {
     struct proa_loop *loop = loop_of(leader);
@@ -281,11 +336,11 @@ void leader_release(struct leader *leader)
     struct proa_arena arena;
     struct proa_error err = {0};
 
-    if (!is_ours(leader))
+    if (!is_ours(leader) && !leader->is_unsure)
         return;
     shield = proa_shield_enter(loop, PROA_MS(RELEASE_MS));
     proa_arena_init(&arena, proa_loop_blocks(loop), 0);
-    if (write_record(leader, &arena, "", 1000, &err) < 0)
+    if (write_release(leader, &arena, &err) < 0)
         log_failure(leader, "lease not released", &err);
     proa_arena_done(&arena);
     proa_shield_leave(&shield);

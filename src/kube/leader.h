@@ -27,6 +27,7 @@ struct leader {
     proa_time_ns renew_time, acquire_time;
     int32_t duration_s, transitions;
     bool exists;
+    bool is_unsure;        /* a write's answer has not come: the record may be ours by now */
     proa_mono_ns observed; /* when it was seen to have changed */
     proa_mono_ns renewed;  /* when our last renewal that succeeded was sent */
 };
@@ -38,7 +39,7 @@ PROA_MUST_USE int leader_acquire(struct leader *leader);
 PROA_MUST_USE int leader_hold(struct leader *leader);
 /** Whether what is written now is still within our time. */
 bool leader_is_in_time(const struct leader *leader);
-/** Gives it away, so that another need not wait. May suspend. */
+/** Gives it away, so that another need not wait; also when it is not known whether a last write has made it ours. May suspend. */
 void leader_release(struct leader *leader);
 
 #endif

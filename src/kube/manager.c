@@ -120,7 +120,11 @@ static int lead(struct proa_manager *manager)
     if (!manager->options.lease_name)
         return serve_term(manager);
     for (;;) {
-        PROA_TRY(leader_acquire(&manager->leader));
+        rc = leader_acquire(&manager->leader);
+        if (rc < 0) {
+            leader_release(&manager->leader); /* it may have become ours unawares */
+            return rc;
+        }
         PROA_INFO(logger, "leading", proa_kv_c("lease", manager->options.lease_name),
                   proa_kv_c("identity", manager->leader.identity));
         rc = serve_term(manager);

@@ -18,7 +18,7 @@ def kubectl(tmp_path_factory):
         yield Kubectl(os.environ["KUBECONFIG"])
         return
     if not lab:
-        pytest.skip("no API server: set PROA_KUBERNETES to the folder of kubelab, or KUBECONFIG and PROA_CLUSTER_TESTS=1")
+        pytest.skip("no API server: set PROA_KUBERNETES (tests/README.md, An API server), or KUBECONFIG and PROA_CLUSTER_TESTS=1")
     folder = tmp_path_factory.mktemp("api") / "lab"
     subprocess.run([f"{lab}/kubelab", "api-up", str(folder)], check=True, stdout=subprocess.DEVNULL)
     try:

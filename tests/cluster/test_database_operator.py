@@ -17,6 +17,7 @@ INVALID = [
     ({"storageSize": "much"}, "spec.storageSize"),
     ({"storageSize": None}, "Required value"),
     ({"storageSize": "1Ki"}, "storageSize must be at least 64Mi"),
+    ({"storageSize": "511Mi"}, "storageSize of postgres must be at least 512Mi"),
     ({"deletionPolicy": "Keep"}, "Unsupported value"),
     ({"parameters": {"port": "1"}}, "names a setting that the operator sets itself"),
     ({"parameters": {"Work_Mem": "1MB"}}, "written in lower case"),
@@ -177,6 +178,10 @@ def bound_claim(kubectl, namespace, index, storage_class):
     kubectl.set_status("pvc", namespace, name, {"phase": "Bound", "capacity": {"storage": "1Gi"}})
 
 
+def grown(kubectl, namespace, index):
+    kubectl.set_status("pvc", namespace, f"data-shop-{index}", {"phase": "Bound", "capacity": {"storage": "2Gi"}})
+
+
 def storage_class(kubectl, name, expands):
     kubectl.apply(json.dumps({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": name},
                               "provisioner": "example.com/none", "allowVolumeExpansion": expands}))
@@ -205,6 +210,11 @@ def test_storage_grows(kubectl, operator, ready):
     for index in range(2):
         claim = kubectl.get("pvc", f"data-shop-{index}", "-n", ready)
         assert claim["spec"]["resources"]["requests"]["storage"] == "2Gi"
+    eventually(lambda: kubectl.serve(ready, "shop") or condition(kubectl, ready, "Progressing")["reason"] == "ExpandingStorage")
+    assert phase(kubectl, ready) == "Running"  # asked for is not done
+    for index in range(2):
+        grown(kubectl, ready, index)
+    eventually(lambda: phase(kubectl, ready) == "Ready", what="grown")
 
 
 def test_storage_class_that_does_not_grow(kubectl, operator, ready):

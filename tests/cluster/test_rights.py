@@ -10,7 +10,7 @@ import threading
 
 import pytest
 from kube import Kubectl, Operator, binary, database, eventually
-from test_database_operator import bound_claim, condition, orphan, phase, restart, storage_class
+from test_database_operator import bound_claim, condition, grown, orphan, phase, restart, storage_class
 
 NAMESPACE = "database-operator"
 USER = f"system:serviceaccount:{NAMESPACE}:database-operator"
@@ -26,38 +26,40 @@ LABELS = {"app": "mine"}
 POD = {"containers": [{"name": "a", "image": "a"}]}
 # Objects of the names that a Database's have, made by somebody else: the operator looks whose they are.
 FOREIGN = {
-    "secret": ({"kind": "Secret", "apiVersion": "v1"}, "-credentials"),
-    "configmap": ({"kind": "ConfigMap", "apiVersion": "v1"}, "-config"),
-    "service": ({"kind": "Service", "apiVersion": "v1", "spec": {"ports": [{"port": 1}]}}, "-rw"),
-    "sa": ({"kind": "ServiceAccount", "apiVersion": "v1"}, "-agent"),
-    "role": ({"kind": "Role", "apiVersion": "rbac.authorization.k8s.io/v1", "rules": []}, "-agent"),
+    "secret": ({"kind": "Secret", "apiVersion": "v1"}, "{}-credentials"),
+    "configmap": ({"kind": "ConfigMap", "apiVersion": "v1"}, "{}-config"),
+    "service": ({"kind": "Service", "apiVersion": "v1", "spec": {"ports": [{"port": 1}]}}, "{}-rw"),
+    "sa": ({"kind": "ServiceAccount", "apiVersion": "v1"}, "{}-agent"),
+    "role": ({"kind": "Role", "apiVersion": "rbac.authorization.k8s.io/v1", "rules": []}, "{}-agent"),
     "rolebinding": ({"kind": "RoleBinding", "apiVersion": "rbac.authorization.k8s.io/v1",
-                     "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "none"}}, "-agent"),
+                     "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "none"}}, "{}-agent"),
     "pdb": ({"kind": "PodDisruptionBudget", "apiVersion": "policy/v1",
-             "spec": {"maxUnavailable": 1, "selector": {"matchLabels": LABELS}}}, ""),
-    "networkpolicy": ({"kind": "NetworkPolicy", "apiVersion": "networking.k8s.io/v1", "spec": {"podSelector": {}}}, ""),
+             "spec": {"maxUnavailable": 1, "selector": {"matchLabels": LABELS}}}, "{}"),
+    "networkpolicy": ({"kind": "NetworkPolicy", "apiVersion": "networking.k8s.io/v1", "spec": {"podSelector": {}}}, "{}"),
     "statefulset": ({"kind": "StatefulSet", "apiVersion": "apps/v1",
                      "spec": {"serviceName": "a", "selector": {"matchLabels": LABELS},
-                              "template": {"metadata": {"labels": LABELS}, "spec": POD}}}, ""),
-    "servicemonitor": ({"kind": "ServiceMonitor", "apiVersion": "monitoring.coreos.com/v1"}, ""),
+                              "template": {"metadata": {"labels": LABELS}, "spec": POD}}}, "{}"),
+    "servicemonitor": ({"kind": "ServiceMonitor", "apiVersion": "monitoring.coreos.com/v1"}, "{}"),
+    "pvc": ({"kind": "PersistentVolumeClaim", "apiVersion": "v1",
+             "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}, "data-{}-0"),
 }
 
 
 class Lab:
     """An API server with an audit log of what the operator asked, and the operator with the rights of its manifests."""
 
-    def __init__(self, folder, *flags):
+    def __init__(self, folder, *flags, settings=()):
         self.kubelab, self.folder, self.audit = f"{os.environ['PROA_KUBERNETES']}/kubelab", folder / "api", folder / "audit"
         folder.mkdir()
         (folder / "policy").write_text(json.dumps(POLICY))
         subprocess.run([self.kubelab, "api-up", str(self.folder), "--", f"--audit-policy-file={folder}/policy",
                         f"--audit-log-path={self.audit}", *flags], check=True, stdout=subprocess.DEVNULL)
         self.kubectl = Kubectl(str(self.folder / "admin.kubeconfig"), self.folder)
-        self.kubectl.apply(subprocess.run([binary(), "manifests"], check=True, capture_output=True, text=True).stdout)
+        self.kubectl.apply(subprocess.run([binary(), "manifests", "--", *settings], check=True, capture_output=True, text=True).stdout)
         self.kubectl.apply(json.dumps(MONITORS))
         for name in ("databases.database.example.com", "servicemonitors.monitoring.coreos.com"):
             self.kubectl("wait", "--for=condition=Established", f"crd/{name}", "--timeout=20s")
-        self.operator = Operator(self.kubectl, folder)
+        self.operator = Operator(self.kubectl, folder, *settings)
 
     def used(self):
         """(verb, group, resource, where), where is a namespace and name where the rights are of a namespace. An apply that makes an
@@ -85,7 +87,7 @@ class Lab:
                             for verb in rule["verbs"]:
                                 yield verb, group, resource, where and (where, name)
         return set(rules(("clusterrole", "database-operator"), None)) | \
-            set(rules(("role", "database-operator", "-n", NAMESPACE), NAMESPACE))
+            set(rules(("role", "database-operator-leader", "-n", NAMESPACE), NAMESPACE))
 
     def down(self):
         self.operator.process.kill()
@@ -96,11 +98,11 @@ class Lab:
 @pytest.fixture
 def start(tmp_path):
     if not os.environ.get("PROA_KUBERNETES"):
-        pytest.skip("no API server with an audit log: set PROA_KUBERNETES to the folder of kubelab")
+        pytest.skip("no API server with an audit log: set PROA_KUBERNETES (tests/README.md, An API server)")
     labs = []
 
-    def start_lab(name, *flags):
-        labs.append(Lab(tmp_path / name, *flags))
+    def start_lab(name, *flags, **options):
+        labs.append(Lab(tmp_path / name, *flags, **options))
         return labs[-1]
 
     yield start_lab
@@ -156,9 +158,9 @@ def refusing_deletions(kubectl, folder):
 
 
 def meet_foreign_objects(kubectl):
-    for kind, (body, suffix) in FOREIGN.items():
+    for kind, (body, of) in FOREIGN.items():
         name = f"f-{kind}"
-        kubectl.apply(json.dumps(body | {"metadata": {"name": name + suffix, "namespace": "story"}}))
+        kubectl.apply(json.dumps(body | {"metadata": {"name": of.format(name), "namespace": "story"}}))
         kubectl.apply(database(name, "story"))
     for kind in FOREIGN:
         eventually(lambda: condition(kubectl, "story", "Degraded", f"f-{kind}").get("reason") == "ObjectExists", 40, kind)
@@ -187,6 +189,8 @@ def live(kubectl):
     kubectl("patch", "db", "shop", "-n", "story", "--type=merge", "-p", '{"spec":{"storageSize":"2Gi"}}')
     eventually(lambda: orphan(kubectl, "story"), 40, "another StatefulSet")
     restart(kubectl, "story")
+    for index in range(2):
+        grown(kubectl, "story", index)
     eventually(lambda: phase(kubectl, "story") == "Ready", what="grown")
     kubectl("delete", "db", "shop", "-n", "story", "--wait=false")
     eventually(lambda: not kubectl.get("statefulset", "shop", "-n", "story"), 40, "no StatefulSet")
@@ -243,3 +247,16 @@ def test_owners_are_refused_without_rights_that_no_request_shows(start):
     eventually(lambda: lab.kubectl.run(*freed).returncode == 0)
     lab.kubectl("delete", "secret", "owned")
     lab.kubectl("create", "-f", "-", "--as", USER, text=owned)
+
+
+def test_one_namespace(start):
+    """The rights are those of that namespace, and of the Lease that is named."""
+    lab = start("one", settings=("--watch-namespace=default", "--leader.lease=other"))
+    lab.kubectl("create", "namespace", "elsewhere")
+    for name in ("elsewhere", "default"):
+        lab.kubectl.apply(database("shop", name))
+    eventually(lambda: lab.kubectl.get("statefulset", "shop", "-n", "default"), 30, "the one that is watched")
+    assert lab.kubectl.get("lease", "other", "-n", NAMESPACE)
+    assert not lab.kubectl.get("statefulset", "shop", "-n", "elsewhere")
+    assert not lab.kubectl.get("clusterrole", "database-operator")
+    lab.operator.stop()

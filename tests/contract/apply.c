@@ -1,6 +1,8 @@
 /* Server-side apply (KEP-555): owners of fields, conflicts, lists with keys. */
 #include "contract.h"
 
+#include "kube/digest.h"
+
 static void applying(struct contract *c)
 {
     const char *path = proa_arena_printf(&c->arena, "/api/v1/namespaces/%s/configmaps", c->ns).ptr, *version;
@@ -134,6 +136,49 @@ static void listing(struct contract *c)
           "StatefulSet.apps \"s\" is invalid: spec: Forbidden: updates to statefulset spec for fields other than ");
 }
 
+/* One that two own stays when one of them lets go of it; from this version of the object it can be taken off. */
+static void foreign_finalizer(struct contract *c, const char *path)
+{
+    const char *version;
+
+    CHECK(c, ask(c, "PATCH", MERGE, "{\"metadata\":{\"finalizers\":[\"x.dev/a\",\"x.dev/b\"]}}",
+                 "%s/a?fieldManager=hand", path) == 0);
+    CHECK(
+        c,
+        ask(c, "PATCH", APPLY,
+            "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"a\",\"finalizers\":[\"x.dev/a\"]}}",
+            "%s/a?fieldManager=m", path) == 0);
+    version = text_at(c, "/metadata/resourceVersion");
+    CHECK(c, ask(c, "DELETE", JSON, NULL, "%s/a", path) == 0);
+    CHECK(c, ask(c, "PATCH", APPLY, "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"a\"}}",
+                 "%s/a?fieldManager=m", path) == 0);
+    JSON_IS(c, "/metadata/finalizers", "[\"x.dev/a\",\"x.dev/b\"]");
+    CHECK(
+        c,
+        ask(c, "PATCH", MERGE,
+            proa_arena_printf(&c->arena, "{\"metadata\":{\"resourceVersion\":\"%s\",\"finalizers\":[]}}", version).ptr,
+            "%s/a?fieldManager=m", path) == PROA_ECONFLICT);
+    FAILS(c, PROA_ECONFLICT, "Conflict", "the object has been modified");
+    CHECK(c, ask(c, "GET", JSON, NULL, "%s/a", path) == 0);
+    version = text_at(c, "/metadata/resourceVersion");
+    CHECK(c, ask(c, "PATCH", MERGE,
+                 proa_arena_printf(&c->arena,
+                                   "{\"metadata\":{\"resourceVersion\":\"%s\",\"finalizers\":[\"x.dev/b\"]}}", version)
+                     .ptr,
+                 "%s/a?fieldManager=m", path) == 0);
+    JSON_IS(c, "/metadata/finalizers", "[\"x.dev/b\"]");
+    version = text_at(c, "/metadata/resourceVersion");
+    CHECK(
+        c,
+        ask(c, "PATCH", MERGE,
+            proa_arena_printf(&c->arena, "{\"metadata\":{\"resourceVersion\":\"%s\",\"finalizers\":[]}}", version).ptr,
+            "%s/a?fieldManager=m", path) == 0);
+    /* Gone with it, answered without it and as of the version before. */
+    JSON_IS(c, "/metadata/finalizers", "");
+    TEXT(c, "/metadata/resourceVersion", version);
+    CHECK(c, ask(c, "GET", JSON, NULL, "%s/a", path) == PROA_ENOTFOUND);
+}
+
 static void metadata(struct contract *c)
 {
     const char *path = proa_arena_printf(&c->arena, "/api/v1/namespaces/%s/configmaps", c->ns).ptr;
@@ -157,6 +202,7 @@ static void metadata(struct contract *c)
     CHECK(c, ask(c, "PATCH", APPLY, "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"a\"}}",
                  "%s/a?fieldManager=n", path) == 0);
     JSON_IS(c, "/metadata/finalizers", "");
+    foreign_finalizer(c, path);
     CHECK(c, ask(c, "PATCH", APPLY,
                  proa_arena_printf(
                      &c->arena,
@@ -209,8 +255,73 @@ static void subresources(struct contract *c)
     CHECK(c, ask(c, "GET", JSON, NULL, "%s/absent/scale", path) == PROA_ENOTFOUND);
 }
 
+/* Whether a controller that wants this body has nothing to send. */
+static bool is_as_applied(struct contract *c, const char *body)
+{
+    char *answer = yyjson_val_write(c->root, 0, NULL),
+         *managed = yyjson_val_write(yyjson_ptr_get(c->root, "/metadata/managedFields"), 0, NULL);
+    bool is =
+        answer && managed &&
+        digest_applied(proa_str_c(answer), proa_str_c(managed), PROA_STR("m")).main == digest_body(proa_str_c(body));
+
+    free(answer);
+    free(managed);
+    return is;
+}
+
+/* What is false, 0 or empty is owned as everything else is, although a built-in kind does not keep it. */
+static void zeros(struct contract *c)
+{
+    const char *path = proa_arena_printf(&c->arena, "/apis/apps/v1/namespaces/%s/statefulsets", c->ns).ptr, *body;
+
+    CHECK(c,
+          ask(c, "PATCH", APPLY,
+              body =
+                  "{\"apiVersion\":\"apps/v1\",\"kind\":\"StatefulSet\",\"metadata\":{\"name\":\"s\",\"labels\":{},"
+                  "\"annotations\":{\"a\":\"\"}},\"spec\":{\"replicas\":0,\"minReadySeconds\":0,\"serviceName\":\"\","
+                  "\"selector\":{\"matchLabels\":{\"a\":\"b\"}},\"template\":{\"metadata\":{\"labels\":{\"a\":\"b\"}},"
+                  "\"spec\":{"
+                  "\"hostNetwork\":false,\"enableServiceLinks\":false,\"securityContext\":{},\"tolerations\":[],"
+                  "\"nodeSelector\":{},\"terminationGracePeriodSeconds\":0,\"containers\":[{\"name\":\"c\",\"image\":"
+                  "\"i\","
+                  "\"args\":[],\"tty\":false,\"env\":[{\"name\":\"A\",\"value\":\"\"}],\"resources\":{},"
+                  "\"securityContext\":{"
+                  "\"allowPrivilegeEscalation\":false,\"capabilities\":{\"drop\":[]}}}],"
+                  "\"volumes\":[{\"name\":\"v\",\"emptyDir\":{}}]}}}}",
+              "%s/s?fieldManager=m", path) == 0);
+    FIELDS(
+        c, "m", "Apply", "",
+        "{\"f:metadata\":{\"f:annotations\":{\"f:a\":{}},\"f:labels\":{}},\"f:spec\":{\"f:minReadySeconds\":{},"
+        "\"f:replicas\":{},\"f:selector\":{},\"f:serviceName\":{},\"f:template\":{\"f:metadata\":{\"f:labels\":{"
+        "\"f:a\":{}}},\"f:spec\":{\"f:containers\":{\"k:{\\\"name\\\":\\\"c\\\"}\":{\".\":{},\"f:args\":{},\"f:env\":{"
+        "\"k:{\\\"name\\\":\\\"A\\\"}\":{\".\":{},\"f:name\":{},\"f:value\":{}}},\"f:image\":{},\"f:name\":{},"
+        "\"f:resources\":{},\"f:securityContext\":{\"f:allowPrivilegeEscalation\":{},\"f:capabilities\":{\"f:drop\":{}}"
+        "},"
+        "\"f:tty\":{}}},\"f:enableServiceLinks\":{},\"f:hostNetwork\":{},\"f:nodeSelector\":{},\"f:securityContext\":{}"
+        ","
+        "\"f:terminationGracePeriodSeconds\":{},\"f:tolerations\":{},\"f:volumes\":{\"k:{\\\"name\\\":\\\"v\\\"}\":{"
+        "\".\":{},\"f:emptyDir\":{},\"f:name\":{}}}}}}}");
+    CHECK(c, is_as_applied(c, body));
+    /* Set to something by another, it is his. */
+    CHECK(c, ask(c, "PATCH", MERGE, "{\"spec\":{\"template\":{\"spec\":{\"enableServiceLinks\":true}}}}",
+                 "%s/s?fieldManager=hand", path) == 0);
+    FIELDS(c, "hand", "Update", "", "{\"f:spec\":{\"f:template\":{\"f:spec\":{\"f:enableServiceLinks\":{}}}}}");
+    CHECK(c, !is_as_applied(c, body));
+    CHECK(c, ask(c, "PATCH", APPLY, body, "%s/s?fieldManager=m&force=true", path) == 0);
+    CHECK(c, is_as_applied(c, body));
+    /* An empty list with keys is nobody's, nothing but it is no field. */
+    CHECK(c, ask(c, "PATCH", APPLY,
+                 "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"n\",\"finalizers\":[]}}",
+                 "/api/v1/namespaces/%s/configmaps/n?fieldManager=m", c->ns) == 0);
+    FIELDS(c, "m", "Apply", "", "");
+}
+
 const struct contract_case apply_cases[] = {
-    {"applies own what they name", applying},     {"an apply may name a version", preconditions},
-    {"lists are merged by their keys", listing},  {"finalizers and owners are merged", metadata},
-    {"status and scale are apart", subresources}, {NULL, NULL},
+    {"applies own what they name", applying},
+    {"an apply may name a version", preconditions},
+    {"lists are merged by their keys", listing},
+    {"finalizers and owners are merged", metadata},
+    {"status and scale are apart", subresources},
+    {"zeros are owned", zeros},
+    {NULL, NULL},
 };

@@ -128,7 +128,7 @@ def test_log_lines_arrive(collector, start, tmp_path):
     assert attributes(resource)["service.name"] == "users" and attributes(resource)["deployment.environment.name"] == "test"
     assert (record["severityNumber"], record["severityText"], record["spanId"]) == (9, "info", "b7ad6b7169203331")
     fields = attributes(record)
-    assert fields["http.route"] == "/users/{id}" and fields["http.response.status_code"] == "404" and fields["target"] == "http"
+    assert fields["http.route"] == "/users/{id}" and fields["http.response.status_code"] == "404" and fields["target"] == "http.access"
     assert "service.name" not in fields and int(record["timeUnixNano"]) > 0
     line = wait_until(lambda: next((line for line in users.log() if line.get("trace_id") == trace), None))  # and written as ever
     assert line["message"] == "request" and line["level"] == "info"

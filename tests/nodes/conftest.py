@@ -20,7 +20,7 @@ def why_not():
     if own_cluster():
         return None
     if not os.environ.get("PROA_KUBERNETES"):
-        return "no nodes: set PROA_KUBERNETES to the folder of kubelab, or KUBECONFIG and PROA_CLUSTER_TESTS=1"
+        return "no nodes: set PROA_KUBERNETES (tests/README.md, An API server), or KUBECONFIG and PROA_CLUSTER_TESTS=1"
     if os.geteuid() != 0:
         return "no nodes: kubelab starts them as root only"
     missing = [archive.name for archive in ARCHIVES if not archive.exists()]

@@ -99,6 +99,7 @@ struct program {
     int start_saw; /* what a suspended call in `start` returned */
     int task_saw;
     bool task_ended_before_stop;
+    bool signals_have_stack;
     _Atomic bool dependency_is_there;
     _Atomic bool is_in_start;
     _Atomic bool stop_is_wanted;
@@ -307,6 +308,29 @@ static void test_signals_are_given_back(void **state)
     assert_int_equal(sigismember(&mask_before, SIGTERM), sigismember(&mask_after, SIGTERM));
     assert_int_equal(sigismember(&mask_before, SIGINT), sigismember(&mask_after, SIGINT));
     signal(SIGTERM, SIG_DFL);
+}
+
+/* A fiber's stack may be too small for a signal's frame, which is 11 KiB on some processors. */
+static int look_at_signal_stacks(struct program *program, struct proa_error *err)
+{
+    static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGALRM};
+    struct sigaction action;
+    stack_t stack;
+
+    program->signals_have_stack = sigaltstack(NULL, &stack) == 0 && !(stack.ss_flags & SS_DISABLE);
+    for (size_t i = 0; i < PROA_COUNT(signals); i++)
+        if (sigaction(signals[i], NULL, &action) < 0 || !(action.sa_flags & SA_ONSTACK))
+            program->signals_have_stack = false;
+    return 0;
+}
+
+static void test_signals_have_a_stack(void **state)
+{
+    struct program program = {.client = ask_and_interrupt, .when_started = look_at_signal_stacks};
+
+    assert_int_equal(RUN(&program), 0);
+    assert_true(program.client_is_happy);
+    assert_true(program.signals_have_stack);
 }
 
 static int refuse(struct program *program, struct proa_error *err)
@@ -777,6 +801,7 @@ int main(void)
         cmocka_unit_test(test_propagators),
         cmocka_unit_test(test_without_start_and_stop),
         cmocka_unit_test(test_signals_are_given_back),
+        cmocka_unit_test(test_signals_have_a_stack),
         cmocka_unit_test(test_start_fails),
         cmocka_unit_test(test_signal_during_start),
         cmocka_unit_test(test_checks),

@@ -1,5 +1,5 @@
 /* The PostgreSQL driver when its server dies, restarts, freezes or was never there. Real time: a few seconds each. */
-#include "postgres.h"
+#include "pg_proxy.h"
 
 #include <malloc.h>
 
@@ -70,6 +70,44 @@ static void test_backend_terminated(void **state)
     struct proa_db_options options = {.shared_connections = 1};
 
     pg_test_run(&options, terminated_body);
+}
+
+/* A query is not a read because it begins with SELECT. */
+static void writing_query_body(struct pg_test *test)
+{
+    struct pg_timed cut = {0}, late = {.ms = 200}, given_up = {0};
+    struct proa_group group;
+
+    table(test);
+    assert_ok(test, pg_exec(test, "CREATE OR REPLACE FUNCTION put_fault(i bigint) RETURNS bigint LANGUAGE sql AS $$ "
+                                  "INSERT INTO fault SELECT i FROM pg_sleep(1) RETURNING id $$"));
+    proa_group_init(&group, test->loop);
+    start(&group, &cut, test, "SELECT put_fault(1) /* pg_sleep */");
+    assert_int_equal(proa_sleep(test->loop, PROA_MS(200)), 0);
+    assert_int_equal(pg_beside(terminate), 1);
+    assert_int_equal(proa_group_wait(&group), 0);
+    assert_int_equal(cut.rc, PROA_EUNKNOWN);
+    assert_int_equal(cut.retry_after_s, 0);
+    (void)heal(test);
+
+    proa_group_init(&group, test->loop);
+    start(&group, &late, test, "SELECT put_fault(2)");
+    assert_int_equal(proa_group_wait(&group), 0);
+    assert_int_equal(late.rc, PROA_EUNKNOWN);
+
+    proa_group_init(&group, test->loop);
+    start(&group, &given_up, test, "WITH x AS (SELECT put_fault(3)) SELECT * FROM x");
+    assert_int_equal(proa_sleep(test->loop, PROA_MS(200)), 0);
+    proa_group_cancel(&group, 0);
+    proa_ignore(proa_group_wait(&group));
+    assert_int_equal(given_up.rc, PROA_EUNKNOWN);
+}
+
+static void test_query_that_writes(void **state)
+{
+    struct proa_db_options options = {.shared_connections = 1};
+
+    pg_test_run(&options, writing_query_body);
 }
 
 static void killed_body(struct pg_test *test)
@@ -410,13 +448,58 @@ static void test_cancelled_while_frozen(void **state)
     pg_test_run(NULL, cancels_frozen_body);
 }
 
+static struct pg_proxy proxy;
+
+/* Given up while most of it is not written yet, on a connection of its own that ends before it has drained, while there is room to write
+ * some more. */
+static void lost_while_draining_body(struct pg_test *test)
+{
+    enum { LARGE = 32 << 20, TAKEN = 6 << 20 };
+    char *text = malloc(LARGE);
+    struct pg_timed large = {.test = test, .text = text, .ms = 300, .is_long = true};
+    size_t taken = 0;
+    int fd;
+
+    assert_non_null(text);
+    memset(text, 'a', LARGE);
+    memcpy(text, "SELECT 1 /*", 11);
+    memcpy(text + LARGE - 3, "*/", 3);
+    assert_ok(test, proa_db_ping(pg_sql(test)));
+    (void)pg_timed(&(struct pg_timed){.test = test, .text = "SELECT 1", .is_long = true});
+    pg_proxy_stop(&proxy);
+    (void)pg_timed(&large);
+    assert_int_equal(large.rc, PROA_ETIMEDOUT);
+    fd = pg_proxy_fullest(&proxy);
+    assert_true(fd >= 0);
+    while (taken < TAKEN) {
+        ssize_t len = recv(fd, text, LARGE / 2, MSG_DONTWAIT);
+
+        if (len <= 0)
+            break;
+        taken += (size_t)len;
+    }
+    assert_int_equal(shutdown(fd, SHUT_WR), 0);
+    assert_int_equal(proa_sleep(test->loop, PROA_MS(200)), 0);
+    free(text);
+}
+
+static void test_lost_while_draining(void **state)
+{
+    struct proa_db_options options = {.url = proxy.url, .shared_connections = 1, .own_connections = 1};
+
+    pg_proxy_start(&proxy);
+    pg_test_run(&options, lost_while_draining_body);
+    pg_proxy_end(&proxy);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_backend_terminated),        cmocka_unit_test(test_backend_killed),
-        cmocka_unit_test(test_transaction_cut),           cmocka_unit_test(test_restart_heals),
-        cmocka_unit_test(test_down_fails_fast),           cmocka_unit_test(test_frozen_under_load),
-        cmocka_unit_test(test_silent_server_is_given_up), cmocka_unit_test(test_cancelled_while_frozen),
+        cmocka_unit_test(test_backend_terminated),     cmocka_unit_test(test_query_that_writes),
+        cmocka_unit_test(test_backend_killed),         cmocka_unit_test(test_transaction_cut),
+        cmocka_unit_test(test_restart_heals),          cmocka_unit_test(test_down_fails_fast),
+        cmocka_unit_test(test_frozen_under_load),      cmocka_unit_test(test_silent_server_is_given_up),
+        cmocka_unit_test(test_cancelled_while_frozen), cmocka_unit_test(test_lost_while_draining),
     };
 
     cmocka_set_test_filter(getenv("PROA_TEST_ONLY"));

@@ -1,157 +1,8 @@
 /* The HTTP client against a scripted server on the simulated network. */
-#include "http/client_internal.h"
-#include "unit.h"
+#include "client_rig.h"
 
 #include <proa/otlp.h>
-#include <proa/sim.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <zlib.h>
-
-enum { STEPS_MAX = 24, REQUEST_MAX = 8192 };
-
-/* What the server does with the next request that it has read. */
-struct step {
-    const char *answer; /* NULL: none */
-    size_t answer_len;  /* 0: up to the NUL */
-    uint32_t delay_ms;
-    bool close, reset;
-};
-
-struct net {
-    struct proa_sim *sim;
-    struct proa_loop *loop;
-    struct proa_listener *listener;
-    struct proa_client *client;
-    struct proa_arena arena;
-    struct proa_error err;
-    struct step steps[STEPS_MAX];
-    size_t step;
-    uint32_t connections;
-    uint32_t open;
-    char requests[STEPS_MAX][REQUEST_MAX];
-    size_t requests_count;
-    struct proa_group servers;
-    void (*body)(struct net *net);
-    struct proa_client_options options;
-};
-
-struct served {
-    struct net *net;
-    struct proa_stream *stream;
-};
-
-static bool is_whole(const char *text, size_t len)
-{
-    const char *end = memmem(text, len, "\r\n\r\n", 4);
-    const char *length = memmem(text, len, "Content-Length: ", 16);
-    size_t body = length ? strtoul(length + 16, NULL, 10) : 0;
-
-    return end && len >= (size_t)(end + 4 - text) + body;
-}
-
-static bool read_request(struct net *net, struct proa_stream *stream)
-{
-    char text[REQUEST_MAX];
-    size_t len = 0, got;
-
-    while (len == 0 || !is_whole(text, len)) {
-        if (proa_stream_read(stream, text + len, sizeof text - 1 - len, &got) < 0 || got == 0)
-            return false;
-        len += got;
-    }
-    text[len] = 0;
-    memcpy(net->requests[net->requests_count++], text, len + 1);
-    return true;
-}
-
-static int serve(void *arg)
-{
-    struct served *served = arg;
-    struct net *net = served->net;
-    bool go_on = true;
-
-    while (go_on && read_request(net, served->stream)) {
-        const struct step *step = &net->steps[net->step++];
-
-        assert_true(net->step <= STEPS_MAX);
-        if (step->delay_ms && proa_sleep(net->loop, PROA_MS(step->delay_ms)) < 0)
-            break;
-        if (step->reset) {
-            proa_stream_abort(served->stream);
-            served->stream = NULL;
-            break;
-        }
-        if (step->answer &&
-            proa_stream_write(served->stream,
-                              proa_str_n(step->answer, step->answer_len ? step->answer_len : strlen(step->answer))) < 0)
-            break;
-        go_on = !step->close;
-    }
-    if (served->stream)
-        proa_stream_close(served->stream);
-    net->open--;
-    proa_listener_released(net->listener, net->loop);
-    free(served);
-    return 0;
-}
-
-static void accepted(void *arg, struct proa_loop *loop, struct proa_stream *stream)
-{
-    struct net *net = arg;
-    struct served *served = malloc(sizeof *served);
-
-    assert_non_null(served);
-    *served = (struct served){net, stream};
-    net->connections++;
-    net->open++;
-    assert_int_equal(proa_group_start(&net->servers, NULL, serve, served), 0);
-}
-
-static int run_body(void *arg)
-{
-    struct net *net = arg;
-
-    proa_group_init(&net->servers, net->loop);
-    assert_int_equal(
-        proa_listener_open(net->loop,
-                           &(struct proa_listener_options){.address = "10.0.0.1:80", .accepted = accepted, .arg = net},
-                           &net->listener, NULL),
-        0);
-    net->options.loop = net->loop;
-    assert_int_equal(proa_client_new(&net->options, &net->client, &net->err), 0);
-    net->body(net);
-    proa_arena_done(&net->arena);
-    proa_client_free(net->client);
-    proa_group_cancel(&net->servers, 0);
-    proa_ignore(proa_group_wait(&net->servers));
-    assert_int_equal(net->open, 0);
-    proa_listener_free(net->listener);
-    return 0;
-}
-
-static void run(struct net *net, void (*body)(struct net *net))
-{
-    net->body = body;
-    assert_int_equal(proa_sim_new(&(struct proa_sim_options){.seed = 7}, &net->sim), 0);
-    net->loop = proa_sim_loop(net->sim);
-    proa_arena_init(&net->arena, proa_loop_blocks(net->loop), 0);
-    net->err.arena = NULL;
-    assert_int_equal(proa_loop_start_fiber(net->loop, NULL, run_body, net), 0);
-    assert_int_equal(proa_loop_run(net->loop), 0);
-    proa_sim_free(net->sim);
-}
-
-static int fetch(struct net *net, struct proa_client_request request, struct proa_client_response *ret_response)
-{
-    if (!request.url.ptr)
-        request.url = PROA_STR("http://10.0.0.1/x");
-    proa_error_clear(&net->err);
-    return proa_client_fetch(net->client, &net->arena, &request, ret_response, &net->err);
-}
-
-#define OK(text) "HTTP/1.1 200 OK\r\nContent-Length: " text "\r\n\r\n"
 
 /* -- Requests ----------------------------------------------------------------------------------------------------- */
 
@@ -287,6 +138,39 @@ static void test_answers(void **state)
     run(&net, answers_body);
 }
 
+static void cut_off_body(struct net *net)
+{
+    struct proa_client_request request = {.method = "POST", .url = PROA_STR("http://10.0.0.1/")};
+    struct proa_client_response response;
+    struct proa_exchange *exchange;
+    proa_str piece;
+
+    /* It was done, and what came of it is lost: no error that asks for a repeat. */
+    assert_int_equal(fetch(net, request, &response), PROA_EUNKNOWN);
+    assert_string_equal(net->err.message, "POST 10.0.0.1: the answer was cut off: what came of the request is unknown");
+    request.may_repeat = true;
+    assert_int_equal(fetch(net, request, &response), PROA_EUNAVAILABLE);
+    assert_string_equal(net->err.message, "POST 10.0.0.1: the answer was cut off");
+    /* Who reads piece by piece has seen the status. */
+    request.may_repeat = false;
+    proa_error_clear(&net->err);
+    assert_int_equal(proa_client_open(net->client, &net->arena, &request, &exchange, &net->err), 0);
+    assert_int_equal(proa_exchange_read(exchange, &piece, &net->err), 0);
+    assert_true(proa_str_eq(piece, PROA_STR("short")));
+    assert_int_equal(proa_exchange_read(exchange, &piece, &net->err), PROA_EUNAVAILABLE);
+    proa_exchange_close(exchange);
+    assert_int_equal(net->requests_count, 3);
+}
+
+static void test_answers_that_are_cut_off(void **state)
+{
+    struct net net = {.steps = {{OK("10") "short", .close = true},
+                                {OK("10") "short", .close = true},
+                                {OK("10") "short", .close = true}}};
+
+    run(&net, cut_off_body);
+}
+
 static void large_head_body(struct net *net)
 {
     struct proa_client_response response;
@@ -320,6 +204,8 @@ static void gzip_body(struct net *net)
                                       &(struct proa_client_request){.url = PROA_STR("http://10.0.0.1/")}, &exchange,
                                       &net->err),
                      0);
+    assert_true(proa_str_eq_c(proa_exchange_field(exchange, "content-encoding"), "gzip"));
+    assert_null(proa_exchange_field(exchange, "X-Missing").ptr);
     for (;;) {
         assert_int_equal(proa_exchange_read(exchange, &piece, &net->err), 0);
         if (!piece.ptr)
@@ -336,32 +222,106 @@ static void gzip_body(struct net *net)
     assert_int_equal(net->connections, 1); /* what was refused had been read to its end */
 }
 
+/* A member of its own. @returns its bytes. */
+static size_t compress_to(const unsigned char *plain, size_t bytes, char *out, size_t room)
+{
+    z_stream z = {0};
+    size_t len;
+
+    assert_int_equal(deflateInit2(&z, 9, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY), Z_OK);
+    z.next_in = (unsigned char *)(uintptr_t)plain;
+    z.avail_in = (unsigned)bytes;
+    z.next_out = (unsigned char *)out;
+    z.avail_out = (unsigned)room;
+    assert_int_equal(deflate(&z, Z_FINISH), Z_STREAM_END);
+    len = z.total_out;
+    deflateEnd(&z);
+    return len;
+}
+
+/* An answer with a compressed body. @returns its bytes. */
+static size_t coded_answer(const char *body, size_t len, char *out, size_t room)
+{
+    size_t head =
+        (size_t)snprintf(out, room, "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %zu\r\n\r\n", len);
+
+    assert_true(head + len <= room);
+    memcpy(out + head, body, len);
+    return head + len;
+}
+
 static void test_gzip(void **state)
 {
     static unsigned char plain[300000];
     static char answer[4096], broken[] = "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nnope";
-    z_stream z = {0};
     char compressed[2048];
     size_t len;
 
     memset(plain, 'z', sizeof plain);
-    assert_int_equal(deflateInit2(&z, 9, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY), Z_OK);
-    z.next_in = plain;
-    z.avail_in = sizeof plain;
-    z.next_out = (unsigned char *)compressed;
-    z.avail_out = sizeof compressed;
-    assert_int_equal(deflate(&z, Z_FINISH), Z_STREAM_END);
-    len = (size_t)snprintf(answer, sizeof answer,
-                           "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %zu\r\n\r\n",
-                           (size_t)z.total_out);
-    memcpy(answer + len, compressed, z.total_out);
-    len += z.total_out;
-    deflateEnd(&z);
+    len = compress_to(plain, sizeof plain, compressed, sizeof compressed);
+    len = coded_answer(compressed, len, answer, sizeof answer);
     {
         struct net net = {.steps = {{answer, len}, {answer, len}, {answer, len}, {broken}}};
 
         run(&net, gzip_body);
     }
+}
+
+static void gzip_empty_body(struct net *net)
+{
+    struct proa_client_response response;
+
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(fetch(net, (struct proa_client_request){.method = "DELETE"}, &response), 0);
+        assert_int_equal(response.body.len, 0);
+    }
+    assert_int_equal(net->connections, 1);
+    /* One that breaks off in a member is cut off. */
+    assert_int_equal(fetch(net, (struct proa_client_request){.no_retries = true}, &response), PROA_EPROTOCOL);
+}
+
+static void test_coded_answers_without_content(void **state)
+{
+    char nothing[64], none[256], half[256];
+    size_t len = compress_to((const unsigned char *)"", 0, nothing, sizeof nothing), none_len, half_len;
+    struct net net = {0};
+
+    none_len = coded_answer(nothing, len, none, sizeof none);
+    half_len = coded_answer(nothing, len - 5, half, sizeof half);
+    net.steps[0] = (struct step){"HTTP/1.1 204 No Content\r\nContent-Encoding: gzip\r\n\r\n"};
+    net.steps[1] = (struct step){"HTTP/1.1 304 Not Modified\r\nContent-Encoding: gzip\r\nContent-Length: 77\r\n\r\n"};
+    net.steps[2] = (struct step){"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 0\r\n\r\n"};
+    net.steps[3] = (struct step){none, none_len};
+    net.steps[4] = (struct step){half, half_len};
+    run(&net, gzip_empty_body);
+}
+
+static void gzip_members_body(struct net *net)
+{
+    struct proa_client_response response;
+
+    assert_int_equal(fetch(net, (struct proa_client_request){0}, &response), 0);
+    assert_true(proa_str_eq(response.body, PROA_STR("one, two")));
+    assert_int_equal(fetch(net, (struct proa_client_request){0}, &response), 0);
+    assert_true(proa_str_eq(response.body, PROA_STR("one, two")));
+    assert_int_equal(net->connections, 1);
+    /* What begins as a member must be one. */
+    assert_int_equal(fetch(net, (struct proa_client_request){.no_retries = true}, &response), PROA_EPROTOCOL);
+}
+
+static void test_gzip_of_several_members(void **state)
+{
+    char body[256], plain[512], padded[512], broken[512];
+    size_t len = compress_to((const unsigned char *)"one, ", 5, body, sizeof body);
+    struct net net = {0};
+
+    len += compress_to((const unsigned char *)"two", 3, body + len, sizeof body - len);
+    net.steps[0] = (struct step){plain, coded_answer(body, len, plain, sizeof plain)};
+    memcpy(body + len, "\0\0\0", 3);
+    net.steps[1] = (struct step){padded, coded_answer(body, len + 3, padded, sizeof padded)};
+    memcpy(body + len, "\x1f\x8b\x01", 3);
+    net.steps[2] = (struct step){broken, coded_answer(body, len + 3, broken, sizeof broken)};
+    run(&net, gzip_members_body);
 }
 
 /* -- Repeats ------------------------------------------------------------------------------------------------------ */
@@ -547,58 +507,7 @@ static void test_stale_connections(void **state)
     run(&net, stale_body);
 }
 
-/* -- The pool ----------------------------------------------------------------------------------------------------- */
-
-struct caller {
-    struct net *net;
-    struct proa_client_response response;
-    int rc;
-    uint32_t timeout_ms;
-};
-
-static int call(void *arg)
-{
-    struct caller *caller = arg;
-    struct proa_error err = {0};
-
-    caller->rc = proa_client_fetch(caller->net->client, &caller->net->arena,
-                                   &(struct proa_client_request){.url = PROA_STR("http://10.0.0.1/"),
-                                                                 .timeout_ms = caller->timeout_ms,
-                                                                 .no_retries = true},
-                                   &caller->response, &err);
-    return 0;
-}
-
-static void pool_body(struct net *net)
-{
-    struct caller callers[6] = {0};
-    struct proa_group group;
-
-    proa_group_init(&group, net->loop);
-    for (size_t i = 0; i < PROA_COUNT(callers); i++) {
-        callers[i].net = net;
-        callers[i].timeout_ms = i == 2 ? 50 : 0; /* gives up waiting */
-        assert_int_equal(proa_group_start(&group, NULL, call, &callers[i]), 0);
-    }
-    assert_int_equal(proa_group_wait(&group), 0);
-    for (size_t i = 0; i < PROA_COUNT(callers); i++)
-        assert_int_equal(callers[i].rc, i == 2 ? PROA_ETIMEDOUT : i == 5 ? PROA_EBUSY : 0);
-    assert_int_equal(net->connections, 2);
-    /* Unused, they are closed in time. */
-    assert_int_equal(net->open, 2);
-    assert_int_equal(proa_sleep(net->loop, PROA_SECONDS(40)), 0);
-    assert_int_equal(net->open, 0);
-    assert_int_equal(proa_map_count(net->client->origins), 0);
-}
-
-static void test_connections_are_bounded_and_waited_for(void **state)
-{
-    struct net net = {.options = {.connections_per_origin = 2, .waiting_max = 3}};
-
-    for (size_t i = 0; i < 6; i++)
-        net.steps[i] = (struct step){OK("0"), .delay_ms = 100};
-    run(&net, pool_body);
-}
+/* -- Deadlines ------------------------------------------------------------------------------------------------------- */
 
 static void deadlines_body(struct net *net)
 {
@@ -609,8 +518,13 @@ static void deadlines_body(struct net *net)
     assert_true(proa_loop_now_exact(net->loop) - start < PROA_MS(310));
     proa_sim_partition(net->sim, "10.0.0.1:80", true);
     start = proa_loop_now_exact(net->loop);
-    assert_int_equal(fetch(net, (struct proa_client_request){.no_retries = true}, &response), PROA_ETIMEDOUT);
-    assert_true(proa_loop_now_exact(net->loop) - start < PROA_SECONDS(6)); /* connect_ms */
+    assert_int_equal(fetch(net, (struct proa_client_request){.no_retries = true}, &response), PROA_EUNAVAILABLE);
+    assert_in_range(proa_loop_now_exact(net->loop) - start, PROA_SECONDS(5), PROA_SECONDS(6)); /* connect_ms */
+    assert_int_equal(fetch(net, (struct proa_client_request){.timeout_ms = 100}, &response), PROA_ETIMEDOUT);
+    /* What was certainly not sent is tried again, whatever its method. */
+    start = proa_loop_now_exact(net->loop);
+    assert_int_equal(fetch(net, (struct proa_client_request){.method = "POST"}, &response), PROA_EUNAVAILABLE);
+    assert_in_range(proa_loop_now_exact(net->loop) - start, PROA_SECONDS(15), PROA_SECONDS(16));
     proa_sim_partition(net->sim, "10.0.0.1:80", false);
     assert_int_equal(
         fetch(net, (struct proa_client_request){.url = PROA_STR("http://10.0.0.9/"), .no_retries = true}, &response),
@@ -645,6 +559,87 @@ static void test_proxy(void **state)
     struct net net = {.steps = {{OK("0")}, {OK("0")}}, .options = {.env = env}};
 
     run(&net, proxy_body);
+}
+
+/* A layer that lays nothing: what TLS would be given. */
+static int wrap_nothing(const struct proa_stream_layer *layer, struct proa_stream *inner, const char *server_name,
+                        struct proa_stream **ret_stream, struct proa_error *err)
+{
+    *ret_stream = inner;
+    return 0;
+}
+
+static const struct proa_stream_layer nothing = {wrap_nothing};
+
+static void tunnel_body(struct net *net)
+{
+    struct proa_client_response response;
+
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(fetch(net, (struct proa_client_request){.url = PROA_STR("https://example.org/a")}, &response),
+                         0);
+        assert_true(proa_str_eq(response.body, PROA_STR("hello")));
+    }
+    assert_int_equal(net->connections, 1);
+    assert_string_equal(net->requests[0], "CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\n"
+                                          "Proxy-Authorization: Basic dTpw\r\n\r\n");
+    assert_non_null(strstr(net->requests[1], "GET /a HTTP/1.1\r\nHost: example.org\r\n"));
+    assert_null(strstr(net->requests[1], "Proxy-Authorization"));
+    /* The brackets of IPv6 are told in both places. */
+    assert_int_equal(
+        fetch(net, (struct proa_client_request){.url = PROA_STR("https://[2001:db8::1]:8443/"), .no_retries = true},
+              &response),
+        PROA_EUNAUTHORIZED);
+    assert_string_equal(net->err.message, "GET [2001:db8::1]:8443: the proxy 10.0.0.1:80 answered 407");
+    assert_string_equal(net->requests[3], "CONNECT [2001:db8::1]:8443 HTTP/1.1\r\nHost: [2001:db8::1]:8443\r\n"
+                                          "Proxy-Authorization: Basic dTpw\r\n\r\n");
+    assert_int_equal(net->connections, 2);
+}
+
+static void test_tunnel(void **state)
+{
+    char *env[] = {"HTTPS_PROXY=http://u:p@10.0.0.1:80", NULL};
+    struct net net = {.steps = {{"HTTP/1.1 200 Connection established\r\n\r\n"},
+                                {OK("5") "hello"},
+                                {OK("5") "hello"},
+                                {"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 2\r\n\r\nno"}},
+                      .options = {.env = env, .tls = &nothing}};
+
+    run(&net, tunnel_body);
+}
+
+static void broken_tunnel_body(struct net *net)
+{
+    struct proa_client_request post = {.method = "POST", .url = PROA_STR("https://example.org/"), .timeout_ms = 20000};
+    struct proa_client_response response;
+
+    /* Reset, closed, silent, not HTTP: nothing was sent to the origin, and so a POST is tried again too. */
+    assert_int_equal(fetch(net, post, &response), 0);
+    assert_int_equal(response.tries, 3);
+    post.no_retries = true;
+    post.url = PROA_STR("https://example.com/");
+    assert_int_equal(fetch(net, post, &response), PROA_EUNAVAILABLE);
+    assert_string_equal(net->err.message, "POST example.com: the proxy 10.0.0.1:80: no answer in time");
+    assert_int_equal(fetch(net, post, &response), PROA_EPROTOCOL);
+    assert_int_equal(fetch(net, post, &response), PROA_EUNAVAILABLE);
+    assert_string_equal(net->err.message, "POST example.com: the proxy 10.0.0.1:80 answered 502");
+    assert_int_equal(proa_sleep(net->loop, PROA_SECONDS(10)), 0);
+    assert_int_equal(net->open, 1); /* that of the first request, which is kept */
+}
+
+static void test_tunnels_that_break(void **state)
+{
+    char *env[] = {"https_proxy=10.0.0.1:80", NULL};
+    struct net net = {.steps = {{.reset = true},
+                                {.close = true},
+                                {"HTTP/1.1 200 OK\r\n\r\n"},
+                                {OK("0")},
+                                {.delay_ms = 10000},
+                                {"SSH-2.0-x\r\n", .close = true},
+                                {"HTTP/1.1 502 Bad Gateway\r\n\r\n", .close = true}},
+                      .options = {.env = env, .tls = &nothing}};
+
+    run(&net, broken_tunnel_body);
 }
 
 static void test_no_proxy(void **state)
@@ -776,16 +771,20 @@ int main(void)
         cmocka_unit_test(test_post_and_head),
         cmocka_unit_test(test_bad_requests_are_refused),
         cmocka_unit_test(test_answers),
+        cmocka_unit_test(test_answers_that_are_cut_off),
         cmocka_unit_test(test_large_heads_are_refused),
         cmocka_unit_test(test_gzip),
+        cmocka_unit_test(test_coded_answers_without_content),
+        cmocka_unit_test(test_gzip_of_several_members),
         cmocka_unit_test(test_repeats),
         cmocka_unit_test(test_retry_after_as_a_date),
         cmocka_unit_test(test_retry_after_of_a_collector),
         cmocka_unit_test(test_the_budget_bounds_repeats),
         cmocka_unit_test(test_stale_connections),
-        cmocka_unit_test(test_connections_are_bounded_and_waited_for),
         cmocka_unit_test(test_deadlines),
         cmocka_unit_test(test_proxy),
+        cmocka_unit_test(test_tunnel),
+        cmocka_unit_test(test_tunnels_that_break),
         cmocka_unit_test(test_no_proxy),
         cmocka_unit_test(test_json),
         cmocka_unit_test(test_faults),

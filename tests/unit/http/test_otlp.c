@@ -246,6 +246,7 @@ static int one_span(void *arg)
     proa_span_end(&span);
     proa_otlp_stop(otlp, 1000);
     proa_otlp_stop(otlp, 1000);
+    proa_otlp_stop(NULL, 1000);
     check_counts(1, 0, 0, 0);
     return 0;
 }

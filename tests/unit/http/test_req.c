@@ -390,7 +390,8 @@ static void test_log(void **state)
     static char text[16 * 1024];
 
     read_log(false, text, sizeof text);
-    assert_has(text, "from the handler");
+    assert_has(text, "\"target\":\"http\",\"message\":\"from the handler\"");
+    assert_has(text, "\"target\":\"http.access\",\"message\":\"request failed\"");
     assert_has(text, "\"request failed\"");
     assert_has(text, "it broke");
     assert_has(text, "0af7651916cd43dd8448eb211c80319c");

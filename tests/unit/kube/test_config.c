@@ -17,6 +17,7 @@ struct rig {
     struct proa_arena arena;
     struct proa_error err;
     char folder[64];
+    char *const *env; /* of the program that loads */
     void (*body)(struct rig *rig);
 };
 
@@ -61,8 +62,9 @@ static const char *put(struct rig *rig, const char *name, const char *text)
 static int load(struct rig *rig, const char *list, const char *context, struct proa_kube_config **ret_config)
 {
     proa_error_clear(&rig->err);
-    return proa_kube_config_load(rig->loop, &(struct proa_kube_config_options){.kubeconfig = list, .context = context},
-                                 ret_config, &rig->err);
+    return proa_kube_config_load(
+        rig->loop, &(struct proa_kube_config_options){.kubeconfig = list, .context = context, .env = rig->env},
+        ret_config, &rig->err);
 }
 
 #define MAIN                                                                                                           \
@@ -289,6 +291,36 @@ static void test_exec(void **state)
     run(exec_body);
 }
 
+/* What the program's environment has of the same name is another account's. */
+static void exec_env_body(struct rig *rig)
+{
+    char *env[] = {(char[]){"OWN=dev"}, (char[]){"KUBERNETES_EXEC_INFO=stale"}, (char[]){"OWNER=kept"}, NULL};
+    struct proa_kube_config *config;
+    struct proa_kube *kube;
+    proa_str text;
+
+    rig->env = env;
+    kube = client_of(rig, EXEC, &config);
+    put(rig, "plugin",
+        proa_arena_printf(&rig->arena, "#!/bin/sh\n/usr/bin/tr '\\0' '\\n' < /proc/$$/environ > %s/env\necho '%s'\n",
+                          rig->folder, CREDENTIAL("\"token\":\"t\""))
+            .ptr);
+    expect_token(rig, kube, false, "Bearer t");
+    assert_int_equal(proa_file_read(rig->loop, &rig->arena, path_of(rig, "env"), 10000, &text, NULL), 0);
+    assert_true(proa_str_find(text, PROA_STR("OWN=7\n")) >= 0);
+    assert_true(proa_str_find(text, PROA_STR("OWN=dev")) < 0);
+    assert_true(proa_str_find(text, PROA_STR("OWNER=kept\n")) >= 0);
+    assert_true(proa_str_find(text, PROA_STR("KUBERNETES_EXEC_INFO={")) >= 0);
+    assert_true(proa_str_find(text, PROA_STR("stale")) < 0);
+    proa_kube_free(kube);
+    proa_kube_config_free(config);
+}
+
+static void test_exec_env(void **state)
+{
+    run(exec_env_body);
+}
+
 static void expect_exec_error(struct rig *rig, const char *script, const char *part)
 {
     struct proa_kube_config *config;
@@ -329,7 +361,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reading),    cmocka_unit_test(test_merging),    cmocka_unit_test(test_errors),
         cmocka_unit_test(test_in_cluster), cmocka_unit_test(test_token_file), cmocka_unit_test(test_exec),
-        cmocka_unit_test(test_bad_exec),
+        cmocka_unit_test(test_exec_env),   cmocka_unit_test(test_bad_exec),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,6 +4,7 @@
 #include "kube/digest.h"
 
 #include <proa/error.h>
+#include <stdio.h>
 
 static uint64_t of(const char *json)
 {
@@ -19,46 +20,30 @@ static void equal_values_have_equal_digests(void **state)
         {"{\"a\":\"\\u003ctag\\u003e\\n\\/\"}", "{\"a\":\"<tag>\\n/\"}"},
         {"{\"a\":\"\\u00e9\\ud83d\\ude00\"}", "{\"a\":\"\xc3\xa9\xf0\x9f\x98\x80\"}"},
         {"{\"\\u0061\":true}", "{\"a\":true}"},
-        /* What Go leaves out does not count. */
-        {"{\"a\":1,\"b\":null,\"c\":{},\"d\":[],\"e\":false,\"f\":0,\"g\":\"\"}", "{\"a\":1}"},
-        {"{\"a\":{\"b\":{\"c\":0}}}", "{}"},
+        /* What a member that Go leaves out may have been. */
+        {"{\"a\":false}", "{\"a\":0}"},
+        {"{\"a\":\"\"}", "{\"a\":-0.0}"},
+        {"{\"a\":[]}", "{\"a\":{ }}"},
+        {"{\"a\":[]}", "{\"a\":false}"},
         {"[1,2,{\"a\":\"b\"}]", "[ 1 ,\n2, {\"a\": \"b\"} ]"},
     };
 
     (void)state;
     for (size_t i = 0; i < PROA_COUNT(pairs); i++)
         assert_true(of(pairs[i][0]) == of(pairs[i][1]));
-    assert_true(of("{}") == 0 && of("[]") == 0 && of("null") == 0 && of("\"\"") == 0 && of("") == 0);
+    assert_true(of("{}") == of("[]") && of("{}") == of("\"\"") && of("{}") == of("") && of("{}") == of("false"));
 }
 
 static void other_values_have_other_digests(void **state)
 {
-    static const char *const values[] = {"{\"a\":1}",
-                                         "{\"a\":2}",
-                                         "{\"b\":1}",
-                                         "{\"a\":\"1\"}",
-                                         "{\"a\":true}",
-                                         "{\"a\":1.5}",
-                                         "{\"a\":-1}",
-                                         "{\"a\":[1]}",
-                                         "{\"a\":[1,2]}",
-                                         "{\"a\":[2,1]}",
-                                         "{\"a\":{\"a\":1}}",
-                                         "{\"a\":[[1]]}",
-                                         "[1]",
-                                         "[1,0]",
-                                         "[0,1]",
-                                         "[{}]",
-                                         "[{},{}]",
-                                         "\"a\"",
-                                         "\"b\"",
-                                         "{\"a\":\"a\\\"b\"}",
-                                         "{\"a\":\"a\\\\b\"}",
-                                         "{\"a\":1e300}",
-                                         "{\"a\":[1,[2]]}",
-                                         "{\"a\":[[1],2]}",
-                                         "{\"a\":1,\"b\":2}",
-                                         "{\"a\":2,\"b\":1}"};
+    static const char *const values[] = {
+        "{\"a\":1}", "{\"a\":2}", "{\"b\":1}", "{\"a\":\"1\"}", "{\"a\":true}", "{\"a\":1.5}", "{\"a\":-1}",
+        "{\"a\":[1]}", "{\"a\":[1,2]}", "{\"a\":[2,1]}", "{\"a\":{\"a\":1}}", "{\"a\":[[1]]}", "[1]", "[1,0]", "[0,1]",
+        "[{}]", "[{},{}]", "\"a\"", "\"b\"", "{\"a\":\"a\\\"b\"}", "{\"a\":\"a\\\\b\"}", "{\"a\":1e300}",
+        "{\"a\":[1,[2]]}", "{\"a\":[[1],2]}", "{\"a\":1,\"b\":2}", "{\"a\":2,\"b\":1}",
+        /* What is there counts, also when it is nothing. */
+        "{}", "null", "{\"a\":null}", "{\"a\":false}", "{\"b\":false}", "{\"a\":false,\"b\":0}",
+        "{\"a\":1,\"b\":false}", "{\"a\":1,\"b\":null}", "{\"a\":{\"a\":0}}", "{\"a\":[{}]}", "{\"a\":[{\"a\":{}}]}"};
 
     (void)state;
     for (size_t i = 0; i < PROA_COUNT(values); i++) {
@@ -96,6 +81,10 @@ static void bodies_are_digested_without_names(void **state)
                 of("{\"metadata\":{\"labels\":{\"x\":\"y\"}},\"data\":{\"k\":\"v\"}}"));
     assert_true(digest_body(PROA_STR("{\"metadata\":{\"name\":\"a\"},\"data\":{\"k\":\"v\"}}")) ==
                 of("{\"data\":{\"k\":\"v\"}}"));
+    assert_true(digest_body(PROA_STR("{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"a\"}}")) ==
+                0);
+    assert_true(digest_body(PROA_STR("{\"status\":{\"readyReplicas\":0}}")) != 0);
+    assert_true(digest_body(PROA_STR("{\"metadata\":{\"labels\":{}}}")) != 0);
 }
 
 static const char stateful_set[] =
@@ -130,7 +119,7 @@ static const char managed_fields[] =
 static const char body[] =
     "{\"metadata\":{\"name\":\"a\",\"labels\":{\"app\":\"a\"},\"finalizers\":[\"ours/f\"],"
     "\"ownerReferences\":[{\"controller\":true,\"apiVersion\":\"x/v1\",\"kind\":\"X\",\"name\":\"x\",\"uid\":\"o\"}]},"
-    "\"spec\":{\"updateStrategy\":{\"type\":\"OnDelete\"},\"replicas\":3,\"template\":{\"spec\":{\"hostNetwork\":false,"
+    "\"spec\":{\"updateStrategy\":{\"type\":\"OnDelete\"},\"replicas\":3,\"template\":{\"spec\":{"
     "\"containers\":["
     "{\"name\":\"db\",\"image\":\"pg:17\",\"args\":[\"a\",\"b\"],\"ports\":[{\"name\":\"pg\",\"containerPort\":5432}],"
     "\"env\":[{\"name\":\"A\",\"value\":\"1\"},{\"name\":\"B\",\"valueFrom\":{\"fieldRef\":{\"apiVersion\":\"v1\","
@@ -200,6 +189,79 @@ static void only_changes_of_owned_fields_show(void **state)
                 applied(stateful_set).status);
 }
 
+/* As an API server answers to an apply of `zero_body`: what Go drops is ours all the same. */
+static const char zero_object[] =
+    "{\"spec\":{\"replicas\":0,\"template\":{\"spec\":{\"securityContext\":{},\"terminationGracePeriodSeconds\":0,"
+    "\"enableServiceLinks\":false,\"dnsPolicy\":\"ClusterFirst\",\"containers\":[{\"name\":\"c\",\"env\":[{\"name\":"
+    "\"A\"}],"
+    "\"securityContext\":{\"allowPrivilegeEscalation\":false,\"capabilities\":{}}}]}}},\"data\":{\"k\":\"\"}}";
+static const char zero_fields[] =
+    "[{\"manager\":\"proa\",\"operation\":\"Apply\",\"fieldsV1\":{\"f:metadata\":{\"f:labels\":{}},\"f:data\":{\"f:k\":"
+    "{}},"
+    "\"f:spec\":{\"f:replicas\":{},\"f:ingress\":{},\"f:template\":{\"f:spec\":{\"f:hostNetwork\":{},\"f:"
+    "enableServiceLinks\":{},"
+    "\"f:terminationGracePeriodSeconds\":{},\"f:affinity\":{\"f:podAffinity\":{}},\"f:containers\":{\"k:{\\\"name\\\":"
+    "\\\"c\\\"}\":{"
+    "\".\":{},\"f:name\":{},\"f:env\":{\"k:{\\\"name\\\":\\\"A\\\"}\":{\".\":{},\"f:name\":{},\"f:value\":{}}},"
+    "\"f:securityContext\":{\"f:allowPrivilegeEscalation\":{},\"f:capabilities\":{\"f:drop\":{}}}}}}}}}}]";
+static const char zero_body[] =
+    "{\"metadata\":{\"name\":\"a\",\"labels\":{}},\"data\":{\"k\":\"\"},\"spec\":{\"ingress\":[],\"replicas\":0,"
+    "\"template\":{\"spec\":{"
+    "\"hostNetwork\":false,\"enableServiceLinks\":false,\"terminationGracePeriodSeconds\":0,\"affinity\":{"
+    "\"podAffinity\":{}},"
+    "\"containers\":[{\"name\":\"c\",\"env\":[{\"name\":\"A\",\"value\":\"\"}],"
+    "\"securityContext\":{\"allowPrivilegeEscalation\":false,\"capabilities\":{\"drop\":[]}}}]}}}}";
+
+/* A text with one part replaced, or taken away. */
+static proa_str changed(const char *text, const char *from, const char *to, char out[static 2048])
+{
+    const char *at = strstr(text, from);
+
+    assert_non_null(at);
+    snprintf(out, 2048, "%.*s%s%s", (int)(at - text), text, to, at + strlen(from));
+    return proa_str_c(out);
+}
+
+static void values_of_zero_are_applied_as_others_are(void **state)
+{
+    /* Somebody gave it another value, and owns it now. */
+    static const char *const drifts[][3] = {
+        {"\"replicas\":0", "\"replicas\":2", "\"f:replicas\":{},"},
+        {"\"enableServiceLinks\":false", "\"enableServiceLinks\":true", "\"f:enableServiceLinks\":{},"},
+        {"\"allowPrivilegeEscalation\":false", "\"allowPrivilegeEscalation\":true",
+         "\"f:allowPrivilegeEscalation\":{},"},
+        {"\"k\":\"\"", "\"k\":\"v\"", "\"f:data\":{\"f:k\":{}},"},
+        {"{\"spec\":{", "{\"spec\":{\"ingress\":[{}],", "\"f:ingress\":{},"},
+        {"{\"spec\":{\"securityContext\"", "{\"spec\":{\"hostNetwork\":true,\"securityContext\"",
+         "\"f:hostNetwork\":{},"},
+        {"{\"name\":\"A\"}", "{\"name\":\"A\",\"value\":\"x\"}", ",\"f:value\":{}"}};
+    /* A body that does not ask for it yet. */
+    static const char *const wishes[] = {"\"hostNetwork\":false,",
+                                         "\"enableServiceLinks\":false,",
+                                         "\"ingress\":[],",
+                                         "\"replicas\":0,",
+                                         ",\"value\":\"\"",
+                                         "\"data\":{\"k\":\"\"},",
+                                         ",\"capabilities\":{\"drop\":[]}",
+                                         ",\"labels\":{}"};
+    uint64_t wanted = digest_body(proa_str_c(zero_body));
+    char object[2048], fields[2048];
+
+    (void)state;
+    assert_true(digest_applied(proa_str_c(zero_object), proa_str_c(zero_fields), PROA_STR("proa")).main == wanted);
+    for (size_t i = 0; i < PROA_COUNT(drifts); i++)
+        assert_true(digest_applied(changed(zero_object, drifts[i][0], drifts[i][1], object),
+                                   changed(zero_fields, drifts[i][2], "", fields), PROA_STR("proa"))
+                        .main != wanted);
+    for (size_t i = 0; i < PROA_COUNT(wishes); i++)
+        assert_true(digest_body(changed(zero_body, wishes[i], "", object)) != wanted);
+    /* Nothing of it is ours. */
+    assert_true(digest_applied(proa_str_c(zero_object),
+                               PROA_STR("[{\"manager\":\"proa\",\"operation\":\"Apply\",\"fieldsV1\":{}}]"),
+                               PROA_STR("proa"))
+                    .main == 0);
+}
+
 static void broken_texts_do_no_harm(void **state)
 {
     static const char *const texts[] = {"{",
@@ -237,6 +299,7 @@ int main(void)
         cmocka_unit_test(bodies_are_digested_without_names),
         cmocka_unit_test(owned_fields_have_the_digest_of_the_body),
         cmocka_unit_test(only_changes_of_owned_fields_show),
+        cmocka_unit_test(values_of_zero_are_applied_as_others_are),
         cmocka_unit_test(broken_texts_do_no_harm),
     };
 

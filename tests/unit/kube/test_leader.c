@@ -4,6 +4,7 @@
 #include "kube/leader.h"
 
 #include <inttypes.h>
+#include <proa/sync.h>
 
 struct api_spec {
     PROA_OPTIONAL(proa_str) holder;
@@ -37,6 +38,8 @@ struct api {
     uint32_t version, writes, reads;
     char holder[128], acquired[40], renewed[40];
     int32_t duration, transitions;
+    struct proa_event *freed; /* what other requests wait for */
+    bool loses_answers;       /* does what a write asks for, and then says nothing */
 };
 
 static void keep(char *out, size_t bytes, proa_str text)
@@ -104,6 +107,21 @@ static int read_body(struct proa_req *req, struct api_lease *ret_lease)
     return proa_json_read(proa_req_arena(req), body, 0, &api_lease_type, ret_lease, proa_req_error(req));
 }
 
+/* The write was done, but who asked for it does not learn that. */
+static int lose(struct proa_req *req, const struct api *api)
+{
+    return api->loses_answers ? proa_sleep(proa_req_loop(req), PROA_SECONDS(20)) : 0;
+}
+
+/* Other requests, which a webhook holds up. */
+static int slow(struct proa_req *req)
+{
+    const struct api *api = proa_req_state(req);
+
+    PROA_TRY(proa_event_wait(api->freed));
+    return refuse(req, 404, "NotFound");
+}
+
 static int create_lease(struct proa_req *req)
 {
     struct api *api = proa_req_state(req);
@@ -116,6 +134,7 @@ static int create_lease(struct proa_req *req)
     PROA_TRY(read_body(req, &lease));
     api->exists = true;
     change(api, &lease);
+    PROA_TRY(lose(req, api));
     return show(req, api, 201);
 }
 
@@ -134,6 +153,7 @@ static int patch_lease(struct proa_req *req)
     if (!proa_str_eq_c(lease.metadata.version.value, version))
         return refuse(req, 409, "Conflict");
     change(api, &lease);
+    PROA_TRY(lose(req, api));
     return show(req, api, 200);
 }
 
@@ -149,6 +169,7 @@ static const struct proa_route routes[] = {
     {PROA_PATCH, "/apis/coordination.k8s.io/v1/namespaces/ns/leases/l", patch_lease},
     {PROA_POST, "/apis/coordination.k8s.io/v1/namespaces/ns/leases", create_lease},
     {PROA_GET, "/readyz", readyz},
+    {PROA_GET, "/api/v1/namespaces/ns/configmaps/{name}", slow},
 };
 
 /* -- Candidates ---------------------------------------------------------------------------------------------------- */
@@ -441,6 +462,101 @@ static void identities_differ_by_themselves(void **state)
     rig_run(routes, PROA_COUNT(routes), &(struct proa_server_options){.state = &api}, identities_body);
 }
 
+static int ask_for_a_map(void *arg)
+{
+    struct candidate *candidate = arg;
+    struct proa_arena arena PROA_CLEANUP(proa_arena_done);
+    struct proa_kube_object object;
+
+    proa_arena_init(&arena, NULL, 0);
+    return proa_kube_get(candidate->kube, &arena, &proa_kube_config_maps, PROA_STR("ns"), PROA_STR("m"),
+                         &proa_kube_object_type, &object, NULL);
+}
+
+static void busy_body(struct rig *rig)
+{
+    struct api *api = rig->state;
+    struct candidate a;
+    struct proa_group others;
+    struct proa_event freed;
+
+    proa_event_init(&freed, rig->loop);
+    api->freed = &freed;
+    start(&a, rig, "a");
+    wait_to_lead(&a);
+    proa_group_init(&others, rig->loop);
+    for (int i = 0; i < 40; i++)
+        assert_int_equal(proa_group_start(&others, NULL, ask_for_a_map, &a), 0);
+    pass(rig, 25000);
+    assert_true(a.leads && a.terms == 1);
+    proa_event_set(&freed);
+    assert_true(proa_group_wait(&others) < 0);
+    stop(&a);
+}
+
+/* All places among the requests in flight are taken, for longer than the lease lasts. */
+static void slow_requests_do_not_cost_the_lease(void **state)
+{
+    struct api api = {0};
+
+    (void)state;
+    rig_run(routes, PROA_COUNT(routes), &(struct proa_server_options){.state = &api}, busy_body);
+}
+
+static void lost_answers_body(struct rig *rig)
+{
+    struct api *api = rig->state;
+    struct candidate a;
+    uint32_t writes;
+
+    /* Stopped while a renewal is under way that is done. */
+    start(&a, rig, "a");
+    wait_to_lead(&a);
+    pass(rig, 5000);
+    api->loses_answers = true;
+    writes = api->writes;
+    while (api->writes == writes)
+        pass(rig, 10);
+    api->loses_answers = false;
+    stop(&a);
+    assert_string_equal(api->holder, "");
+    /* While it is taken. */
+    api->loses_answers = true;
+    writes = api->writes;
+    start(&a, rig, "a");
+    while (api->writes == writes)
+        pass(rig, 10);
+    api->loses_answers = false;
+    assert_string_equal(api->holder, "a");
+    stop(&a);
+    assert_string_equal(api->holder, "");
+    /* And while it is made. */
+    api->exists = false;
+    api->loses_answers = true;
+    start(&a, rig, "a");
+    while (!api->exists)
+        pass(rig, 10);
+    api->loses_answers = false;
+    stop(&a);
+    assert_string_equal(api->holder, "");
+    /* One that another took meanwhile is the other's. */
+    start(&a, rig, "a");
+    wait_to_lead(&a);
+    pass(rig, 5000);
+    keep(api->holder, sizeof api->holder, PROA_STR("other"));
+    api->version++;
+    stop(&a);
+    assert_string_equal(api->holder, "other");
+}
+
+static void released_also_when_the_last_answer_is_lost(void **state)
+{
+    struct api api = {0};
+
+    (void)state;
+    rig_run(routes, PROA_COUNT(routes), &(struct proa_server_options){.state = &api}, lost_answers_body);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -450,6 +566,8 @@ int main(void)
         cmocka_unit_test(an_outage_ends_the_term_in_time),
         cmocka_unit_test(a_stolen_lease_is_stood_for_again),
         cmocka_unit_test(identities_differ_by_themselves),
+        cmocka_unit_test(slow_requests_do_not_cost_the_lease),
+        cmocka_unit_test(released_also_when_the_last_answer_is_lost),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -302,6 +302,56 @@ static void storage(void **state)
     assert_true(rig_body_has(rig, &proa_kube_stateful_sets, "shop", "\"storage\":\"2Gi\""));
 }
 
+/* The StatefulSet controller would take it over; of instances that are there it is in use. */
+static void claims_of_somebody_else(void **state)
+{
+    struct rig *rig = *state;
+
+    rig->facts.claims[1].is_foreign = true;
+    rig_plan(rig);
+    assert_string_equal(rig->plan.problem.reason, "ObjectExists");
+    assert_true(proa_str_find(rig->plan.problem.message, PROA_STR("PersistentVolumeClaim data-shop-1")) >= 0);
+    assert_int_equal(rig->plan.objects_count, 0);
+    rig->database.spec.replicas = 1;
+    rig_serve(rig);
+    rig_plan(rig);
+    assert_null(rig->plan.problem.reason);
+    rig->database.spec.replicas = 3;
+    rig_plan(rig);
+    assert_string_equal(rig->plan.problem.reason, "ObjectExists");
+    rig->facts.set.spec.replicas = 3;
+    rig_plan(rig);
+    assert_null(rig->plan.problem.reason);
+}
+
+/* What was made of the last good spec is repaired, roles are given; what would be made of the wrong one waits. */
+static void a_mistake_holds_back_only_what_is_made_of_it(void **state)
+{
+    struct rig *rig = *state;
+
+    rig->database.spec.credentials_secret_name = PROA_STR("keys");
+    rig->facts.user_secret = USER_SECRET_MISSING;
+    rig_plan(rig);
+    assert_int_equal(rig->plan.objects_count, 0); /* nothing has been begun */
+    rig->facts.user_secret = USER_SECRET_GOOD;
+    rig_serve(rig);
+    rig->facts.user_secret = USER_SECRET_MISSING;
+    rig->database.spec.version = PROA_STR("16");
+    rig->facts.pods[2].role = PROA_STR("");
+    rig->facts.pods[1].credentials = PROA_STR("");
+    rig_plan(rig);
+    assert_string_equal(rig->plan.problem.reason, "CredentialsMissing");
+    assert_non_null(rig_object(rig, &proa_kube_services, "shop-rw"));
+    assert_non_null(rig_object(rig, &proa_kube_secrets, "shop-credentials"));
+    assert_null(rig_object(rig, &proa_kube_stateful_sets, "shop"));
+    assert_null(rig_object(rig, &proa_kube_config_maps, "shop-config"));
+    assert_string_equal(rig->plan.roles[2], "replica");
+    assert_false(rig->plan.refresh[1]);
+    assert_true(rig->plan.restart < 0 && !rig->plan.is_restarting && !rig->plan.is_growing);
+    rig_report(rig);
+    assert_int_equal(rig->report.status.phase, PHASE_FAILED);
+}
+
 static void paused(void **state)
 {
     struct rig *rig = *state;
@@ -434,6 +484,8 @@ int main(void)
         RIG_TEST(restarts_wait),
         RIG_TEST(what_restarts_and_what_does_not),
         RIG_TEST(storage),
+        RIG_TEST(claims_of_somebody_else),
+        RIG_TEST(a_mistake_holds_back_only_what_is_made_of_it),
         RIG_TEST(paused),
         RIG_TEST(roles),
         RIG_TEST(pods_are_told_of_changed_credentials),

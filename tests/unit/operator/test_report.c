@@ -147,7 +147,16 @@ static void degraded(void **state)
     rig->facts.pods[2].problem_message = PROA_STR("no such image");
     rig_report(rig);
     assert_true(is(rig, "Degraded", "True", "InstanceFailing"));
-    assert_true(proa_str_eq_c(rig_condition(rig, "Degraded")->message, "pod shop-2: ImagePullBackOff: no such image"));
+    assert_true(proa_str_eq_c(rig_condition(rig, "Degraded")->message,
+                              "pod shop-2: ImagePullBackOff: no such image; correct spec.version or spec.image, or let "
+                              "the nodes reach the registry"));
+    assert_int_equal(rig->report.status.phase, PHASE_FAILED);
+    assert_true(is(rig, "Ready", "False", "InstancesNotReady"));
+    /* One of what the spec said before is being mended. */
+    rig->facts.pods[2].spec_hash = PROA_STR("0123456789abcdef");
+    rig_report(rig);
+    assert_int_equal(rig->report.status.phase, PHASE_RUNNING);
+    rig->facts.pods[2].spec_hash = rig->facts.pods[1].spec_hash;
     /* A new pod waits for its volume a moment: that is no failure yet. */
     rig->facts.pods[2].problem = PROA_STR("Unschedulable");
     rig->facts.pods[2].problem_since = rig->facts.now - INT64_C(5000000000);
@@ -193,6 +202,36 @@ static void progress(void **state)
     assert_true(is(rig, "Ready", "False", "Deleting"));
 }
 
+/* Asked for is not done: a volume has its size when its claim says so. */
+static void volumes_grow_until_they_have_grown(void **state)
+{
+    struct rig *rig = *state;
+
+    for (uint32_t i = 0; i < 3; i++)
+        rig->facts.claims[i] =
+            (struct plan_claim){.exists = true, .size = PROA_STR("1Gi"), .capacity = PROA_STR("1Gi")};
+    rig_serve(rig);
+    rig_report(rig);
+    assert_int_equal(rig->report.status.phase, PHASE_READY);
+    rig->database.spec.storage_size = PROA_STR("2Gi");
+    rig->facts.set_size = PROA_STR("2Gi");
+    for (uint32_t i = 0; i < 3; i++)
+        rig->facts.claims[i].size = PROA_STR("2Gi");
+    rig->facts.claims[0].capacity = rig->facts.claims[1].capacity = PROA_STR("2Gi");
+    rig_report(rig);
+    assert_true(is(rig, "Progressing", "True", "ExpandingStorage"));
+    assert_int_equal(rig->report.status.phase, PHASE_RUNNING);
+    rig->facts.claims[2].resize_problem = PROA_STR("the pool is full");
+    rig_report(rig);
+    assert_true(is(rig, "Degraded", "True", "StorageExpansionFailing"));
+    assert_true(
+        proa_str_find(rig_condition(rig, "Degraded")->message, PROA_STR("data-shop-2 does not grow: the pool")) > 0);
+    rig->facts.claims[2].resize_problem = PROA_STR("");
+    rig->facts.claims[2].capacity = PROA_STR("3Gi");
+    rig_report(rig);
+    assert_int_equal(rig->report.status.phase, PHASE_READY);
+}
+
 static void a_primary_that_cannot_be_moved(void **state)
 {
     struct rig *rig = *state;
@@ -202,6 +241,62 @@ static void a_primary_that_cannot_be_moved(void **state)
     rig_serve(rig);
     rig_report(rig);
     assert_true(is(rig, "Degraded", "True", "PrimaryNotMovable"));
+}
+
+static void replicas_are_those_of_the_set(void **state)
+{
+    struct rig *rig = *state;
+
+    rig_report(rig);
+    assert_int_equal(rig->report.status.replicas, 3);
+    rig_serve(rig);
+    rig->database.spec.replicas = 1;
+    rig->database.spec.paused = true;
+    rig_report(rig);
+    assert_int_equal(rig->report.status.replicas, 3);
+    /* Also while the StatefulSet is away. */
+    keep(rig);
+    rig->facts.has_set = false;
+    rig_report(rig);
+    assert_int_equal(rig->report.status.replicas, 3);
+    rig->database.spec.paused = false;
+    rig_report(rig);
+    assert_int_equal(rig->report.status.replicas, 1);
+}
+
+static void there_have_been_data(void **state)
+{
+    struct rig *rig = *state;
+
+    rig_report(rig);
+    assert_false(rig->report.status.initialized);
+    rig_serve(rig);
+    rig_report(rig);
+    assert_true(rig->report.status.initialized);
+    keep(rig);
+    rig->facts.set.status.ready_replicas = 0;
+    for (unsigned i = 0; i < 3; i++)
+        rig->facts.pods[i].is_ready = false;
+    rig_report(rig);
+    assert_int_equal(rig->report.status.replicas_ready, 0);
+    assert_true(rig->report.status.initialized);
+}
+
+/* Over the claims of a deleted Database: without the primary's, a new database would be another one than theirs. */
+static void there_are_kept_claims(void **state)
+{
+    struct rig *rig = *state;
+
+    rig->facts.claims[1].exists = true;
+    rig_report(rig);
+    assert_true(rig->report.status.initialized);
+    rig->facts.claims[0].exists = true; /* an empty one is like those of a Database that never served */
+    rig_report(rig);
+    assert_false(rig->report.status.initialized);
+    rig->facts.claims[0].exists = false;
+    rig->facts.has_set = true; /* whose claims are being made */
+    rig_report(rig);
+    assert_false(rig->report.status.initialized);
 }
 
 static void body(void **state)
@@ -229,7 +324,11 @@ int main(void)
         RIG_TEST(a_partial_problem_does_not_fail),
         RIG_TEST(degraded),
         RIG_TEST(progress),
+        RIG_TEST(volumes_grow_until_they_have_grown),
         RIG_TEST(a_primary_that_cannot_be_moved),
+        RIG_TEST(replicas_are_those_of_the_set),
+        RIG_TEST(there_have_been_data),
+        RIG_TEST(there_are_kept_claims),
         RIG_TEST(body),
     };
 

@@ -1,6 +1,8 @@
 /* The simulated API server past what it shares with a real one (tests/contract): faults, states, direct access, the dump. */
 #include "sim_kube_rig.h"
 
+#include <proa/stream.h>
+
 static const struct proa_kube_kind things = {"sim.dev", "v1", "Thing", "things", false};
 
 static int get(struct sim_kube_rig *rig, const char *name)
@@ -60,6 +62,19 @@ static void direct_body(struct sim_kube_rig *rig, void *arg)
     assert_int_equal(proa_sleep(rig->loop, PROA_SECONDS(1)), 0);
     assert_int_equal(proa_sim_kube_count(rig->server, &things), 0);
     assert_null(proa_sim_kube_get(rig->server, &proa_kube_namespaces, PROA_STR(""), PROA_STR("new")).ptr);
+}
+
+static void address_body(struct sim_kube_rig *rig, void *arg)
+{
+    char address[PROA_ADDRESS_MAX];
+
+    proa_sim_kube_address(rig->server, address);
+    assert_string_equal(address, "10.0.0.1:6443");
+}
+
+static void test_address(void **state)
+{
+    sim_kube_rig_run(&(struct sim_kube_rig){.body = address_body});
 }
 
 static void test_direct(void **state)
@@ -153,6 +168,7 @@ static void test_foreground(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_address),
         cmocka_unit_test(test_direct),
         cmocka_unit_test(test_faults),
         cmocka_unit_test(test_foreground),

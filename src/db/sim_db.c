@@ -335,6 +335,7 @@ int proa_sim_db_new(const struct proa_sim_db_options *options, struct proa_sim_d
         return PROA_ENOMEM;
     script->driver = (struct proa_db_driver){
         .system = options && options->system ? options->system : "sqlite",
+        .log_target = "db",
         .schemes = schemes,
         .open = scripted_open,
         .close = scripted_close,

@@ -30,6 +30,7 @@ enum proa_log_format {
 };
 
 struct proa_log;
+struct proa_loop;
 struct proa_log_options {
     int fd; /**< 0: standard output */
     enum proa_log_format format;
@@ -125,6 +126,9 @@ struct proa_logger {
     const struct proa_kv *fields;     /**< inherited by every line; outlive the logger */
     uint32_t fields_count;
     const struct proa_logger *parent; /**< whose fields come first; NULL */
+    /** Lines logged in a fiber of this loop bear the ids of its present span, and the fields of that and the spans around it, unless it
+     *  is of another trace than `ids`. Outside the loop's thread it is as if NULL. */
+    const struct proa_loop *loop;
 };
 
 /** Whether a line of this level would be written: cheap. */

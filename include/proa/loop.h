@@ -68,6 +68,8 @@ void proa_loop_random(struct proa_loop *loop, void *out, size_t bytes);
 /** Quick random number for jitter and sampling; not for secrets. */
 uint64_t proa_loop_random_u64(struct proa_loop *loop);
 const char *proa_loop_name(const struct proa_loop *loop);
+/** Whether the calling thread is the one that runs it. From any thread. */
+bool proa_loop_is_here(const struct proa_loop *loop);
 /** Index among a program's loops (0 when alone); what proa_loops_start gave it. */
 uint32_t proa_loop_index(const struct proa_loop *loop);
 /** Blocks for arenas that live on this loop. */

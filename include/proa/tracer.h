@@ -63,6 +63,8 @@ struct proa_span {
     struct proa_loop *loop;
     struct proa_span *previous;      /**< while it is the fiber's present one: which was before */
     struct proa_span_record *record; /**< NULL: not sampled */
+    const struct proa_kv *fields;    /**< of lines within it; the owner's */
+    uint32_t fields_count;
     /** Fills ids, tracestate and baggage of one that is the present span of a fiber already, when somebody first asks for it
      *  (proa_span_current). NULL: they are there. */
     void (*resolve)(struct proa_span *span);
@@ -75,6 +77,10 @@ struct proa_span_options {
     const struct proa_trace_ids *remote;
     proa_str tracestate; /**< that came with `remote`, as proa_tracestate_parse gave it; outlives the span */
     proa_str baggage;    /**< likewise */
+    /** Attributes of the span, and, whether it is sampled or not, fields of the lines that are logged while it or one within it is
+     *  present (proa_logger.loop). They and their texts outlive it. */
+    const struct proa_kv *fields;
+    uint32_t fields_count;
 };
 /** Starts a span. From the loop's thread, also outside fibers. When `tracer` is NULL, or nobody exports its spans, the span is not
  *  recorded, and a parent's ids are passed on as they came; ids made here are then PROA_TRACE_UNDECIDED: good for log lines, and a
@@ -87,6 +93,9 @@ void proa_span_enter(struct proa_span *span);
 void proa_span_leave(struct proa_span *span);
 /** Starts an internal span and enters it. `name` is copied. */
 void proa_span_begin(struct proa_tracer *tracer, struct proa_loop *loop, const char *name, struct proa_span *ret_span);
+/** The same, with fields: see proa_span_options. */
+void proa_span_begin_with(struct proa_tracer *tracer, struct proa_loop *loop, const char *name,
+                          const struct proa_kv *fields, uint32_t fields_count, struct proa_span *ret_span);
 /** Ends it, leaves it, and hands it to the exporter when it is sampled. Again is harmless. */
 void proa_span_end(struct proa_span *span);
 /** The running fiber's present span, NULL when there is none. */

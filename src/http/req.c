@@ -149,6 +149,7 @@ const struct proa_logger *proa_req_log(const struct proa_req *const_req)
         req->logger = (struct proa_logger){.log = server->log,
                                            .target = server->target ? server->target : "http",
                                            .ids = proa_req_trace(req),
+                                           .loop = req->home->loop,
                                            .parent = server};
     }
     return &req->logger;

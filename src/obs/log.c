@@ -165,6 +165,42 @@ static const struct proa_trace_ids *ids_of(const struct proa_logger *logger)
     return NULL;
 }
 
+/* The running fiber's, when it is of the line's trace. */
+static const struct proa_span *span_of(const struct proa_logger *logger, const struct proa_trace_ids *ids)
+{
+    const struct proa_span *span;
+
+    while (logger && !logger->loop)
+        logger = logger->parent;
+    if (!logger || !proa_loop_is_here(logger->loop))
+        return NULL;
+    span = proa_span_current(logger->loop);
+    if (!span || !proa_trace_present(&span->ids) ||
+        (ids && memcmp(ids->trace_id, span->ids.trace_id, sizeof ids->trace_id) != 0))
+        return NULL;
+    return span;
+}
+
+/* The next around it; a request's, which nobody has looked at yet, has no fields. */
+static const struct proa_span *around(const struct proa_span *span)
+{
+    return span->previous && !span->previous->resolve ? span->previous : NULL;
+}
+
+/* Which span a line belongs to. */
+static void find_span(struct log_quick *line)
+{
+    const struct proa_span *span;
+
+    line->ids = ids_of(line->logger);
+    span = span_of(line->logger, line->ids);
+    if (span)
+        line->ids = &span->ids;
+    while (span && span->fields_count == 0)
+        span = around(span);
+    line->span = span;
+}
+
 bool proa_log_enabled(const struct proa_logger *logger, enum proa_log_level level)
 {
     const struct log_filter *filter;
@@ -213,10 +249,10 @@ static void add_colour(struct line *line, proa_str sequence)
         log_text_raw(&line->text, sequence);
 }
 
-static void add_time(struct line *line)
+static void add_time(struct line *line, proa_time_ns time)
 {
     /* It stands first, where there is room. */
-    line->text.at += proa_time_text(line->log->wall(line->log->wall_arg), 6, line->text.at);
+    line->text.at += proa_time_text(time, 6, line->text.at);
 }
 
 static void add_quoted(struct line *line, proa_str value)
@@ -318,6 +354,19 @@ static void collect_inherited(struct log_fields *all, const struct proa_logger *
         collect(all, chain[depth]->fields, chain[depth]->fields_count);
 }
 
+/* From outside to inside. */
+static void collect_spans(struct log_fields *all, const struct proa_span *span)
+{
+    const struct proa_span *chain[PARENTS_MAX];
+    uint32_t depth = 0;
+
+    for (; span && depth < PARENTS_MAX; span = around(span))
+        if (span->fields_count > 0)
+            chain[depth++] = span;
+    while (depth-- > 0)
+        collect(all, chain[depth]->fields, chain[depth]->fields_count);
+}
+
 bool log_field_is_repeated(const struct log_fields *all, uint32_t index)
 {
     for (uint32_t i = index + 1; i < all->count; i++)
@@ -326,22 +375,21 @@ bool log_field_is_repeated(const struct log_fields *all, uint32_t index)
     return false;
 }
 
-void log_fields_of(struct log_fields *all, const struct proa_logger *logger, const struct proa_kv *fields,
-                   uint32_t count)
+void log_fields_of(struct log_fields *all, const struct log_quick *line)
 {
     all->count = 0;
     all->keys_seen = 0;
     all->may_repeat = all->too_many = false;
-    collect_inherited(all, logger);
-    collect(all, fields, count);
+    collect_inherited(all, line->logger);
+    collect_spans(all, line->span);
+    collect(all, line->fields, line->count);
 }
 
-static void add_fields(struct line *line, const struct proa_logger *logger, const struct proa_kv *fields,
-                       uint32_t count)
+static void add_fields(struct line *line, const struct log_quick *what)
 {
     struct log_fields all __attribute__((uninitialized));
 
-    log_fields_of(&all, logger, fields, count);
+    log_fields_of(&all, what);
     for (uint32_t i = 0; i < all.count; i++)
         if (!all.may_repeat || !log_field_is_repeated(&all, i))
             add_field(line, &all.items[i]);
@@ -364,10 +412,11 @@ static void add_ids(struct line *line, const struct proa_trace_ids *ids)
         log_text_raw(&line->text, PROA_STR("\""));
 }
 
-static void begin_json(struct line *line, enum proa_log_level level, const char *target, proa_str message)
+static void begin_json(struct line *line, enum proa_log_level level, proa_time_ns time, const char *target,
+                       proa_str message)
 {
     log_text_raw(&line->text, PROA_STR("{\"time\":\""));
-    add_time(line);
+    add_time(line, time);
     log_text_raw(&line->text, PROA_STR("\",\"level\":\""));
     log_text_raw(&line->text, level_name(level)->json);
     if (target) {
@@ -385,12 +434,13 @@ static bool looks_like_fields(proa_str message)
     return message.len > 0 && (memchr(message.ptr, '=', message.len) || memchr(message.ptr, '"', message.len));
 }
 
-static void begin_text(struct line *line, enum proa_log_level level, const char *target, proa_str message)
+static void begin_text(struct line *line, enum proa_log_level level, proa_time_ns time, const char *target,
+                       proa_str message)
 {
     const struct level_name *name = level_name(level);
 
     add_colour(line, PROA_STR("\x1b[2m"));
-    add_time(line);
+    add_time(line, time);
     add_colour(line, PROA_STR("\x1b[0m"));
     log_text_raw(&line->text, PROA_STR(" "));
     add_colour(line, name->colour);
@@ -407,36 +457,38 @@ static void begin_text(struct line *line, enum proa_log_level level, const char 
         log_text_escaped(&line->text, message, LOG_QUOTE_NONE);
 }
 
-static size_t format_line(const struct proa_log *log, const struct proa_logger *logger, enum proa_log_level level,
-                          proa_str message, const struct proa_kv *fields, uint32_t count, char *out)
+static void begin_line(struct log_quick *line, const struct proa_logger *logger, enum proa_log_level level,
+                       proa_str message, const struct proa_kv *fields, uint32_t count)
+{
+    *line = (struct log_quick){.time = logger->log->wall(logger->log->wall_arg),
+                               .level = level_name(level)->json,
+                               .target = proa_str_c(log_target_of(logger)),
+                               .message = message,
+                               .logger = logger,
+                               .fields = fields,
+                               .count = count};
+    find_span(line);
+}
+
+static size_t format_line(const struct proa_log *log, enum proa_log_level level, const struct log_quick *what,
+                          char *out)
 {
     struct line line = {{out, out + LOG_LINE_MAX - TAIL_ROOM, false}, log};
-    const char *target = log_target_of(logger);
-    size_t len = 0;
+    const char *target = log_target_of(what->logger);
+    size_t len = log->is_text ? 0 : log_quick_json(what, out);
 
-    if (!log->is_text)
-        len = log_quick_json(&(struct log_quick){.time = log->wall(log->wall_arg),
-                                                 .level = level_name(level)->json,
-                                                 .target = proa_str_c(target),
-                                                 .message = message,
-                                                 .ids = ids_of(logger),
-                                                 .logger = logger,
-                                                 .fields = fields,
-                                                 .count = count},
-                             out);
     if (len > 0)
         return len;
-
     if (log->is_text)
-        begin_text(&line, level, target, message);
+        begin_text(&line, level, what->time, target, what->message);
     else
-        begin_json(&line, level, target, message);
+        begin_json(&line, level, what->time, target, what->message);
     if (!log->is_text)
-        add_ids(&line, ids_of(logger));
-    add_fields(&line, logger, fields, count);
+        add_ids(&line, what->ids);
+    add_fields(&line, what);
     line.text.end = out + LOG_LINE_MAX;
     if (log->is_text)
-        add_ids(&line, ids_of(logger));
+        add_ids(&line, what->ids);
     if (line.text.truncated)
         log_text_raw(&line.text, log->is_text ? PROA_STR(" log.truncated=true") : PROA_STR(",\"log.truncated\":true"));
     log_text_raw(&line.text, log->is_text ? PROA_STR("\n") : PROA_STR("}\n"));
@@ -447,25 +499,16 @@ void proa_log_line(const struct proa_logger *logger, enum proa_log_level level, 
                    const struct proa_kv *fields, uint32_t count)
 {
     char out[LOG_LINE_MAX] __attribute__((uninitialized));
-
     struct log_export *export;
+    struct log_quick line;
 
     if (!proa_log_enabled(logger, level))
         return;
-    log_queue_put(logger->log->queue,
-                  proa_str_n(out, format_line(logger->log, logger, level, message, fields, count, out)));
+    begin_line(&line, logger, level, message, fields, count);
+    log_queue_put(logger->log->queue, proa_str_n(out, format_line(logger->log, level, &line, out)));
     export = atomic_load_explicit(&logger->log->export, memory_order_acquire);
     if (export && export_is_attached(log_export_queue(export)))
-        log_export_line(export,
-                        &(struct log_quick){.time = logger->log->wall(logger->log->wall_arg),
-                                            .level = level_name(level)->json,
-                                            .target = proa_str_c(log_target_of(logger)),
-                                            .message = message,
-                                            .ids = ids_of(logger),
-                                            .logger = logger,
-                                            .fields = fields,
-                                            .count = count},
-                        level);
+        log_export_line(export, &line, level);
 }
 
 int log_export_to(struct proa_log *log, uint32_t records_max, struct export_queue **ret_queue, struct proa_error *err)
@@ -488,8 +531,10 @@ static size_t lost_line(void *arg, uint64_t lost, char *out)
     struct proa_log *log = arg;
     struct proa_logger logger = {.log = log, .target = "log"};
     struct proa_kv field = proa_kv_u64("lines", lost);
+    struct log_quick line;
 
-    return format_line(log, &logger, PROA_LOG_WARN, PROA_STR("lines were lost"), &field, 1, out);
+    begin_line(&line, &logger, PROA_LOG_WARN, PROA_STR("lines were lost"), &field, 1);
+    return format_line(log, PROA_LOG_WARN, &line, out);
 }
 
 void proa_log_failure(const struct proa_logger *logger, enum proa_log_level level, const char *what,

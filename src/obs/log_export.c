@@ -96,7 +96,7 @@ void log_export_line(struct log_export *export, const struct log_quick *line, en
     struct log_record *record;
     size_t room;
 
-    log_fields_of(&all, line->logger, line->fields, line->count);
+    log_fields_of(&all, line);
     room = room_for_all(&all, line);
     record = malloc(sizeof *record + room);
     if (!record) {

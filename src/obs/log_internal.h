@@ -6,7 +6,7 @@
 #ifndef PROA_OBS_LOG_INTERNAL_H
 #define PROA_OBS_LOG_INTERNAL_H
 
-#include <proa/log.h>
+#include <proa/tracer.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -82,6 +82,7 @@ struct log_quick {
     proa_str message;
     const struct proa_trace_ids *ids; /**< NULL: none */
     const struct proa_logger *logger; /**< whose fields come first */
+    const struct proa_span *span;     /**< whose fields, and of those around it, come then; NULL: there are none */
     const struct proa_kv *fields;
     uint32_t count;
 };
@@ -130,8 +131,7 @@ struct log_fields {
 proa_str log_level_text(enum proa_log_level level);
 /** What a logger or its parents say; NULL: nothing. */
 const char *log_target_of(const struct proa_logger *logger);
-void log_fields_of(struct log_fields *all, const struct proa_logger *logger, const struct proa_kv *fields,
-                   uint32_t count);
+void log_fields_of(struct log_fields *all, const struct log_quick *line);
 /** Of fields with the same key the last counts. */
 bool log_field_is_repeated(const struct log_fields *all, uint32_t index);
 

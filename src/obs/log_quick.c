@@ -104,7 +104,7 @@ static bool only_fields(const struct proa_logger *logger, const struct proa_logg
 
 bool log_quick_fits(const struct log_quick *line, const struct proa_logger **ret_outer)
 {
-    return line->target.len <= TARGET_MAX && line->message.len <= LOG_VALUE_MAX &&
+    return !line->span && line->target.len <= TARGET_MAX && line->message.len <= LOG_VALUE_MAX &&
            only_fields(line->logger, ret_outer) &&
            line->count + (*ret_outer ? (*ret_outer)->fields_count : 0) <= FIELDS_MAX;
 }

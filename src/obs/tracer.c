@@ -248,6 +248,8 @@ static __attribute__((noinline)) void record(struct proa_tracer *tracer, struct 
                                              struct proa_span *span)
 {
     span->record = record_new(tracer, loop, options, span);
+    for (uint32_t i = 0; span->record && i < options->fields_count; i++)
+        proa_span_record_attribute(span, &options->fields[i]);
     if (!span->record || !parent || !proa_trace_present(parent))
         return;
     memcpy(span->record->parent_id, parent->span_id, sizeof parent->span_id);
@@ -287,6 +289,8 @@ void proa_span_start(struct proa_tracer *tracer, struct proa_loop *loop, const s
     ret_span->loop = loop;
     ret_span->previous = NULL;
     ret_span->record = NULL;
+    ret_span->fields = options->fields;
+    ret_span->fields_count = options->fields_count;
     ret_span->resolve = NULL;
     /* Below a span that is not sampled nothing is, and nobody would ever see other ids. Nor without a tracer. */
     if (parent && proa_trace_present(parent) && (!tracer || (local && !local->record && tracer->follows_parent))) {
@@ -330,12 +334,18 @@ void proa_span_leave(struct proa_span *span)
     span->previous = NULL;
 }
 
-void proa_span_begin(struct proa_tracer *tracer, struct proa_loop *loop, const char *name, struct proa_span *ret_span)
+void proa_span_begin_with(struct proa_tracer *tracer, struct proa_loop *loop, const char *name,
+                          const struct proa_kv *fields, uint32_t fields_count, struct proa_span *ret_span)
 {
-    const struct proa_span_options options = {.name = proa_str_c(name)};
+    const struct proa_span_options options = {.name = proa_str_c(name), .fields = fields, .fields_count = fields_count};
 
     proa_span_start(tracer, loop, &options, ret_span);
     proa_span_enter(ret_span);
+}
+
+void proa_span_begin(struct proa_tracer *tracer, struct proa_loop *loop, const char *name, struct proa_span *ret_span)
+{
+    proa_span_begin_with(tracer, loop, name, NULL, 0, ret_span);
 }
 
 void proa_span_end(struct proa_span *span)

@@ -347,6 +347,11 @@ const char *proa_loop_name(const struct proa_loop *loop)
     return loop->name;
 }
 
+bool proa_loop_is_here(const struct proa_loop *loop)
+{
+    return loop->has_thread && pthread_equal(loop->thread, pthread_self());
+}
+
 uint32_t proa_loop_index(const struct proa_loop *loop)
 {
     return loop->index;

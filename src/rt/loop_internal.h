@@ -50,7 +50,7 @@ struct proa_loop {
     void *read_buffer;   /* of `net`: shared by all streams of the loop; heap, freed with the loop */
     const char *name;
     uint32_t index;
-    pthread_t thread; /* that runs it; for assertions */
+    pthread_t thread; /* that runs it */
     bool has_thread;
     bool stopping;
     uint32_t held;    /* streams, listeners, watches: what keeps the loop running */

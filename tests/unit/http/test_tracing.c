@@ -13,6 +13,8 @@ struct world {
     struct proa_tracer *tracer; /* NULL: nobody traces */
     unsigned propagate;
     char seen[1024]; /* the fields of the second server's request */
+    const struct proa_logger *logger;
+    FILE *lines;
 };
 
 static int fails(struct proa_req *req)
@@ -53,7 +55,23 @@ static int calls(struct proa_req *req)
     return proa_reply_text(req, 200, response.body);
 }
 
+/* With the request's logger, inside and outside of a span of its own. */
+static int logs(struct proa_req *req)
+{
+    struct world *world = proa_req_state(req);
+    const struct proa_kv fields[] = {proa_kv_u64("rows", 3)};
+    struct proa_span span PROA_CLEANUP(proa_span_end) = {0};
+
+    PROA_INFO(proa_req_log(req), "before");
+    proa_span_begin_with(world->tracer, proa_req_loop(req), "render", fields, 1, &span);
+    PROA_INFO(proa_req_log(req), "inside");
+    proa_span_end(&span);
+    PROA_INFO(proa_req_log(req), "behind");
+    return proa_reply_text(req, 200, PROA_STR("logged"));
+}
+
 static const struct proa_route routes[] = {
+    {PROA_GET, "/logs", logs},
     {PROA_GET, "/calls/{id:u64}", calls},
     {PROA_GET, "/sees", sees},
     {PROA_GET, "/fails", fails},
@@ -68,7 +86,7 @@ static void ignore(void *arg)
 
 static void run(struct world *world, const char *sampler, void (*body)(struct rig *rig))
 {
-    struct proa_server_options options = {.state = world};
+    struct proa_server_options options = {.state = world, .logger = world->logger};
 
     if (sampler) {
         assert_int_equal(proa_tracer_new(&(struct proa_tracer_options){.sampler = sampler}, &world->tracer, NULL), 0);
@@ -271,6 +289,53 @@ static void test_nobody_has_decided(void **state)
         NULL, undecided_body);
 }
 
+/* Whether the line with this message has the span's id, and the field of "render" just when it is that one. */
+static void has_line(const char *text, const char *message, const struct proa_span_record *record, bool has_field)
+{
+    char expected[256], span_id[17] = "";
+
+    proa_hex_encode(span_id, proa_str_n((const char *)record->ids.span_id, 8));
+    snprintf(expected, sizeof expected,
+             "\"message\":\"%s\",\"trace_id\":\"4bf92f3577b34da6a3ce929d0e0e4736\",\"span_id\":\"%s\"%s}\n", message,
+             span_id, has_field ? ",\"rows\":3" : "");
+    assert_has(text, expected);
+}
+
+static void lines_body(struct rig *rig)
+{
+    struct world *world = rig->state;
+    struct proa_span_record *inner, *request;
+    char text[4096];
+    struct rig_client client;
+
+    rig_connect(rig, &client);
+    assert_status(rig_ask(&client, "GET /logs HTTP/1.1\r\n" HOST "traceparent: " PARENT "\r\n\r\n"), 200);
+    inner = take(rig, "render", PROA_SPAN_INTERNAL);
+    request = take(rig, "GET /logs", PROA_SPAN_SERVER);
+    rewind(world->lines);
+    text[fread(text, 1, sizeof text - 1, world->lines)] = '\0';
+    has_line(text, "before", request, false);
+    has_line(text, "inside", inner, true);
+    has_line(text, "behind", request, false);
+    has_number(inner, "rows", 3);
+    span_record_free(inner);
+    span_record_free(request);
+    rig_close(&client);
+}
+
+static void test_lines_within_a_span(void **state)
+{
+    FILE *lines = tmpfile();
+    struct proa_logger logger = {.target = "http"};
+
+    assert_non_null(lines);
+    assert_int_equal(
+        proa_log_new(&(struct proa_log_options){.fd = fileno(lines), .synchronous = true}, &logger.log, NULL), 0);
+    run(&(struct world){.logger = &logger, .lines = lines}, "parentbased_always_on", lines_body);
+    proa_log_free(logger.log);
+    fclose(lines);
+}
+
 static void b3_body(struct rig *rig)
 {
     struct world *world = rig->state;
@@ -324,6 +389,7 @@ int main(void)
         cmocka_unit_test(test_errors),
         cmocka_unit_test(test_without_a_tracer),
         cmocka_unit_test(test_nobody_has_decided),
+        cmocka_unit_test(test_lines_within_a_span),
         cmocka_unit_test(test_b3),
         cmocka_unit_test(test_tuned_while_it_serves),
     };

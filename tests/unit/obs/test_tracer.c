@@ -244,6 +244,111 @@ static void test_without_a_tracer_ids_are_passed_on(void **state)
     assert_int_equal(notified, 0);
 }
 
+/* -- Lines within spans */
+
+static char lines[8192];
+
+/* The n-th line that was logged, from its trace id on. */
+static const char *line(FILE *file, unsigned n)
+{
+    char *at = lines;
+    size_t len;
+
+    rewind(file);
+    len = fread(lines, 1, sizeof lines - 1, file);
+    lines[len] = '\0';
+    for (; n > 0 && at; n--)
+        at = strchr(at, '\n') + 1;
+    assert_non_null(at);
+    *strchr(at, '\n') = '\0';
+    return strchr(at, 'm') ? strstr(at, "\"message\"") : at;
+}
+
+static void expect(FILE *file, unsigned n, const struct proa_span *span, const char *message, const char *fields)
+{
+    char expected[1024], trace_id[33] = "", span_id[17] = "";
+
+    proa_hex_encode(trace_id, proa_str_n((const char *)span->ids.trace_id, 16));
+    proa_hex_encode(span_id, proa_str_n((const char *)span->ids.span_id, 8));
+    snprintf(expected, sizeof expected, "\"message\":\"%s\",\"trace_id\":\"%s\",\"span_id\":\"%s\"%s}", message,
+             trace_id, span_id, fields);
+    assert_string_equal(line(file, n), expected);
+}
+
+struct lines_case {
+    FILE *file;
+    struct proa_log *log;
+    struct proa_tracer *tracer;
+};
+
+static void nested_lines(const struct lines_case *c, const struct proa_logger *logger)
+{
+    const struct proa_kv of_outer[] = {proa_kv_u64("order.id", 7), proa_kv_c("step", "all")};
+    const struct proa_kv of_inner[] = {proa_kv_c("step", "pay")};
+    const struct proa_trace_ids others = {.trace_id = {8}, .span_id = {9}};
+    const struct proa_logger other = {.parent = logger, .log = c->log, .ids = &others};
+    struct proa_span outer = {0}, inner = {0}, bare = {0}, foreign = {.ids = others};
+
+    proa_span_begin_with(c->tracer, loop, "outer", of_outer, 2, &outer);
+    PROA_INFO(logger, "a", proa_kv_bool("own", true));
+    proa_span_begin_with(c->tracer, loop, "inner", of_inner, 1, &inner);
+    PROA_INFO(logger, "b");
+    PROA_INFO(&other, "c"); /* of another trace: the span is not its own */
+    proa_span_begin(c->tracer, loop, "bare", &bare);
+    PROA_INFO(logger, "d");
+    expect(c->file, 0, &outer, "a", ",\"of\":\"logger\",\"order.id\":7,\"step\":\"all\",\"own\":true");
+    expect(c->file, 1, &inner, "b", ",\"of\":\"logger\",\"order.id\":7,\"step\":\"pay\"");
+    expect(c->file, 2, &foreign, "c", ",\"of\":\"logger\"");
+    expect(c->file, 3, &bare, "d", ",\"of\":\"logger\",\"order.id\":7,\"step\":\"pay\"");
+    proa_span_end(&bare);
+    proa_span_end(&inner);
+    PROA_INFO(logger, "e");
+    expect(c->file, 4, &outer, "e", ",\"of\":\"logger\",\"order.id\":7,\"step\":\"all\"");
+    proa_span_end(&outer);
+    PROA_INFO(logger, "f");
+    assert_string_equal(line(c->file, 5), "\"message\":\"f\",\"of\":\"logger\"}");
+}
+
+static int lines_in_spans(void *arg)
+{
+    const struct lines_case *c = arg;
+    const struct proa_kv field = proa_kv_c("of", "logger");
+    const struct proa_logger logger = {.log = c->log, .fields = &field, .fields_count = 1, .loop = loop};
+
+    nested_lines(c, &logger);
+    return 0;
+}
+
+static void test_lines_bear_the_present_span(void **state)
+{
+    for (int round = 0; round < 2; round++) {
+        struct lines_case c = {.file = tmpfile(), .tracer = round ? NULL : tracer};
+        struct proa_logger outside;
+
+        assert_non_null(c.file);
+        assert_int_equal(
+            proa_log_new(&(struct proa_log_options){.fd = fileno(c.file), .synchronous = true}, &c.log, NULL), 0);
+        assert_int_equal(proa_loop_start_fiber(loop, NULL, lines_in_spans, &c), 0);
+        assert_int_equal(proa_loop_run(loop), 0);
+        outside = (struct proa_logger){.log = c.log, .loop = loop};
+        PROA_INFO(&outside, "no fiber");
+        assert_string_equal(line(c.file, 6), "\"message\":\"no fiber\"}");
+        proa_log_free(c.log);
+        fclose(c.file);
+        if (round == 0) {
+            struct proa_span_record *record;
+            uint32_t count;
+
+            /* As attributes too. */
+            for (int i = 0; i < 3; i++) {
+                record = tracer_take(tracer, 1, &count);
+                assert_int_equal(attribute_of(record, "step") != NULL, i > 0);
+                span_record_free(record);
+            }
+        }
+    }
+}
+
 static unsigned count_sampled(unsigned spans)
 {
     unsigned sampled = 0;
@@ -596,6 +701,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_decisions_of_b3, setup, teardown),
         cmocka_unit_test_setup_teardown(test_spans_of_a_fiber, setup, teardown),
         cmocka_unit_test_setup_teardown(test_without_a_tracer_ids_are_passed_on, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_lines_bear_the_present_span, setup, teardown),
         cmocka_unit_test(test_samplers),
         cmocka_unit_test(test_bad_samplers),
         cmocka_unit_test_setup_teardown(test_attributes_events_and_status, setup, teardown),

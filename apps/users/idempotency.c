@@ -19,11 +19,11 @@ struct lock_row {
 };
 PROA_DESCRIBE(lock_row, (locked, boolean));
 
-int running_keys_init(struct running_keys *running)
+int running_keys_init(struct running_keys *running, struct proa_loop *loop)
 {
     uint64_t seed;
 
-    proa_random_bytes(&seed, sizeof seed);
+    proa_loop_random(loop, &seed, sizeof seed);
     running->keys = proa_map_new(seed);
     if (!running->keys)
         return PROA_ENOMEM;

@@ -108,7 +108,7 @@ static int start(struct proa_app *app, void *state, struct proa_error *err)
                                       "a problem document (RFC 9457)."},
                               err));
     users->loop = loop;
-    PROA_TRY(running_keys_init(&users->running));
+    PROA_TRY(running_keys_init(&users->running, loop));
     PROA_TRY(open_database(users, app, err));
     rc = migrate(users, loop, ATTEMPT_MS, err);
     /* A server that cannot be reached yet, or steps that take long, are waited for in the background; anything else is a mistake to be told now. */

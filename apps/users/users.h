@@ -94,7 +94,7 @@ proa_str cursor_write(struct proa_arena *arena, uint64_t last_id);
 int cursor_read(proa_str cursor, uint64_t *ret_last_id);
 
 /* idempotency.c */
-int running_keys_init(struct running_keys *running);
+int running_keys_init(struct running_keys *running, struct proa_loop *loop);
 void running_keys_done(struct running_keys *running);
 /* Creates the user once for this key. *ret_user is the new one or the one of the first request. Fills err of sql. */
 int idempotent_insert(struct users_app *app, struct proa_sql sql, proa_str key, const struct user *user,

@@ -14,7 +14,8 @@ enum { PROA_NOT_MODIFIED = 1 };
  *           PROA_EINVAL: a field that is not a list of entity tags (400). */
 PROA_MUST_USE int proa_req_precondition(struct proa_req *req, proa_str etag);
 
-/** Whether a list of entity tags ("*" or `"a", W/"b"`) holds one that matches. Strong comparison never matches a weak tag.
+/** Whether a list of entity tags ("*" or `"a", W/"b"`) holds one that matches. Strong comparison never matches a weak
+ *  tag.
  *  @returns 1, 0 or PROA_EINVAL. */
 PROA_MUST_USE int proa_etag_matches(proa_str list, proa_str etag, bool strong);
 

@@ -1,7 +1,7 @@
 /** Configuration from one described struct: flags over environment over a YAML file over defaults.
  *
- *  A member `max_rows` of an object `http` is the flag --http.max-rows, the variable HTTP_MAX_ROWS and the file's http: max_rows:. `.flag` and
- *  `.env` of a description rename them.
+ *  A member `max_rows` of an object `http` is the flag --http.max-rows, the variable HTTP_MAX_ROWS and the file's http:
+ *  max_rows:. `.flag` and `.env` of a description rename them.
  */
 #ifndef PROA_CONFIG_H
 #define PROA_CONFIG_H
@@ -25,10 +25,11 @@ struct proa_config_source {
     proa_str file;         /**< YAML text, ptr NULL for none */
     const char *file_name; /**< for errors */
 };
-/** Fills the parts. All mistakes are collected; an unknown flag or file key is an error naming the nearest known one; NAME_FILE in the
- *  environment reads a secret from a file. Flags: --a.b value, --a.b=value, --flag and --no-flag for booleans. An empty variable
- *  counts as not set. Text of the parts lives in the arena and has a NUL behind it. @returns 0, PROA_EVALIDATION, PROA_ENOMEM, or
- *  PROA_EINVAL when two members have a name in common (the program's mistake). */
+/** Fills the parts. All mistakes are collected; an unknown flag or file key is an error naming the nearest known one;
+ *  NAME_FILE in the environment reads a secret from a file. Flags: --a.b value, --a.b=value, --flag and --no-flag for
+ *  booleans. An empty variable counts as not set. Text of the parts lives in the arena and has a NUL behind it.
+ *  @returns 0, PROA_EVALIDATION, PROA_ENOMEM, or PROA_EINVAL when two members have a name in common (the program's
+ *  mistake). */
 PROA_COLD PROA_MUST_USE int proa_config_load(struct proa_arena *arena, const struct proa_config_source *source,
                                              const struct proa_config_part *parts, size_t count,
                                              struct proa_error *err);

@@ -1,8 +1,10 @@
-/** Controllers: a cache fed by list-watch, a work queue, reconciling, leader election, events. The names are controller-runtime's.
+/** Controllers: a cache fed by list-watch, a work queue, reconciling, leader election, events. The names are
+ *  controller-runtime's.
  *
  *      static int reconcile(struct proa_reconcile *ctx, void *arg) { … return 0; }
  *
- *      PROA_TRY(proa_manager_new(&(struct proa_manager_options){.loop = loop, .env = environ, .name = "app"}, &manager, err));
+ *      PROA_TRY(proa_manager_new(&(struct proa_manager_options){.loop = loop, .env = environ, .name = "app"},
+ *                                &manager, err));
  *      PROA_TRY(proa_controller_add(manager, &(struct proa_controller_options){
  *                   .name = "app", .reconcile = reconcile,
  *                   .for_ = {.kind = &app_kind, .type = &app_type.type},
@@ -22,12 +24,14 @@ enum { PROA_INDEXES_MAX = 4 };
 
 /* -- Cache --------------------------------------------------------------------------------------------------------- */
 
-/** Where objects come from, and what is kept of each: exactly the members of `type`. Strings are static or outlive the manager. */
+/** Where objects come from, and what is kept of each: exactly the members of `type`. Strings are static or outlive the
+ *  manager. */
 struct proa_source {
     const struct proa_kube_kind *kind;
-    /** The projection: any described struct. Of for_, and wherever proa_generation_changed is used, its first member is `metadata`,
-     *  a struct proa_kube_meta. Elsewhere a smaller `metadata`, or none, spares memory: the cache knows names, uid, version and
-     *  controlling owner by itself. NULL: nothing else is kept. kubectl's annotation last-applied-configuration is never kept. */
+    /** The projection: any described struct. Of for_, and wherever proa_generation_changed is used, its first member is
+     *  `metadata`, a struct proa_kube_meta. Elsewhere a smaller `metadata`, or none, spares memory: the cache knows
+     *  names, uid, version and controlling owner by itself. NULL: nothing else is kept. kubectl's annotation
+     *  last-applied-configuration is never kept. */
     const struct proa_type *type;
     const char *namespace_;     /**< NULL: all */
     const char *label_selector; /**< NULL: none */
@@ -35,8 +39,8 @@ struct proa_source {
     /** Keys of an index over the cached objects; calls add(ctx, key) for each. Ended by NULL. "namespace/name" and the controlling
      *  owner's uid are always indexed. An object has at most 64 keys; what is beyond them is not found, and a warning tells the first. */
     void (*indexes[PROA_INDEXES_MAX])(const void *object, void (*add)(void *ctx, proa_str key), void *ctx);
-    /** `watches`: which keys an object's change concerns; calls add(ctx, namespace, name). NULL: for `owns`, its controlling owner of
-     *  the controller's kind; for `for_` and `watches`, itself. */
+    /** `watches`: which keys an object's change concerns; calls add(ctx, namespace, name). NULL: for `owns`, its
+     *  controlling owner of the controller's kind; for `for_` and `watches`, itself. */
     void (*map)(const void *object, void (*add)(void *ctx, proa_str namespace_, proa_str name), void *ctx);
     /** Whether a change matters; old is NULL for an object new in the cache, new for one that is gone. NULL: always.
      *  proa_generation_changed is a useful one. */
@@ -51,8 +55,8 @@ struct proa_cached {
     const void *object; /**< of the source's type; NULL when it has none */
     proa_str namespace_, name, uid, resource_version;
     proa_str owner_uid; /**< of the controlling owner, "" if none */
-    /** Over the values of the fields that our field manager applied (by managedFields): it changes when one of them is changed by
-     *  anyone, and is what it was after an apply that met no other value. 0: we own no field. */
+    /** Over the values of the fields that our field manager applied (by managedFields): it changes when one of them is
+     *  changed by anyone, and is what it was after an apply that met no other value. 0: we own no field. */
     uint64_t applied_digest;
 };
 /* A cache belongs to its manager's loop: all of these are called there, and none suspends. */
@@ -60,7 +64,8 @@ struct proa_cached {
 bool proa_cache_has_synced(const struct proa_cache *cache);
 /** @returns false when there is no such object. */
 bool proa_cache_get(const struct proa_cache *cache, proa_str namespace_, proa_str name, struct proa_cached *ret_cached);
-/** Walks objects controlled by this owner, or with this index key: `void *it = NULL; while (proa_cache_next_owned(…))`. */
+/** Walks objects controlled by this owner, or with this index key: `void *it = NULL; while
+ *  (proa_cache_next_owned(…))`. */
 bool proa_cache_next_owned(const struct proa_cache *cache, proa_str owner_uid, void **it,
                            struct proa_cached *ret_cached);
 bool proa_cache_next_indexed(const struct proa_cache *cache, unsigned index, proa_str key, void **it,
@@ -108,8 +113,8 @@ struct proa_controller_options {
 };
 
 struct proa_manager_options {
-    /** The client; NULL: the manager makes one of its own from the default configuration (KUBECONFIG …, see proa_kube_config_load), for
-     *  which it needs the next three. */
+    /** The client; NULL: the manager makes one of its own from the default configuration (KUBECONFIG …, see
+     *  proa_kube_config_load), for which it needs the next three. */
     struct proa_kube *kube;
     struct proa_loop *loop;
     char *const *env;             /**< main's environ */
@@ -122,18 +127,20 @@ struct proa_manager_options {
     const char *identity;                  /**< NULL: host name and a random part */
     uint32_t lease_ms, renew_ms, retry_ms; /**< 0: 15,000, 10,000, 2,000 */
 };
-/** The options are copied; what they point to outlives the manager. May suspend when it makes a client. @returns 0, PROA_EINVAL
- *  (neither a client nor a loop and a name), PROA_ENOMEM, or why there is no configuration. */
+/** The options are copied; what they point to outlives the manager. May suspend when it makes a client. @returns 0,
+ *  PROA_EINVAL (neither a client nor a loop and a name), PROA_ENOMEM, or why there is no configuration. */
 PROA_MUST_USE int proa_manager_new(const struct proa_manager_options *options, struct proa_manager **ret_manager,
                                    struct proa_error *err);
 /** Not while it runs. Frees its controllers and caches, and the client that it made. NULL is fine. */
 void proa_manager_free(struct proa_manager *manager);
-/** Adds a controller before the manager runs, which owns it. The options are copied, not what they point to: names, sources, types and
- *  `arg` outlive the manager. `ret_controller` may be NULL. @returns 0, PROA_EINVAL (`err` says which option), PROA_ENOMEM. */
+/** Adds a controller before the manager runs, which owns it. The options are copied, not what they point to: names,
+ *  sources, types and `arg` outlive the manager. `ret_controller` may be NULL. @returns 0, PROA_EINVAL (`err` says
+ *  which option), PROA_ENOMEM. */
 PROA_MUST_USE int proa_controller_add(struct proa_manager *manager, const struct proa_controller_options *options,
                                       struct proa_controller **ret_controller, struct proa_error *err);
-/** Caches, election, controllers, until the fiber is cancelled: then running reconciles are cancelled and waited for, and the Lease is
- *  released. Sources of the same kind, selector and type share one watch. @returns 0 after a cancellation. */
+/** Caches, election, controllers, until the fiber is cancelled: then running reconciles are cancelled and waited for,
+ *  and the Lease is released. Sources of the same kind, selector and type share one watch. @returns 0 after a
+ *  cancellation. */
 PROA_MUST_USE int proa_manager_run(struct proa_manager *manager, struct proa_error *err);
 /** The same as a fiber function, for proa_app_start_task(app, "manager", proa_manager_task, manager): why it ended is logged, and after 1 to
  *  30 s it is run again, until the fiber is cancelled. */
@@ -161,12 +168,13 @@ void proa_controller_enqueue(struct proa_controller *controller, proa_str namesp
 PROA_MUST_USE int proa_reconcile_object_type(struct proa_reconcile *ctx, const struct proa_type *type,
                                              void *ret_object);
 
-/** Applies `body` when the cache shows that it is not there as wanted: no object, another body than what is there or than the last
- *  apply's, or drift. An unchanged object costs no request, after a restart too if the body is written as the API server keeps it
- *  ("1Gi", not "1024Mi"; every default of lists and maps that are atomic). The next reconcile of this key waits (at most 5 s) until
- *  the cache has seen the result. Sets the controlling owner reference to the for_ object when `owner` is given. An object that the
- *  cache does not show is only ever created; one that exists with another controller or, unless `adopt` or we applied to it before, with
- *  none while `owner` is given is PROA_ECONFLICT. The kind needs a source in the controller, or each call is a request. */
+/** Applies `body` when the cache shows that it is not there as wanted: no object, another body than what is there or
+ *  than the last apply's, or drift. An unchanged object costs no request, after a restart too if the body is written as
+ *  the API server keeps it ("1Gi", not "1024Mi"; every default of lists and maps that are atomic). The next reconcile
+ *  of this key waits (at most 5 s) until the cache has seen the result. Sets the controlling owner reference to the
+ *  for_ object when `owner` is given. An object that the cache does not show is only ever created; one that exists with
+ *  another controller or, unless `adopt` or we applied to it before, with none while `owner` is given is
+ *  PROA_ECONFLICT. The kind needs a source in the controller, or each call is a request. */
 struct proa_apply {
     const struct proa_kube_kind *kind;
     proa_str namespace_, name; /**< ptr NULL: those of the object that is reconciled */
@@ -177,26 +185,28 @@ struct proa_apply {
     const struct proa_kube_kind *owner_kind; /**< NULL: the controller's */
     const char *subresource;
     bool adopt;
-    /** blockOwnerDeletion is false: a deletion of the owner in the foreground does not begin with this object, so that the owner's finalizer
-     *  may still keep it. */
+    /** blockOwnerDeletion is false: a deletion of the owner in the foreground does not begin with this object, so that
+     *  the owner's finalizer may still keep it. */
     bool may_stay;
     bool no_force; /**< leaves fields of other managers: PROA_ECONFLICT names them */
 };
 #define PROA_APPLY_VALUE(typed, pointer) .type = PROA_TYPED(typed, pointer), .value = (pointer)
 PROA_MUST_USE int proa_reconcile_apply(struct proa_reconcile *ctx, const struct proa_apply *apply, bool *ret_changed);
-/** Deletes this very object (by uid); one that is gone already is no error. The next reconcile waits until the cache shows it.
- *  `options` may be NULL; its uid is meta's. */
+/** Deletes this very object (by uid); one that is gone already is no error. The next reconcile waits until the cache
+ *  shows it. `options` may be NULL; its uid is meta's. */
 PROA_MUST_USE int proa_reconcile_delete(struct proa_reconcile *ctx, const struct proa_kube_kind *kind,
                                         const struct proa_kube_meta *meta,
                                         const struct proa_kube_delete_options *options);
 /** Adds or removes a finalizer of the object, unless `meta` has it so already. The next reconcile waits for it. */
 PROA_MUST_USE int proa_reconcile_finalizer(struct proa_reconcile *ctx, const struct proa_kube_kind *kind,
                                            const struct proa_kube_meta *meta, const char *finalizer, bool is_wanted);
-/** After a write by other means: the next reconcile of this key waits (at most 5 s) until the kind's cache has seen this version. */
+/** After a write by other means: the next reconcile of this key waits (at most 5 s) until the kind's cache has seen
+ *  this version. */
 void proa_reconcile_await(struct proa_reconcile *ctx, const struct proa_kube_kind *kind, proa_str resource_version);
 
 enum proa_event_type { PROA_EVENT_NORMAL = 0, PROA_EVENT_WARNING };
-/** An event (events.k8s.io/v1) about an object; repeated ones become a series. Sent in the background, never fails the caller. */
+/** An event (events.k8s.io/v1) about an object; repeated ones become a series. Sent in the background, never fails the
+ *  caller. */
 void proa_reconcile_event(struct proa_reconcile *ctx, const struct proa_kube_kind *kind,
                           const struct proa_kube_meta *regarding, enum proa_event_type type, const char *reason,
                           const char *action, const char *format, ...) PROA_PRINTF(7, 8);

@@ -10,11 +10,11 @@
  *  no other request can be hit, else its result is thrown away. A write whose answer was lost is PROA_EUNKNOWN and is
  *  never repeated by the kit. Statement text is parsed and prepared once a connection; it should be constant.
  *
- *  Errors: PROA_ENOTFOUND (proa_db_one without a row), PROA_EEXISTS (unique rule), PROA_ECONFLICT (serialisation, deadlock,
- *  foreign key), PROA_EVALIDATION (check or not-null rule), PROA_ETIMEDOUT, PROA_ECANCELED, PROA_EBUSY (the wait for a connection is
- *  full), PROA_EUNAVAILABLE (no server, disk full), PROA_EUNKNOWN, PROA_EIO (SQLite's file cannot be opened, read or written: the message
- *  names it and says why; it is tried again with the next statement), PROA_EINTERNAL (bad SQL, kinds that do not fit). The constraint's name, when there is
- *  one, is in proa_db_constraint.
+ *  Errors: PROA_ENOTFOUND (proa_db_one without a row), PROA_EEXISTS (unique rule), PROA_ECONFLICT (serialisation,
+ *  deadlock, foreign key), PROA_EVALIDATION (check or not-null rule), PROA_ETIMEDOUT, PROA_ECANCELED, PROA_EBUSY (the
+ *  wait for a connection is full), PROA_EUNAVAILABLE (no server, disk full), PROA_EUNKNOWN, PROA_EIO (SQLite's file
+ *  cannot be opened, read or written: the message names it and says why; it is tried again with the next statement),
+ *  PROA_EINTERNAL (bad SQL, kinds that do not fit). The constraint's name, when there is one, is in proa_db_constraint.
  */
 #ifndef PROA_DB_H
 #define PROA_DB_H
@@ -48,14 +48,17 @@ struct proa_db_options {
     uint32_t statement_ms;    /**< server-side time-out of single statements. 0: 15,000 */
     uint32_t connect_ms;      /**< 0: 5,000 */
 };
-/** Chooses the driver and starts connecting in the background; does not wait for a server (see proa_db_ping). From loop 0's thread.
- *  @returns 0, PROA_EINVAL (url; the message never shows its password), PROA_EUNSUPPORTED (no such driver here), PROA_EIO. */
+/** Chooses the driver and starts connecting in the background; does not wait for a server (see proa_db_ping). From loop
+ *  0's thread.
+ *  @returns 0, PROA_EINVAL (url; the message never shows its password), PROA_EUNSUPPORTED (no such driver here),
+ *  PROA_EIO. */
 PROA_MUST_USE int proa_db_open(const struct proa_db_options *options, struct proa_db **ret_db, struct proa_error *err);
-/** Takes over a URL that has changed, a rotated password say, while statements run: none fails for it. PostgreSQL: from now on connections are
- *  made with it; each loop first tries it with a connection of its own, again and again, and then replaces its present connections one by
- *  one, when nothing is under way on them; those of transactions when they are given back. Until the server takes the new URL the old
- *  connections serve on. The same URL is no change. From a fiber of loop 0. @returns 0, PROA_EINVAL (url; the message never shows its
- *  password), PROA_EUNSUPPORTED (SQLite, or a URL of another driver: that needs a restart), PROA_ENOMEM; then all is as before. */
+/** Takes over a URL that has changed, a rotated password say, while statements run: none fails for it. PostgreSQL: from
+ *  now on connections are made with it; each loop first tries it with a connection of its own, again and again, and
+ *  then replaces its present connections one by one, when nothing is under way on them; those of transactions when they
+ *  are given back. Until the server takes the new URL the old connections serve on. The same URL is no change. From a
+ *  fiber of loop 0. @returns 0, PROA_EINVAL (url; the message never shows its password), PROA_EUNSUPPORTED (SQLite, or
+ *  a URL of another driver: that needs a restart), PROA_ENOMEM; then all is as before. */
 PROA_MUST_USE int proa_db_set_url(struct proa_db *db, const char *url, struct proa_error *err);
 /** Closes on every loop, from a fiber of loop 0; may suspend. What begins meanwhile is PROA_EUNAVAILABLE; what runs is
  *  waited for as long as it takes (on PostgreSQL it ends at once, by an error). After it nothing may be called. NULL is
@@ -64,7 +67,8 @@ void proa_db_close(struct proa_db *db);
 /** "postgresql" or "sqlite" (the semantic conventions' db.system.name). */
 const char *proa_db_system(const struct proa_db *db);
 
-/** Whether a statement may share a sync with others on PostgreSQL, to be one transaction with them: see docs/guide/sql.md. */
+/** Whether a statement may share a sync with others on PostgreSQL, to be one transaction with them: see
+ *  docs/guide/sql.md. */
 enum proa_share {
     PROA_SHARE_AUTO = 0, /**< a query that surely leaves no trace does */
     PROA_SHARE_NEVER,
@@ -163,13 +167,14 @@ static inline struct proa_value proa_null(void)
     return v;
 }
 
-/* Calls. Parameters are $1, $2, … and given in order. Columns land in the members whose column name (`.column`, else the outside
- * name) is the result column's name; a result column without a member, or a required member without a column, is PROA_EINTERNAL. NULL
- * lands in optional members only. Signed 64-bit columns land in u64 members when not negative.
+/* Calls. Parameters are $1, $2, … and given in order. Columns land in the members whose column name (`.column`, else
+ * the outside name) is the result column's name; a result column without a member, or a required member without a
+ * column, is PROA_EINTERNAL. NULL lands in optional members only. Signed 64-bit columns land in u64 members when not
+ * negative.
  *
- * Text must be UTF-8 without a zero byte (PROA_EVALIDATION). Durations and quantities are integers: nanoseconds and bytes; objects, lists
- * and maps are JSON in one column; timestamps keep microseconds. After a statement failed in a transaction, others fail with
- * PROA_EINTERNAL until it, or the savepoint around it, was rolled back. */
+ * Text must be UTF-8 without a zero byte (PROA_EVALIDATION). Durations and quantities are integers: nanoseconds and
+ * bytes; objects, lists and maps are JSON in one column; timestamps keep microseconds. After a statement failed in a
+ * transaction, others fail with PROA_EINTERNAL until it, or the savepoint around it, was rolled back. */
 
 /** A statement whose rows are not wanted. @param ret_rows rows changed; may be NULL. */
 #define proa_db_exec(sql, ret_rows, text, ...) proa_db_exec_values(sql, ret_rows, text, PROA_VALUES(__VA_ARGS__))
@@ -193,13 +198,14 @@ PROA_MUST_USE int proa_db_one_type(struct proa_sql sql, const struct proa_type *
 PROA_MUST_USE int proa_db_all_type(struct proa_sql sql, const struct proa_type *type, void **ret_rows,
                                    size_t *ret_count, size_t max_rows, const char *text,
                                    const struct proa_value *values, size_t count);
-/** The members of a described struct as parameters, in the order of `columns` ("name, email"): into an arena array for the …_values calls. */
+/** The members of a described struct as parameters, in the order of `columns` ("name, email"): into an arena array for
+ *  the …_values calls. */
 #define proa_db_values(arena, typed, value, columns, ret_values, ret_count)                                            \
     proa_db_values_type(arena, PROA_TYPED(typed, value), value, columns, ret_values, ret_count)
 PROA_MUST_USE int proa_db_values_type(struct proa_arena *arena, const struct proa_type *type, const void *value,
                                       const char *columns, struct proa_value **ret_values, size_t *ret_count);
-/** One row written from a described struct, one row read back: `text` names the struct's columns as :name (each becomes a
- *  parameter): "INSERT INTO users (name, email) VALUES (:name, :email) RETURNING id, name, email". */
+/** One row written from a described struct, one row read back: `text` names the struct's columns as :name (each becomes
+ *  a parameter): "INSERT INTO users (name, email) VALUES (:name, :email) RETURNING id, name, email". */
 #define proa_db_write(sql, typed, value, ret_typed, ret_row, text)                                                     \
     proa_db_write_type(sql, PROA_TYPED(typed, value), value, PROA_TYPED(ret_typed, ret_row), ret_row, text)
 PROA_MUST_USE int proa_db_write_type(struct proa_sql sql, const struct proa_type *type, const void *value,
@@ -211,8 +217,9 @@ struct proa_tx_options {
     bool read_only;                /**< SQLite: does not wait for the writer */
     uint32_t retries; /**< of the whole function after PROA_ECONFLICT by serialisation or deadlock; 0: none */
 };
-/** Runs `fn` in a transaction on a connection of its own; commits when it returns 0 or more, else rolls back (also when the fiber is
- *  cancelled, in a shield). `tx` is the sql to use inside; nested calls make savepoints. A commit whose answer was lost is PROA_EUNKNOWN.
+/** Runs `fn` in a transaction on a connection of its own; commits when it returns 0 or more, else rolls back (also when
+ *  the fiber is cancelled, in a shield). `tx` is the sql to use inside; nested calls make savepoints. A commit whose
+ *  answer was lost is PROA_EUNKNOWN.
  *  @returns fn's result or the error. `options` may be NULL. */
 PROA_MUST_USE int proa_db_transaction(struct proa_sql sql, const struct proa_tx_options *options,
                                       int (*fn)(struct proa_sql tx, void *arg), void *arg);
@@ -228,8 +235,9 @@ struct proa_migration {
     const char *postgres; /**< instead of `sql` on PostgreSQL */
     const char *sqlite;   /**< instead of `sql` on SQLite */
 };
-/** Brings the schema up to date, each step in a transaction, recorded with a checksum in `proa_migrations`. Safe when several replicas start
- *  at once (one works, the others wait). A recorded step that is missing here or has another checksum is PROA_ECONFLICT. */
+/** Brings the schema up to date, each step in a transaction, recorded with a checksum in `proa_migrations`. Safe when
+ *  several replicas start at once (one works, the others wait). A recorded step that is missing here or has another
+ *  checksum is PROA_ECONFLICT. */
 PROA_MUST_USE int proa_db_migrate(struct proa_sql sql, const struct proa_migration *migrations, size_t count);
 
 /** Whether the server answers: SELECT 1 over a shared connection. For readiness. */

@@ -49,8 +49,8 @@ PROA_MUST_USE int proa_group_start(struct proa_group *group, const struct proa_f
                                    proa_fiber_fn *fn, void *arg);
 /** Cancels what runs in the group and below it: suspended calls return `cause` (PROA_ECANCELED when 0). */
 void proa_group_cancel(struct proa_group *group, int cause);
-/** May suspend, until all its fibers have ended (one waits at a time); when the waiting fiber is cancelled or its deadline
- *  strikes, so are they, and it still waits. @returns 0 or the first error of a fiber. */
+/** May suspend, until all its fibers have ended (one waits at a time); when the waiting fiber is cancelled or its
+ *  deadline strikes, so are they, and it still waits. @returns 0 or the first error of a fiber. */
 int proa_group_wait(struct proa_group *group);
 
 /** Starts a fiber that belongs to the loop (proa_loop_run returns only when it has ended or was stopped). */
@@ -150,13 +150,14 @@ void proa_fd_watch_free(struct proa_fd_watch *watch);
 
 /** Runs `fn(arg)` in the pool of blocking threads. May suspend until it has ended. When the fiber is
  *  cancelled or timed out before a thread took it, it is dropped and never runs; after that `interrupt`
- *  (may be NULL; called once from the loop's thread while fn runs or has just ended) is asked to make fn end early, and the call
- *  still waits for fn. @returns 0 when fn ran to its end undisturbed, else PROA_ETIMEDOUT/the cause, with
+ *  (may be NULL; called once from the loop's thread while fn runs or has just ended) is asked to make fn end early, and
+ *  the call still waits for fn. @returns 0 when fn ran to its end undisturbed, else PROA_ETIMEDOUT/the cause, with
  *  *ret_ran telling whether fn ran at all (may be NULL). In a simulation fn runs inline. */
 PROA_MUST_USE int proa_blocking(struct proa_loop *loop, void (*fn)(void *arg), void *arg, void (*interrupt)(void *arg),
                                 bool *ret_ran);
-/** Ends the pool's threads and waits for them, so that what libraries keep for each thread is given back while they still can (OpenSSL
- *  cannot once `exit` has begun with its own clean-up). The last call to the kit: no loop lives, none is made afterwards. */
+/** Ends the pool's threads and waits for them, so that what libraries keep for each thread is given back while they
+ *  still can (OpenSSL cannot once `exit` has begun with its own clean-up). The last call to the kit: no loop lives,
+ *  none is made afterwards. */
 void proa_blocking_end(void);
 
 PROA_END_DECLS

@@ -18,8 +18,8 @@ enum proa_json_flags {
     PROA_JSON_INPUT = 1,
     /** Absent members are no error and get no default: for merge patches (RFC 7396). */
     PROA_JSON_PARTIAL = 2,
-    /** For messages of other programs: unknown members are ignored whatever the type says, and null is as good as absent for a
-     *  member that has a default. */
+    /** For messages of other programs: unknown members are ignored whatever the type says, and null is as good as
+     *  absent for a member that has a default. */
     PROA_JSON_LENIENT = 4,
     /** Writing: members marked write_only or secret are left out. */
     PROA_JSON_OUTPUT = 8,
@@ -33,7 +33,8 @@ enum proa_json_flags {
  *  has an arena). Text and lists are allocated in the arena (text without escapes may point into `text`,
  *  which must live as long). *ret_value is written only on success.
  *  @param flags enum proa_json_flags
- *  @returns 0, PROA_ESYNTAX (malformed; the message names line and column, the pointer the place), PROA_EVALIDATION (rules broken),
+ *  @returns 0, PROA_ESYNTAX (malformed; the message names line and column, the pointer the place), PROA_EVALIDATION
+ *  (rules broken),
  *           PROA_ENOMEM. */
 #define proa_json_read(arena, text, flags, typed, ret_value, err)                                                      \
     proa_json_read_type(arena, text, flags, PROA_TYPED(typed, ret_value), ret_value, err)

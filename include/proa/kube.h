@@ -1,11 +1,12 @@
 /** A client of the Kubernetes API for fibers: configuration, objects as described structs, requests, errors.
  *
  *  An object is a described struct with only the members that the program uses; its member `metadata` is a
- *  `struct proa_kube_meta`. Members that the description does not know are skipped in reading, and never lost in writing,
- *  because nothing is written back whole: programs apply (server-side apply) or patch what is theirs.
+ *  `struct proa_kube_meta`. Members that the description does not know are skipped in reading, and never lost in
+ *  writing, because nothing is written back whole: programs apply (server-side apply) or patch what is theirs.
  *
  *      struct app { struct proa_kube_meta metadata; struct app_spec spec; };
- *      PROA_DESCRIBE_WITH(app, (.unknown = PROA_UNKNOWN_IGNORE), (metadata, object(proa_kube_meta)), (spec, object(app_spec)));
+ *      PROA_DESCRIBE_WITH(app, (.unknown = PROA_UNKNOWN_IGNORE), (metadata, object(proa_kube_meta)),
+ *                         (spec, object(app_spec)));
  *      static const struct proa_kube_kind app_kind = {"example.com", "v1", "App", "apps"};
  *
  *      PROA_TRY(proa_kube_get(kube, arena, &app_kind, PROA_STR("default"), PROA_STR("shop"), &app_type, &app, err));
@@ -14,10 +15,10 @@
  *  for a place among the requests in flight (watches take none). 429 and 503 with Retry-After are waited for within it,
  *  whatever the method; when there is no time, err->retry_after_s holds what was asked for.
  *
- *  Errors follow the API's Status: NotFound PROA_ENOTFOUND, AlreadyExists PROA_EEXISTS, Conflict PROA_ECONFLICT, Invalid
- *  PROA_EVALIDATION (causes as fields), Forbidden PROA_EFORBIDDEN, Unauthorized PROA_EUNAUTHORIZED, BadRequest PROA_EINVAL,
- *  Gone and Expired PROA_EPRECONDITION, TooManyRequests PROA_EBUSY, others by status; err->origin holds the reason. An API server
- *  that cannot be reached or is not ready is PROA_EUNAVAILABLE.
+ *  Errors follow the API's Status: NotFound PROA_ENOTFOUND, AlreadyExists PROA_EEXISTS, Conflict PROA_ECONFLICT,
+ *  Invalid PROA_EVALIDATION (causes as fields), Forbidden PROA_EFORBIDDEN, Unauthorized PROA_EUNAUTHORIZED, BadRequest
+ *  PROA_EINVAL, Gone and Expired PROA_EPRECONDITION, TooManyRequests PROA_EBUSY, others by status; err->origin holds
+ *  the reason. An API server that cannot be reached or is not ready is PROA_EUNAVAILABLE.
  */
 #ifndef PROA_KUBE_H
 #define PROA_KUBE_H
@@ -109,10 +110,10 @@ proa_str proa_kube_api_version(struct proa_arena *arena, const struct proa_kube_
 /* -- Configuration ------------------------------------------------------------------------------------------------- */
 
 struct proa_kube_config_options {
-    const char
-        *kubeconfig;     /**< path or list of paths separated by ':'; NULL: KUBECONFIG of `env`, else ~/.kube/config */
-    const char *context; /**< NULL: the file's current-context */
-    char *const *env;    /**< main's environ; NULL: nothing of the environment is used */
+    /** Path or list of paths separated by ':'; NULL: KUBECONFIG of `env`, else ~/.kube/config */
+    const char *kubeconfig;
+    const char *context;             /**< NULL: the file's current-context */
+    char *const *env;                /**< main's environ; NULL: nothing of the environment is used */
     const char *service_account_dir; /**< NULL: /var/run/secrets/kubernetes.io/serviceaccount */
 };
 struct proa_kube_config;
@@ -147,8 +148,8 @@ struct proa_kube_options {
      *  API server stores may be 1.5 MiB, which in JSON's escapes are 9. */
     uint32_t item_bytes;
 };
-/** Does not suspend: it connects with the first request. The options are copied; what they point to outlives the client. Belongs to its
- *  loop. @returns 0, PROA_ENOMEM, PROA_EINVAL (a family of metrics with other labels). */
+/** Does not suspend: it connects with the first request. The options are copied; what they point to outlives the
+ *  client. Belongs to its loop. @returns 0, PROA_ENOMEM, PROA_EINVAL (a family of metrics with other labels). */
 PROA_MUST_USE int proa_kube_new(const struct proa_kube_options *options, struct proa_kube **ret_kube,
                                 struct proa_error *err);
 /** No request is under way. NULL is fine. */
@@ -173,9 +174,9 @@ struct proa_kube_request {
 PROA_MUST_USE int proa_kube_send(struct proa_kube *kube, struct proa_arena *arena,
                                  const struct proa_kube_request *request, proa_str *ret_body, struct proa_error *err);
 
-/* The calls below may suspend, for request_ms or until the fiber's deadline, and are called in a fiber of the client's loop. Common
- * errors: PROA_ENOTFOUND, PROA_EEXISTS, PROA_ECONFLICT, PROA_EFORBIDDEN, PROA_EUNAVAILABLE; PROA_EUNKNOWN when the answer to a write was
- * lost; the error object has the API server's words. */
+/* The calls below may suspend, for request_ms or until the fiber's deadline, and are called in a fiber of the client's
+ * loop. Common errors: PROA_ENOTFOUND, PROA_EEXISTS, PROA_ECONFLICT, PROA_EFORBIDDEN, PROA_EUNAVAILABLE; PROA_EUNKNOWN
+ * when the answer to a write was lost; the error object has the API server's words. */
 
 /** Reads one object; `ret_object` is of the described struct `typed`, its texts in the arena. */
 #define proa_kube_get(kube, arena, kind, namespace_, name, typed, ret_object, err)                                     \
@@ -198,22 +199,25 @@ struct proa_kube_list_options {
     proa_str field_selector;
     uint32_t page; /**< items a request; 0: 500 */
 };
-/** Called with each object in turn; the object lives until the call returns. A negative result ends the list with it. */
+/** Called with each object in turn; the object lives until the call returns. A negative result ends the list with
+ *  it. */
 typedef int proa_kube_each_fn(void *arg, const void *object);
-/** Lists in pages; the list is never in memory whole. *ret_version (may be NULL) is the list's resourceVersion, in the arena. A
- *  continue token that expired begins the list anew once more (objects may be given twice). */
+/** Lists in pages; the list is never in memory whole. *ret_version (may be NULL) is the list's resourceVersion, in the
+ *  arena. A continue token that expired begins the list anew once more (objects may be given twice). */
 PROA_MUST_USE int proa_kube_list(struct proa_kube *kube, struct proa_arena *arena, const struct proa_kube_kind *kind,
                                  proa_str namespace_, const struct proa_kube_list_options *options,
                                  const struct proa_type *type, proa_kube_each_fn *each, void *arg,
                                  proa_str *ret_version, struct proa_error *err);
 
-/** `body` is a JSON object as Proa's writer writes it. Unless it begins with apiVersion, apiVersion, kind and metadata.name are put into
- *  it; a `metadata` of its own must then be its first member. `ret_object` (with its type) may be NULL. */
+/** `body` is a JSON object as Proa's writer writes it. Unless it begins with apiVersion, apiVersion, kind and
+ *  metadata.name are put into it; a `metadata` of its own must then be its first member. `ret_object` (with its type)
+ *  may be NULL. */
 PROA_MUST_USE int proa_kube_create(struct proa_kube *kube, struct proa_arena *arena, const struct proa_kube_kind *kind,
                                    proa_str namespace_, proa_str body, const struct proa_type *type, void *ret_object,
                                    struct proa_error *err);
-/** Writes the object, or its subresource ("status"; NULL: none), in whole. What the body lacks is put into it as proa_kube_create does. It
- *  must carry metadata.resourceVersion to replace nothing but that version (PROA_ECONFLICT); without one it overwrites what is there. */
+/** Writes the object, or its subresource ("status"; NULL: none), in whole. What the body lacks is put into it as
+ *  proa_kube_create does. It must carry metadata.resourceVersion to replace nothing but that version (PROA_ECONFLICT);
+ *  without one it overwrites what is there. */
 PROA_MUST_USE int proa_kube_replace(struct proa_kube *kube, struct proa_arena *arena, const struct proa_kube_kind *kind,
                                     proa_str namespace_, proa_str name, const char *subresource, proa_str body,
                                     const struct proa_type *type, void *ret_object, struct proa_error *err);
@@ -242,8 +246,9 @@ struct proa_kube_delete_options {
     const char *propagation;   /**< "Foreground", "Background", "Orphan"; NULL: the kind's default */
     int64_t grace_s;           /**< 0: the kind's default; -1: at once */
 };
-/** Has the object deleted; with finalizers, or by propagation, it may be there for a while. `options` may be NULL. @returns 0,
- *  PROA_ENOTFOUND when it is gone already, PROA_ECONFLICT when a precondition does not hold, or another error. */
+/** Has the object deleted; with finalizers, or by propagation, it may be there for a while. `options` may be NULL.
+ *  @returns 0, PROA_ENOTFOUND when it is gone already, PROA_ECONFLICT when a precondition does not hold, or another
+ *  error. */
 PROA_MUST_USE int proa_kube_delete(struct proa_kube *kube, struct proa_arena *arena, const struct proa_kube_kind *kind,
                                    proa_str namespace_, proa_str name, const struct proa_kube_delete_options *options,
                                    struct proa_error *err);
@@ -287,9 +292,9 @@ struct proa_kube_watch_options {
     int (*event)(void *arg, const struct proa_kube_event *event);
     void *arg;
 };
-/** Lists and watches until the fiber is cancelled, whatever happens to the API server: bookmarks, resume, 410 (as status and as an
- *  event), expired continue tokens, streaming lists with fallback, time-outs of 5 to 10 random minutes, back-off 0.8 s doubling to
- *  30 s with jitter. Never returns 0. */
+/** Lists and watches until the fiber is cancelled, whatever happens to the API server: bookmarks, resume, 410 (as
+ *  status and as an event), expired continue tokens, streaming lists with fallback, time-outs of 5 to 10 random
+ *  minutes, back-off 0.8 s doubling to 30 s with jitter. Never returns 0. */
 PROA_MUST_USE int proa_kube_watch(struct proa_kube *kube, const struct proa_kube_kind *kind,
                                   const struct proa_kube_watch_options *options, struct proa_error *err);
 

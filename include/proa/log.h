@@ -45,8 +45,9 @@ struct proa_log_options {
 /** With a writer thread of its own, so that a slow reader of stdout cannot stall a loop. */
 PROA_COLD PROA_MUST_USE int proa_log_new(const struct proa_log_options *options, struct proa_log **ret_log,
                                          struct proa_error *err);
-/** Gives a log that was made with `late_writer` or `synchronous` its queue and writer thread now: for programs that would rather answer
- *  first. Again is harmless. From any thread. @returns 0, or an error, and the log stays as it was. */
+/** Gives a log that was made with `late_writer` or `synchronous` its queue and writer thread now: for programs that
+ *  would rather answer first. Again is harmless. From any thread. @returns 0, or an error, and the log stays as it
+ *  was. */
 PROA_COLD PROA_MUST_USE int proa_log_start_writer(struct proa_log *log, struct proa_error *err);
 /** Writes out what waits (at most 1 s) and frees. NULL is fine. */
 PROA_COLD void proa_log_free(struct proa_log *log);

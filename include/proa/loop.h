@@ -91,8 +91,9 @@ struct proa_loop_stats {
 };
 /** From any thread. */
 void proa_loop_read_stats(struct proa_loop *loop, struct proa_loop_stats *ret_stats);
-/** Gives back what is kept for reuse and not needed now: unused stacks and blocks, and the pages of the heap that are free, which are
- *  the whole process's. For a program that comes to rest after a burst; takes about a millisecond for 10 MiB. From the loop's thread. */
+/** Gives back what is kept for reuse and not needed now: unused stacks and blocks, and the pages of the heap that are
+ *  free, which are the whole process's. For a program that comes to rest after a burst; takes about a millisecond for
+ *  10 MiB. From the loop's thread. */
 void proa_loop_trim(struct proa_loop *loop);
 /** Calls `late` on the loop's thread in every turn in which a timer is due, with how late the earliest of them fires:
  *  the loop's lag. NULL: no more. Before the loop runs, or from its thread. */

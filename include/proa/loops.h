@@ -37,8 +37,8 @@ struct proa_loop *proa_loops_at(const struct proa_loops *loops, uint32_t index);
 PROA_COLD PROA_MUST_USE int proa_loops_run(struct proa_loops *loops, struct proa_error *err);
 /** From any thread, at any time before proa_loops_free. Loops whose fibers post to each other's end so. */
 void proa_loops_stop(struct proa_loops *loops);
-/** For how long the loop that is longest away from its poll has been away, in milliseconds: large when a handler holds its loop up.
- *  From any thread. */
+/** For how long the loop that is longest away from its poll has been away, in milliseconds: large when a handler holds
+ *  its loop up. From any thread. */
 uint32_t proa_loops_held_ms(const struct proa_loops *loops);
 
 /** A thread that looks at the loops a few times a second and says when one has not come back to its
@@ -46,12 +46,13 @@ uint32_t proa_loops_held_ms(const struct proa_loops *loops);
 struct proa_watchdog;
 struct proa_watchdog_options {
     uint32_t stall_ms; /**< 0: 100 */
-    /** On the watchdog's thread; must not call proa_watchdog_stop. Called once when a stall is seen (`over` false) and once when it is over
-     *  (then `held_ms` is its length). `fiber` is a static name or "callback". */
+    /** On the watchdog's thread; must not call proa_watchdog_stop. Called once when a stall is seen (`over` false) and
+     *  once when it is over (then `held_ms` is its length). `fiber` is a static name or "callback". */
     void (*stalled)(void *arg, const char *loop, const char *fiber, uint32_t held_ms, bool over);
     void *arg;
 };
-/** Starts the thread; the options are copied. Before the loops run or while they do. @returns 0, PROA_ENOMEM, or why there is no thread. */
+/** Starts the thread; the options are copied. Before the loops run or while they do. @returns 0, PROA_ENOMEM, or why
+ *  there is no thread. */
 PROA_MUST_USE int proa_watchdog_start(struct proa_loops *loops, const struct proa_watchdog_options *options,
                                       struct proa_watchdog **ret_watchdog);
 /** Ends the thread and waits for it; before proa_loops_free. NULL is fine. */

@@ -34,8 +34,8 @@ struct proa_metric_options {
     const char *help;                           /**< static */
     const char *unit;                           /**< "seconds", "bytes" or NULL; the name must end in it */
     const char *labels[PROA_METRIC_LABELS_MAX]; /**< label names; static */
-    const double *
-        buckets; /**< histograms: upper bounds, rising, without +Inf; NULL: 5 ms … 10 s as OTel's http.server.request.duration */
+    /** Histograms: upper bounds, rising, without +Inf; NULL: 5 ms … 10 s as OTel's http.server.request.duration */
+    const double *buckets;
     uint32_t buckets_count;
     uint32_t series_max; /**< 0: 2,000 */
     bool is_hidden;      /**< not written under this name, but only as proa_histogram_show_as says */
@@ -48,8 +48,9 @@ struct proa_counter_series; /**< one combination of label values */
 struct proa_gauge_series;
 struct proa_histogram_series;
 
-/** A family with the same name and kind is given again; another kind or other labels is PROA_EEXISTS. From any thread. Without a registry
- *  (NULL: metrics are switched off) the family is NULL, its series are NULL, and writing to them does nothing. */
+/** A family with the same name and kind is given again; another kind or other labels is PROA_EEXISTS. From any thread.
+ *  Without a registry (NULL: metrics are switched off) the family is NULL, its series are NULL, and writing to them
+ *  does nothing. */
 PROA_COLD PROA_MUST_USE int proa_counter_new(struct proa_metrics *metrics, const struct proa_metric_options *options,
                                              struct proa_counter **ret_counter, struct proa_error *err);
 PROA_COLD PROA_MUST_USE int proa_gauge_new(struct proa_metrics *metrics, const struct proa_metric_options *options,
@@ -63,14 +64,15 @@ struct proa_metric_alias {
     const char *labels[PROA_METRIC_LABELS_MAX]; /**< for the family's labels, in their order; static */
     const char *fixed_labels; /**< `url_scheme="http"`: a further label as it is written; NULL: none. Static */
 };
-/** Has the series of a histogram written a second time under another name. Observing costs no more. Again is harmless. From any thread.
+/** Has the series of a histogram written a second time under another name. Observing costs no more. Again is harmless.
+ *  From any thread.
  *  @returns 0, PROA_EEXISTS (a family has the name), PROA_EINVAL, PROA_ENOMEM. */
 PROA_COLD PROA_MUST_USE int proa_histogram_show_as(struct proa_histogram *histogram,
                                                    const struct proa_metric_alias *alias, struct proa_error *err);
 
 /** The series of these label values (as many as the family has labels), made when new; past the limit the
- *  overflow series. Never NULL, but for a family that is: when memory is out, the overflow series too. Live as long as the registry. From any thread;
- *  takes a lock, so keep what it returns. */
+ *  overflow series. Never NULL, but for a family that is: when memory is out, the overflow series too. Live as long as
+ *  the registry. From any thread; takes a lock, so keep what it returns. */
 struct proa_counter_series *proa_counter_with(struct proa_counter *counter, const proa_str *values);
 struct proa_gauge_series *proa_gauge_with(struct proa_gauge *gauge, const proa_str *values);
 struct proa_histogram_series *proa_histogram_with(struct proa_histogram *histogram, const proa_str *values);
@@ -101,15 +103,16 @@ void proa_metrics_set_clock(struct proa_metrics *metrics, proa_time_ns (*wall)(v
 PROA_COLD PROA_MUST_USE int proa_metrics_add_process(struct proa_metrics *metrics, struct proa_error *err);
 struct proa_loops;
 /** Each loop's fibers, stacks, timers, turns, blocking calls and lag, as proa_… with the label `loop`. Before the loops
- *  run; they must live as long as the registry is written, and the registry as long as they run. Once a set of loops. A registry of NULL: nothing is done. */
+ *  run; they must live as long as the registry is written, and the registry as long as they run. Once a set of loops. A
+ *  registry of NULL: nothing is done. */
 PROA_COLD PROA_MUST_USE int proa_metrics_add_loops(struct proa_metrics *metrics, struct proa_loops *loops,
                                                    struct proa_error *err);
 
 /** Called at each scrape before writing, to set gauges from facts (process_*, pools). Not under the lock. */
 PROA_COLD PROA_MUST_USE int proa_metrics_on_scrape(struct proa_metrics *metrics, void (*fn)(void *arg), void *arg);
 
-/** Samples that somebody else keeps, a database server for one: written at each scrape as they are then, so families and series may
- *  come and go, and have any name. */
+/** Samples that somebody else keeps, a database server for one: written at each scrape as they are then, so families
+ *  and series may come and go, and have any name. */
 struct proa_collected_family {
     const char *name;                           /**< as it is written; none of the registry's */
     const char *help;                           /**< may be NULL */
@@ -117,12 +120,13 @@ struct proa_collected_family {
     const char *labels[PROA_METRIC_LABELS_MAX]; /**< label names */
 };
 struct proa_collection;
-/** `collect` is called at each scrape, after the registry's own families, in the thread that writes; it gives samples by proa_collect. A
- *  registry of NULL: nothing is done. */
+/** `collect` is called at each scrape, after the registry's own families, in the thread that writes; it gives samples
+ *  by proa_collect. A registry of NULL: nothing is done. */
 PROA_MUST_USE int proa_metrics_add_collector(struct proa_metrics *metrics,
                                              void (*collect)(void *arg, struct proa_collection *out), void *arg);
-/** One sample; those of a family one after the other. `family` is looked at during the call only, but its name lives until `collect` returns. `labels` has as many as the family; what is not UTF-8 is left empty.
- *  In OpenMetrics, where a counter must be called "…_total", a counter with another name is of unknown type. */
+/** One sample; those of a family one after the other. `family` is looked at during the call only, but its name lives
+ *  until `collect` returns. `labels` has as many as the family; what is not UTF-8 is left empty. In OpenMetrics, where
+ *  a counter must be called "…_total", a counter with another name is of unknown type. */
 void proa_collect(struct proa_collection *out, const struct proa_collected_family *family, const proa_str *labels,
                   double value);
 

@@ -1,4 +1,5 @@
-/** Export of finished spans, or of log lines, by OTLP/HTTP (opentelemetry-proto 1, binary protobuf), in batches, over whatever sends.
+/** Export of finished spans, or of log lines, by OTLP/HTTP (opentelemetry-proto 1, binary protobuf), in batches, over
+ *  whatever sends.
  *
  *  A collector that is down, slow or confused costs a counter and the memory of a bounded queue, nothing else.
  */
@@ -25,8 +26,8 @@ struct proa_otlp_answer {
     uint32_t retry_after_s; /**< of Retry-After, seconds or a date; 0: none */
     struct proa_buf body;   /**< the sender appends it; a few KiB do. Freed by the exporter */
 };
-/** Sends one request, in the exporter's fiber, whose deadline holds. May suspend. Does not repeat. @returns 0 when an answer came,
- *  whatever its status; else an error. */
+/** Sends one request, in the exporter's fiber, whose deadline holds. May suspend. Does not repeat. @returns 0 when an
+ *  answer came, whatever its status; else an error. */
 typedef int proa_otlp_send_fn(void *arg, const struct proa_otlp_request *request, struct proa_otlp_answer *answer,
                               struct proa_error *err);
 
@@ -35,22 +36,22 @@ struct proa_otlp_options {
     struct proa_loop *loop;     /**< whose fiber exports */
     struct proa_tracer *tracer; /**< whose spans are exported; NULL: the lines of `log` are */
     struct proa_log *log; /**< without a tracer: whose lines are exported, as well as written. Outlives the exporter */
-    uint32_t
-        queue_records; /**< of a log: lines that may wait, OTEL_BLRP_MAX_QUEUE_SIZE; more are dropped and counted. 0: 2,048 */
+    /** Of a log: lines that may wait, OTEL_BLRP_MAX_QUEUE_SIZE; more are dropped and counted. 0: 2,048 */
+    uint32_t queue_records;
     proa_otlp_send_fn *send;
     void *send_arg;
     const char *service_name;    /**< goes before that of `resource_attributes`; both missing: "unknown_service" */
     const char *service_version; /**< NULL: none */
-    const char
-        *resource_attributes; /**< OTEL_RESOURCE_ATTRIBUTES: "key=value,key=value", percent-encoded. NULL: none */
-    bool gzip;                /**< OTEL_EXPORTER_OTLP_COMPRESSION=gzip */
-    uint32_t timeout_ms;      /**< of one try, OTEL_EXPORTER_OTLP_TIMEOUT; 0: 10,000 */
-    uint32_t retry_ms; /**< of a batch, all tries together, OTEL_BSP_EXPORT_TIMEOUT; then it is given up. 0: 30,000 */
-    uint32_t delay_ms; /**< OTEL_BSP_SCHEDULE_DELAY: how long a batch may gather; 0: 5,000 */
+    /** OTEL_RESOURCE_ATTRIBUTES: "key=value,key=value", percent-encoded. NULL: none */
+    const char *resource_attributes;
+    bool gzip;           /**< OTEL_EXPORTER_OTLP_COMPRESSION=gzip */
+    uint32_t timeout_ms; /**< of one try, OTEL_EXPORTER_OTLP_TIMEOUT; 0: 10,000 */
+    uint32_t retry_ms;   /**< of a batch, all tries together, OTEL_BSP_EXPORT_TIMEOUT; then it is given up. 0: 30,000 */
+    uint32_t delay_ms;   /**< OTEL_BSP_SCHEDULE_DELAY: how long a batch may gather; 0: 5,000 */
     uint32_t batch_spans;         /**< OTEL_BSP_MAX_EXPORT_BATCH_SIZE; 0: 512 */
     struct proa_metrics *metrics; /**< proa_otlp_spans_total{outcome}, or proa_otlp_log_records_total; NULL: none */
-    const struct proa_logger
-        *logger; /**< one line when exporting begins to fail, one when it works again; NULL: none */
+    /** One line when exporting begins to fail, one when it works again, as "otlp". NULL: none */
+    const struct proa_logger *logger;
 };
 
 struct proa_otlp;
@@ -81,7 +82,8 @@ struct proa_otlp_client {
     const struct proa_client_field *headers; /**< OTEL_EXPORTER_OTLP_HEADERS */
     size_t headers_count;                    /**< at most 16 are sent */
 };
-/** A proa_otlp_send_fn: posts to `url`, without the client's own repeats. @returns 0 when an answer came, else the client's error. */
+/** A proa_otlp_send_fn: posts to `url`, without the client's own repeats. @returns 0 when an answer came, else the
+ *  client's error. */
 int proa_otlp_client_send(void *arg, const struct proa_otlp_request *request, struct proa_otlp_answer *answer,
                           struct proa_error *err);
 /** Whether it can send to this URL, but for TLS: else PROA_EINVAL, with a text that does not quote the URL. User information is refused;

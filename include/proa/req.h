@@ -42,7 +42,8 @@ proa_str proa_req_path(const struct proa_req *req);
 proa_str proa_req_query_text(const struct proa_req *req);
 /** The host of the target or Host field, with port if given. */
 proa_str proa_req_host(const struct proa_req *req);
-/** A header field by name (any case); several lines are joined by ", " in order (not Set-Cookie). ptr NULL when absent. */
+/** A header field by name (any case); several lines are joined by ", " in order (not Set-Cookie). ptr NULL when
+ *  absent. */
 proa_str proa_req_header(const struct proa_req *req, const char *name);
 /** Walks all header lines: `for (size_t i = 0; proa_req_header_at(req, i, &name, &value); i++)`. */
 bool proa_req_header_at(const struct proa_req *req, size_t index, proa_str *ret_name, proa_str *ret_value);
@@ -51,8 +52,9 @@ proa_str proa_req_param(const struct proa_req *req, const char *name);
 /** A path parameter as a number. A text that is none is PROA_EINVAL (400) naming it. */
 PROA_MUST_USE int proa_req_param_u64(struct proa_req *req, const char *name, uint64_t *ret_value);
 PROA_MUST_USE int proa_req_param_i64(struct proa_req *req, const char *name, int64_t *ret_value);
-/** The query, bound to a described struct: names, kinds, rules and defaults by description; "a=1&a=2" fills lists. Unknown
- *  names by the type's policy. Broken rules are PROA_EINVAL (400) with all fields listed, each with the pointer "#/query/NAME". */
+/** The query, bound to a described struct: names, kinds, rules and defaults by description; "a=1&a=2" fills lists.
+ *  Unknown names by the type's policy. Broken rules are PROA_EINVAL (400) with all fields listed, each with the pointer
+ *  "#/query/NAME". */
 #define proa_req_query(req, typed, ret_value) proa_req_query_type(req, PROA_TYPED(typed, ret_value), ret_value)
 PROA_MUST_USE int proa_req_query_type(struct proa_req *req, const struct proa_type *type, void *ret_value);
 /** Header fields likewise; a member `if_match` is the field If-Match. Fields not described are ignored. */
@@ -63,7 +65,8 @@ PROA_MUST_USE int proa_req_headers_type(struct proa_req *req, const struct proa_
  *  (PROA_EMEDIATYPE), size at most the body limit (PROA_ETOOLARGE), syntax (PROA_ESYNTAX), rules (PROA_EVALIDATION). */
 #define proa_req_json(req, typed, ret_value) proa_req_json_type(req, PROA_TYPED(typed, ret_value), ret_value)
 PROA_MUST_USE int proa_req_json_type(struct proa_req *req, const struct proa_type *type, void *ret_value);
-/** The whole body as a merge patch (RFC 7396, application/merge-patch+json or application/json) applied to *value. May suspend. */
+/** The whole body as a merge patch (RFC 7396, application/merge-patch+json or application/json) applied to *value. May
+ *  suspend. */
 #define proa_req_merge_patch(req, typed, value) proa_req_merge_patch_type(req, PROA_TYPED(typed, value), value)
 PROA_MUST_USE int proa_req_merge_patch_type(struct proa_req *req, const struct proa_type *type, void *value);
 /** The whole body. May suspend. Lives in the arena. */
@@ -85,10 +88,11 @@ void *proa_req_state(const struct proa_req *req);
 void *proa_req_route_arg(const struct proa_req *req);
 /** Name of the route ("/users/{id}"), "" when none matched. Static. */
 const char *proa_req_route(const struct proa_req *req);
-/** The server's logger with the ids of the request's trace; without a logger one that writes nothing. Lives as long as the request. */
+/** The server's logger with the ids of the request's trace; without a logger one that writes nothing. Lives as long as
+ *  the request. */
 const struct proa_logger *proa_req_log(const struct proa_req *req);
-/** The trace that the request belongs to: of its span where it is traced, else what came with it. Never NULL; maybe not present
- *  (proa_trace_present). Lives as long as the request. */
+/** The trace that the request belongs to: of its span where it is traced, else what came with it. Never NULL; maybe not
+ *  present (proa_trace_present). Lives as long as the request. */
 const struct proa_trace_ids *proa_req_trace(const struct proa_req *req);
 /** Peer address as text, in the arena. */
 proa_str proa_req_peer(struct proa_req *req);
@@ -125,9 +129,10 @@ proa_str proa_req_peer(struct proa_req *req);
 PROA_MUST_USE int proa_req_set_value_at(struct proa_req *req, const void *key, const void *value);
 void *proa_req_value_at(const struct proa_req *req, const void *key);
 
-/* The answer. One of these, once. All may suspend only where said. Header names and values are checked: control characters,
- * CR and LF are refused (PROA_EINVAL). */
-/** Adds a field to the answer; before it is sent. Content-Length, Transfer-Encoding, Connection and Date are the server's. */
+/* The answer. One of these, once. All may suspend only where said. Header names and values are checked: control
+ * characters, CR and LF are refused (PROA_EINVAL). */
+/** Adds a field to the answer; before it is sent. Content-Length, Transfer-Encoding, Connection and Date are the
+ *  server's. */
 PROA_MUST_USE int proa_reply_header(struct proa_req *req, const char *name, proa_str value);
 #define proa_reply_json(req, status, typed, value) proa_reply_json_type(req, status, PROA_TYPED(typed, value), value)
 PROA_MUST_USE int proa_reply_json_type(struct proa_req *req, int status, const struct proa_type *type,
@@ -147,21 +152,22 @@ PROA_MUST_USE int proa_reply_buffer(struct proa_req *req, int status, const char
 /** Sends the problem document of an error as the answer (what a handler's negative result does by itself). */
 PROA_MUST_USE int proa_reply_problem(struct proa_req *req, const struct proa_error *err);
 
-/** Streaming: head now, then pieces. Chunked unless `content_length` is known (>= 0). May suspend when the peer reads slowly. */
+/** Streaming: head now, then pieces. Chunked unless `content_length` is known (>= 0). May suspend when the peer reads
+ *  slowly. */
 PROA_MUST_USE int proa_reply_begin(struct proa_req *req, int status, const char *content_type, int64_t content_length);
 PROA_MUST_USE int proa_reply_write(struct proa_req *req, proa_str piece);
 /** A trailer field; before proa_reply_end; chunked answers only. */
 PROA_MUST_USE int proa_reply_trailer(struct proa_req *req, const char *name, proa_str value);
-/** Ends a streamed answer. A handler that returns 0 has it ended by the server. A negative result cuts the connection, so
- *  that the client sees an incomplete answer. */
+/** Ends a streamed answer. A handler that returns 0 has it ended by the server. A negative result cuts the connection,
+ *  so that the client sees an incomplete answer. */
 PROA_MUST_USE int proa_reply_end(struct proa_req *req);
 
 /** Status of the answer so far (0: none), and bytes of its content sent. For middleware after `next`. */
 int proa_reply_status(const struct proa_req *req);
 uint64_t proa_reply_bytes(const struct proa_req *req);
 
-/** Server-sent events (WHATWG HTML): the handler asks for a stream, subscribes it somewhere, and returns, which gives the fiber
- *  back; the stream lives on, without one, until closed by either side, the drain, or a write that stalls. */
+/** Server-sent events (WHATWG HTML): the handler asks for a stream, subscribes it somewhere, and returns, which gives
+ *  the fiber back; the stream lives on, without one, until closed by either side, the drain, or a write that stalls. */
 struct proa_sse;
 struct proa_sse_options {
     /** Called once on the loop when the stream has ended for whatever reason; it must not be used afterwards. */
@@ -174,11 +180,11 @@ struct proa_sse_options {
 /** Answers 200 text/event-stream. Counted against the limit of streams (PROA_EBUSY → 503). */
 PROA_MUST_USE int proa_reply_sse(struct proa_req *req, const struct proa_sse_options *options,
                                  struct proa_sse **ret_sse);
-/** Sends an event from the stream's loop, in a fiber or not; never suspends. `event` and `id` may be empty. @returns 0 or
- *  PROA_ECLOSED. Lines of `data` are split as the format demands. */
+/** Sends an event from the stream's loop, in a fiber or not; never suspends. `event` and `id` may be empty. @returns 0
+ *  or PROA_ECLOSED. Lines of `data` are split as the format demands. */
 PROA_MUST_USE int proa_sse_send(struct proa_sse *sse, proa_str event, proa_str id, proa_str data);
-/** Ends the stream after what was sent; `closed` is called a little later. From the stream's loop, in a fiber or not; never suspends.
- *  Again is harmless until `closed` was called. NULL is fine. */
+/** Ends the stream after what was sent; `closed` is called a little later. From the stream's loop, in a fiber or not;
+ *  never suspends. Again is harmless until `closed` was called. NULL is fine. */
 void proa_sse_close(struct proa_sse *sse);
 struct proa_loop *proa_sse_loop(const struct proa_sse *sse);
 /** The Last-Event-ID of the request, "" if none. */

@@ -10,17 +10,19 @@ PROA_BEGIN_DECLS
 enum { PROA_ROUTE_PARAMS_MAX = 16, PROA_ROUTE_REPLIES_MAX = 12 };
 
 /** Middleware wraps what comes next: does its part, calls proa_next(req) once (or answers itself), and may look at
- *  status and bytes afterwards. It runs in the request's fiber. Streams that outlive the handler (SSE) are reported to `done`
- *  functions, see proa_req_on_done. */
+ *  status and bytes afterwards. It runs in the request's fiber. Streams that outlive the handler (SSE) are reported to
+ *  `done` functions, see proa_req_on_done. */
 typedef int proa_middleware_fn(struct proa_req *req, void *arg);
 struct proa_middleware {
     proa_middleware_fn *run;
     void *arg;
 };
-/** Runs the rest of the chain and the handler. After it returned the answer of a plain handler is complete (a problem document for
- *  a negative result is made at once, so proa_reply_status is final); its own result is 0 or the handler's error. */
+/** Runs the rest of the chain and the handler. After it returned the answer of a plain handler is complete (a problem
+ *  document for a negative result is made at once, so proa_reply_status is final); its own result is 0 or the handler's
+ *  error. */
 int proa_next(struct proa_req *req);
-/** How an answer ended; given to proa_req_on_done functions once the last byte was taken by the kernel or the exchange was given up. */
+/** How an answer ended; given to proa_req_on_done functions once the last byte was taken by the kernel or the exchange
+ *  was given up. */
 struct proa_req_outcome {
     int status;           /**< of the head that was sent; 0 when none was (client gone before) */
     uint64_t bytes;       /**< of content sent */
@@ -45,9 +47,9 @@ struct proa_route_reply {
 /** One route. Static data; zero members are defaults. */
 struct proa_route {
     unsigned methods; /**< enum proa_method, or several or'ed. GET answers HEAD too. */
-    /** "/users/{id:u64}/posts/{slug}": parameters are whole segments, of type str (default, not empty), u64, i64, uuid; the last may be
-     *  "{rest:path}", which takes the rest, slashes included. A segment that does not fit its type is 400 naming the parameter when no
-     *  other route fits. */
+    /** "/users/{id:u64}/posts/{slug}": parameters are whole segments, of type str (default, not empty), u64, i64, uuid;
+     *  the last may be "{rest:path}", which takes the rest, slashes included. A segment that does not fit its type is
+     *  400 naming the parameter when no other route fits. */
     const char *path;
     proa_handler *handler;
     const char *name; /**< for metrics and spans; NULL: the path with types left out ("/users/{id}") */
@@ -72,9 +74,10 @@ PROA_COLD PROA_MUST_USE int proa_router_new(struct proa_router **ret_router);
 PROA_COLD void proa_router_free(struct proa_router *router);
 /** Middleware around every route (also around 404 and 405 answers), outermost first in the order of calls. */
 PROA_COLD PROA_MUST_USE int proa_router_use(struct proa_router *router, proa_middleware_fn *run, void *arg);
-/** Adds routes (kept by reference) under a prefix ("" or "/api/v1"), with the group's middleware (ended by {NULL}, or NULL). Two routes
- *  that the same request fits with equal rank, a path that is malformed, a parameter name twice: PROA_EINVAL, err names both. Rank: literal
- *  segments before typed parameters (u64, i64, uuid), before text, before {rest:path}. */
+/** Adds routes (kept by reference) under a prefix ("" or "/api/v1"), with the group's middleware (ended by {NULL}, or
+ *  NULL). Two routes that the same request fits with equal rank, a path that is malformed, a parameter name twice:
+ *  PROA_EINVAL, err names both. Rank: literal segments before typed parameters (u64, i64, uuid), before text, before
+ *  {rest:path}. */
 PROA_COLD PROA_MUST_USE int proa_router_add(struct proa_router *router, const char *prefix,
                                             const struct proa_middleware *middleware, const struct proa_route *routes,
                                             size_t count, struct proa_error *err);

@@ -1,10 +1,11 @@
-/** A scripted SQL driver (pkg-config: proa-test) for simulations: a test lays down which statement is answered how, after
- *  what time, and which answers are lost. Pools, deadlines and unknown outcomes are as with a real server.
+/** A scripted SQL driver (pkg-config: proa-test) for simulations: a test lays down which statement is answered how,
+ *  after what time, and which answers are lost. Pools, deadlines and unknown outcomes are as with a real server.
  *
  *      proa_sim_db_new(&(struct proa_sim_db_options){.system = "postgresql"}, &script);
- *      proa_sim_db_on(script, "SELECT id", &(struct proa_sim_db_answer){.columns = (const char *[]){"id", "name", NULL},
- *                                                                       .values = (const char *[]){"1", "Ada"},
- *                                                                       .rows = 1, .latency_ns = PROA_MS(2)}, 0);
+ *      proa_sim_db_on(script, "SELECT id",
+ *                     &(struct proa_sim_db_answer){.columns = (const char *[]){"id", "name", NULL},
+ *                                                  .values = (const char *[]){"1", "Ada"},
+ *                                                  .rows = 1, .latency_ns = PROA_MS(2)}, 0);
  *      options.drivers = (const struct proa_db_driver *[]){proa_sim_db_driver(script), NULL};
  *      options.url = "sim:";
  */
@@ -34,18 +35,19 @@ struct proa_sim_db_answer {
     const char *message;    /**< of the error; NULL: "scripted" */
     const char *constraint; /**< of the error, or NULL */
     bool may_retry;         /**< the error is a serialisation failure */
-    bool
-        breaks_connection; /**< the answer is lost with the connection: a read fails as unavailable, a write as unknown */
-    bool never;            /**< no answer comes: the fiber waits until its deadline or cancellation */
-    uint64_t changed;      /**< rows changed */
+    /** The answer is lost with the connection: a read fails as unavailable, a write as unknown */
+    bool breaks_connection;
+    bool never;                 /**< no answer comes: the fiber waits until its deadline or cancellation */
+    uint64_t changed;           /**< rows changed */
     const char *const *columns; /**< names, ended by NULL; NULL: no result */
     const char *const *values;  /**< rows after rows, as text; NULL for SQL's */
     size_t rows;
 };
 
-/** Answers statements whose text contains `contains` (as a whole text: "BEGIN", "COMMIT", "ROLLBACK", "LOCK MIGRATIONS" stand for
- *  the driver's own calls). Later rules are asked before earlier ones. A rule ends after `times` answers; 0: never.
- *  Without a rule, BEGIN, COMMIT, ROLLBACK, LOCK MIGRATIONS and savepoints succeed; any other statement is PROA_EINTERNAL. */
+/** Answers statements whose text contains `contains` (as a whole text: "BEGIN", "COMMIT", "ROLLBACK", "LOCK MIGRATIONS"
+ *  stand for the driver's own calls). Later rules are asked before earlier ones. A rule ends after `times` answers; 0:
+ *  never. Without a rule, BEGIN, COMMIT, ROLLBACK, LOCK MIGRATIONS and savepoints succeed; any other statement is
+ *  PROA_EINTERNAL. */
 PROA_MUST_USE int proa_sim_db_on(struct proa_sim_db *script, const char *contains,
                                  const struct proa_sim_db_answer *answer, uint32_t times);
 

@@ -79,8 +79,8 @@ PROA_MUST_USE int proa_connect(struct proa_loop *loop, const char *address, stru
 
 /** What lays something over a connected stream, as TLS does (proa/tls.h makes one). */
 struct proa_stream_layer {
-    /** Takes over `inner` (closes it also on failure) and hands out the stream over it. May suspend. `server_name` is for SNI and
-     *  verification. */
+    /** Takes over `inner` (closes it also on failure) and hands out the stream over it. May suspend. `server_name` is
+     *  for SNI and verification. */
     int (*wrap)(const struct proa_stream_layer *layer, struct proa_stream *inner, const char *server_name,
                 struct proa_stream **ret_stream, struct proa_error *err);
 };

@@ -1,5 +1,5 @@
-/** Spans: what a request did, when, and under which trace. Made here, kept in a bounded queue when they end, and taken from it
- *  by an exporter (proa/otlp.h).
+/** Spans: what a request did, when, and under which trace. Made here, kept in a bounded queue when they end, and taken
+ *  from it by an exporter (proa/otlp.h).
  *
  *  A span that is not sampled has ids, for propagation and log lines, and costs next to nothing.
  *
@@ -72,8 +72,8 @@ struct proa_span {
 struct proa_span_options {
     proa_str name; /**< of low cardinality: "GET /users/{id}", "SELECT users" */
     enum proa_span_kind kind;
-    /** What came by headers (proa_traceparent_parse, proa_b3_parse). NULL: the running fiber's span is the parent, or there is
-     *  none and a trace begins. Ids that are not present are the sampling decision of a B3 header alone. */
+    /** What came by headers (proa_traceparent_parse, proa_b3_parse). NULL: the running fiber's span is the parent, or
+     *  there is none and a trace begins. Ids that are not present are the sampling decision of a B3 header alone. */
     const struct proa_trace_ids *remote;
     proa_str tracestate; /**< that came with `remote`, as proa_tracestate_parse gave it; outlives the span */
     proa_str baggage;    /**< likewise */
@@ -87,7 +87,8 @@ struct proa_span_options {
  *  client sends no decision of ours with them. */
 void proa_span_start(struct proa_tracer *tracer, struct proa_loop *loop, const struct proa_span_options *options,
                      struct proa_span *ret_span);
-/** Makes it the running fiber's present span: the parent of those that are started now. Ended or left in reverse order. */
+/** Makes it the running fiber's present span: the parent of those that are started now. Ended or left in reverse
+ *  order. */
 void proa_span_enter(struct proa_span *span);
 /** Undone by the fiber that entered. Harmless when the span is not the present one. */
 void proa_span_leave(struct proa_span *span);
@@ -144,8 +145,8 @@ static inline void proa_span_fail(struct proa_span *span, const struct proa_erro
     proa_span_record_status(span, PROA_SPAN_ERROR, proa_str_c(err->message));
 }
 
-/** Reads one entry of a baggage header (W3C Baggage section 3.2), percent-decoded. @returns 0, PROA_ENOTFOUND, PROA_ESYNTAX,
- *  PROA_ENOMEM. */
+/** Reads one entry of a baggage header (W3C Baggage section 3.2), percent-decoded. @returns 0, PROA_ENOTFOUND,
+ *  PROA_ESYNTAX, PROA_ENOMEM. */
 PROA_MUST_USE int proa_baggage_get(struct proa_arena *arena, proa_str baggage, proa_str key, proa_str *ret_value);
 enum { PROA_BAGGAGE_MAX = 8192, PROA_BAGGAGE_MEMBERS_MAX = 64 };
 /** Whether a baggage header is well-formed and within the limits, so that it may be passed on. */

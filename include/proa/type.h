@@ -125,8 +125,9 @@ struct proa_enum {
 
 struct proa_type;
 
-/** The one thing of a description that changes: where a member's compiled pattern is kept. The first check compiles it and
- *  publishes it (any thread; an atomic pointer), after which it never changes and stays for the life of the process. */
+/** The one thing of a description that changes: where a member's compiled pattern is kept. The first check compiles it
+ *  and publishes it (any thread; an atomic pointer), after which it never changes and stays for the life of the
+ *  process. */
 struct proa_pattern_once {
     const void *compiled;
 };

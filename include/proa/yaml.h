@@ -11,10 +11,11 @@ enum {
     PROA_YAML_BYTES_MAX = 16 * 1024 * 1024, /**< of one document's JSON */
 };
 
-/** One document as JSON text in the arena; an empty text is null. Plain scalars by the core schema (true/false/null/~/numbers; "yes" and
- *  "on" stay text). Anchors and aliases are expanded within the limit; duplicate keys are errors; tags other than
- *  the core ones, merge keys (<<), more than one document and depth over 64 are refused. Text that is a JSON object or
- *  list is taken as it is. err names line and column. Not for fibers' hot paths: libyaml uses the heap.
+/** One document as JSON text in the arena; an empty text is null. Plain scalars by the core schema
+ *  (true/false/null/~/numbers; "yes" and "on" stay text). Anchors and aliases are expanded within the limit; duplicate
+ *  keys are errors; tags other than the core ones, merge keys (<<), more than one document and depth over 64 are
+ *  refused. Text that is a JSON object or list is taken as it is. err names line and column. Not for fibers' hot paths:
+ *  libyaml uses the heap.
  *  @returns 0, PROA_ESYNTAX, PROA_ETOOLARGE, PROA_ENOMEM. */
 PROA_MUST_USE int proa_yaml_to_json(struct proa_arena *arena, proa_str text, proa_str *ret_json,
                                     struct proa_error *err);

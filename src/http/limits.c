@@ -18,26 +18,26 @@ void limits_fill(struct proa_server_limits *limits)
 {
     struct rlimit files;
 
-    fill_u32(&limits->connections, 10000);
+    fill_u32(&limits->connections, PROA_SERVER_CONNECTIONS_DEFAULT);
     if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur != RLIM_INFINITY) {
         uint64_t room = files.rlim_cur > DESCRIPTORS_KEPT ? files.rlim_cur - DESCRIPTORS_KEPT : 1;
 
         if (limits->connections > room)
             limits->connections = (uint32_t)room;
     }
-    fill_u32(&limits->requests_in_flight, 1000);
-    fill_u32(&limits->streams, 10000);
-    fill_u32(&limits->head_bytes, 16 * 1024);
-    fill_u32(&limits->fields, 100);
-    fill_u32(&limits->target_bytes, 8 * 1024);
+    fill_u32(&limits->requests_in_flight, PROA_SERVER_REQUESTS_IN_FLIGHT_DEFAULT);
+    fill_u32(&limits->streams, PROA_SERVER_STREAMS_DEFAULT);
+    fill_u32(&limits->head_bytes, PROA_SERVER_HEAD_BYTES_DEFAULT);
+    fill_u32(&limits->fields, PROA_SERVER_FIELDS_DEFAULT);
+    fill_u32(&limits->target_bytes, PROA_SERVER_TARGET_BYTES_DEFAULT);
     if (limits->body_bytes == 0)
-        limits->body_bytes = 1024 * 1024;
-    fill_u32(&limits->head_ms, 10000);
-    fill_u32(&limits->body_ms, 30000);
-    fill_u32(&limits->write_stall_ms, 10000);
-    fill_u32(&limits->idle_ms, 60000);
-    fill_u32(&limits->request_ms, 20000);
-    fill_u32(&limits->read_ahead_bytes, 64 * 1024);
+        limits->body_bytes = PROA_SERVER_BODY_BYTES_DEFAULT;
+    fill_u32(&limits->head_ms, PROA_SERVER_HEAD_MS_DEFAULT);
+    fill_u32(&limits->body_ms, PROA_SERVER_BODY_MS_DEFAULT);
+    fill_u32(&limits->write_stall_ms, PROA_SERVER_WRITE_STALL_MS_DEFAULT);
+    fill_u32(&limits->idle_ms, PROA_SERVER_IDLE_MS_DEFAULT);
+    fill_u32(&limits->request_ms, PROA_SERVER_REQUEST_MS_DEFAULT);
+    fill_u32(&limits->read_ahead_bytes, PROA_SERVER_READ_AHEAD_BYTES_DEFAULT);
 }
 
 uint32_t proa_server_fibers(uint32_t requests_in_flight)

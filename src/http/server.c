@@ -8,7 +8,6 @@
 
 enum {
     DRAIN_LOOK_MS = 5, /* how often a drain looks whether all has ended */
-    SLOW_MS_DEFAULT = 1000,
 };
 
 static struct server_loop *part_of(struct proa_server *server, const struct proa_loop *loop)
@@ -166,7 +165,7 @@ int proa_server_start(const struct proa_server_options *options, struct proa_ser
             (struct proa_logger){.log = options->logger->log, .target = "http.access", .parent = options->logger};
     limits_fill(&server->options.limits);
     if (server->options.slow_ms == 0)
-        server->options.slow_ms = SLOW_MS_DEFAULT;
+        server->options.slow_ms = PROA_SERVER_SLOW_MS_DEFAULT;
     server->parts_count = count;
     for (uint32_t i = 0; i < count && rc == 0; i++)
         rc = part_init(server, i, options->loops ? proa_loops_at(options->loops, i) : options->loop);
@@ -286,7 +285,7 @@ void proa_server_tune(struct proa_server *server, const struct proa_server_tunin
     /* Parsers have room for so many, those that are at work too. */
     server->next_tuning.limits.fields = server->options.limits.fields;
     if (server->next_tuning.slow_ms == 0)
-        server->next_tuning.slow_ms = SLOW_MS_DEFAULT;
+        server->next_tuning.slow_ms = PROA_SERVER_SLOW_MS_DEFAULT;
     server->tuned.run = tuned;
     proa_waiter_init(&server->tune_waiter, loop);
     atomic_store_explicit(&server->tunes, server->parts_count, memory_order_relaxed);

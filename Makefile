@@ -6,10 +6,11 @@ SOAK_SECONDS ?= 3600
 SIM_SECONDS ?= 180
 # The distribution's, for which setup installs what the tests import.
 PYTHON ?= /usr/bin/python3
+BENCH ?= fiber_switch json obs sqlite
 comma := ,
 export LSAN_OPTIONS ?= suppressions=$(CURDIR)/tests/support/lsan.supp:print_suppressions=0
 .DEFAULT_GOAL := help
-.PHONY: sim help setup setup-build build run agent-image engine-images run-operator observe test test-units test-integration test-cluster \
+.PHONY: bench sim help setup setup-build build run agent-image engine-images run-operator observe test test-units test-integration test-cluster \
 	test-nodes lint format figures soak fuzz tsan clang valgrind hardening limits install clean
 
 # Configures a build folder, again when its options have changed here; ninja notices later changes of the build files. $(1): folder,
@@ -88,12 +89,12 @@ test-nodes: setup ## the part of test-cluster with nodes and pods: PostgreSQL un
 
 test: test-units test-integration ## all tests, under the address and undefined behaviour sanitizers
 
-test-units: setup
+test-units: setup ## unit tests, simulations, contracts, kept inputs of fuzzers, checks of documentation and tree
 	@$(call configure,test,CC=gcc,$(test_options) -Db_sanitize=address$(comma)undefined)
 	@ninja -C build/test --quiet
 	@tools/run-tests build/test --no-suite cluster
 
-test-integration: test-units
+test-integration: test-units ## whole programs with real sockets, signals and databases
 	@PROA_BUILD=$(CURDIR)/build/test $(PYTHON) -m pytest -q tests/integration
 
 # Some tests fork processes of their own. Whole programs with several loops:
@@ -124,6 +125,7 @@ hardening: build ## reads from the release programs that they are hardened
 	@tools/check-binary --self-test
 	@tools/check-binary --static build/bin/hello build/bin/database-operator
 	@tools/check-binary build/bin/users
+	@tools/seldom --check build/release/apps/database-operator/database-operator.map apps/database-operator/seldom.ld
 
 # An address sanitizer reserves terabytes, so `make test` leaves out what limits the address space.
 limits: build ## the release programs under limits of address space and descriptors
@@ -138,6 +140,10 @@ format: ## formats the C files
 
 figures: setup build ## measures what the README quotes
 	@bench/figures
+
+bench: setup-build ## what single modules cost: fibers, JSON, logs and metrics, SQLite (BENCH=json: one)
+	@$(call release,$(BENCH:%=bench/%))
+	@for name in $(BENCH); do echo "== $$name" && build/release/bench/$$name || exit 1; done
 
 fuzz: setup ## each fuzzer for 15 seconds
 	@tools/fuzz 15

@@ -68,11 +68,12 @@ PROA_COLD int proa_app_run(const struct proa_app_options *options, int argc, cha
 void proa_app_stop(struct proa_app *app, int exit_code);
 
 struct proa_loops *proa_app_loops(struct proa_app *app);
-/** NULL when metrics are switched off, which all who take them know how to take. */
+/** NULL when metrics are switched off; every function that takes a registry accepts NULL. */
 struct proa_metrics *proa_app_metrics(struct proa_app *app);
 const struct proa_logger *proa_app_logger(struct proa_app *app);
 struct proa_router *proa_app_router(struct proa_app *app);
-/** Of the program's spans; NULL when nobody collects them (no endpoint is set), which all who take a tracer know how to take. */
+/** Of the program's spans; NULL when nobody collects them (no endpoint is set). Every function and option that takes a tracer accepts
+ *  NULL. */
 struct proa_tracer *proa_app_tracer(struct proa_app *app);
 /** How clients are to pass traces on (OTEL_PROPAGATORS): proa_client_options.propagate. */
 unsigned proa_app_propagate(struct proa_app *app);

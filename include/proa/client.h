@@ -4,8 +4,8 @@
  *      PROA_TRY(proa_client_fetch(client, arena, &(struct proa_client_request){.url = PROA_STR("http://billing/v1/prices")},
  *                                 &response, err));
  *
- *  A client belongs to one loop; a program makes one a loop and keeps it, since its connections are worth keeping. Every call
- *  comes from a fiber of that loop, may suspend, and has the fiber's deadline and cancellation.
+ *  A client belongs to one loop; a program makes one a loop (proa_clients_new) and keeps it, since its connections are worth keeping.
+ *  Every call comes from a fiber of that loop, may suspend, and has the fiber's deadline and cancellation.
  *
  *  Repeating: a request that was certainly not sent is tried again whatever its method. One that may have been received is
  *  repeated only when its method is idempotent (RFC 9110 section 9.2.2) or the caller says that it may be; else its loss is
@@ -62,12 +62,26 @@ struct proa_client_options {
     uint64_t body_bytes;             /**< of a decoded answer held in memory. 0: 16 MiB */
     uint32_t retries;                /**< further tries of a request. 0: 2 */
 };
+/** The options are copied; what they point to outlives the client. Does not suspend: connections are made by requests. Belongs to its
+ *  loop. @returns 0, PROA_EINVAL (`err` says which option, or which proxy of `env`), PROA_ENOMEM. */
 PROA_MUST_USE int proa_client_new(const struct proa_client_options *options, struct proa_client **ret_client,
                                   struct proa_error *err);
 /** No exchange may be open. NULL is fine. */
 void proa_client_free(struct proa_client *client);
 /** Exchanges that are open. */
 uint32_t proa_client_exchanges(const struct proa_client *client);
+
+/** A client on each loop of a program, for handlers, which run on all of them. Limits and the budget of repeats are each client's. */
+struct proa_clients;
+struct proa_loops;
+/** `options->loop` is not looked at. From proa_app_options.start, or before the loops run. */
+PROA_MUST_USE int proa_clients_new(struct proa_loops *loops, const struct proa_client_options *options,
+                                   struct proa_clients **ret_clients, struct proa_error *err);
+/** That of `loop`, the one that the caller runs on (proa_req_loop). */
+struct proa_client *proa_clients_at(const struct proa_clients *clients, const struct proa_loop *loop);
+/** No exchange may be open. From a fiber of loop 0 while the loops run, as proa_app_options.stop; may suspend, whatever the fiber's
+ *  deadline, until the connections of all loops are closed. NULL is fine. */
+void proa_clients_free(struct proa_clients *clients);
 
 struct proa_client_field {
     const char *name;
@@ -102,8 +116,8 @@ struct proa_client_response {
     const struct proa_exchange *exchange;
 };
 /** Sends, and reads the answer whole. Any status is an answer, see proa_client_status.
- *  @returns 0, PROA_EUNAVAILABLE (not reached, or lost; safe to repeat), PROA_EUNKNOWN (lost after sending), PROA_ETIMEDOUT, the
- *           cancellation's cause, PROA_EBUSY (waiting_max), PROA_ETOOLARGE (the answer), PROA_EPROTOCOL (no HTTP, or a
+ *  @returns 0, PROA_EUNAVAILABLE (not reached, or lost; safe to repeat), PROA_EUNKNOWN (lost after sending or within the answer),
+ *           PROA_ETIMEDOUT, the cancellation's cause, PROA_EBUSY (waiting_max), PROA_ETOOLARGE (the answer), PROA_EPROTOCOL (no HTTP, or a
  *           certificate that does not hold), PROA_EINVAL (the request), PROA_EUNSUPPORTED (https without TLS). */
 PROA_MUST_USE int proa_client_fetch(struct proa_client *client, struct proa_arena *arena,
                                     const struct proa_client_request *request,
@@ -130,6 +144,7 @@ PROA_MUST_USE int proa_client_open(struct proa_client *client, struct proa_arena
                                    const struct proa_client_request *request, struct proa_exchange **ret_exchange,
                                    struct proa_error *err);
 int proa_exchange_status(const struct proa_exchange *exchange);
+/** A field of the answer's head by name, whatever its case, in the exchange's arena; ptr NULL when there is none. */
 proa_str proa_exchange_field(const struct proa_exchange *exchange, const char *name);
 /** Retry-After (RFC 9110 section 10.2.3), seconds or a date, in seconds from now, rounded up; 0: none, or one that has passed.
  *  Before the exchange is closed. */

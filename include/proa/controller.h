@@ -55,6 +55,8 @@ struct proa_cached {
      *  anyone, and is what it was after an apply that met no other value. 0: we own no field. */
     uint64_t applied_digest;
 };
+/* A cache belongs to its manager's loop: all of these are called there, and none suspends. */
+/** Whether the first list has been taken in whole: from then on what is not in the cache is not there. */
 bool proa_cache_has_synced(const struct proa_cache *cache);
 /** @returns false when there is no such object. */
 bool proa_cache_get(const struct proa_cache *cache, proa_str namespace_, proa_str name, struct proa_cached *ret_cached);
@@ -63,7 +65,9 @@ bool proa_cache_next_owned(const struct proa_cache *cache, proa_str owner_uid, v
                            struct proa_cached *ret_cached);
 bool proa_cache_next_indexed(const struct proa_cache *cache, unsigned index, proa_str key, void **it,
                              struct proa_cached *ret_cached);
+/** The same over all objects. */
 bool proa_cache_next(const struct proa_cache *cache, void **it, struct proa_cached *ret_cached);
+/** How many objects there are, and the bytes that they and the indexes take: proa_cache_objects, proa_cache_bytes. */
 size_t proa_cache_count(const struct proa_cache *cache);
 size_t proa_cache_bytes(const struct proa_cache *cache);
 
@@ -98,8 +102,8 @@ struct proa_controller_options {
     const struct proa_source *watches;  /**< ended by {NULL}; with a map */
     uint32_t concurrency;               /**< reconciles at once; 0: 1 */
     uint64_t resync_ns;        /**< every object again after it, spread over 64 moments, at low priority; 0: never */
-    uint64_t backoff_first_ns; /**< 0: 5 ms, doubling to */
-    uint64_t backoff_max_ns;   /**< 0: 1,000 s */
+    uint64_t backoff_first_ns; /**< wait after a first error, doubled by each further one. 0: 5 ms */
+    uint64_t backoff_max_ns;   /**< up to this. 0: 1,000 s */
     uint32_t reconcile_ms;     /**< deadline of one; 0: 60,000 */
 };
 
@@ -118,10 +122,14 @@ struct proa_manager_options {
     const char *identity;                  /**< NULL: host name and a random part */
     uint32_t lease_ms, renew_ms, retry_ms; /**< 0: 15,000, 10,000, 2,000 */
 };
-/** May suspend when it makes a client. */
+/** The options are copied; what they point to outlives the manager. May suspend when it makes a client. @returns 0, PROA_EINVAL
+ *  (neither a client nor a loop and a name), PROA_ENOMEM, or why there is no configuration. */
 PROA_MUST_USE int proa_manager_new(const struct proa_manager_options *options, struct proa_manager **ret_manager,
                                    struct proa_error *err);
+/** Not while it runs. Frees its controllers and caches, and the client that it made. NULL is fine. */
 void proa_manager_free(struct proa_manager *manager);
+/** Adds a controller before the manager runs, which owns it. The options are copied, not what they point to: names, sources, types and
+ *  `arg` outlive the manager. `ret_controller` may be NULL. @returns 0, PROA_EINVAL (`err` says which option), PROA_ENOMEM. */
 PROA_MUST_USE int proa_controller_add(struct proa_manager *manager, const struct proa_controller_options *options,
                                       struct proa_controller **ret_controller, struct proa_error *err);
 /** Caches, election, controllers, until the fiber is cancelled: then running reconciles are cancelled and waited for, and the Lease is
@@ -131,7 +139,9 @@ PROA_MUST_USE int proa_manager_run(struct proa_manager *manager, struct proa_err
 int proa_manager_task(void *manager);
 /** A readiness check of the app frame (struct proa_check): PROA_EUNAVAILABLE until proa_manager_is_ready. */
 int proa_manager_check(void *manager, struct proa_loop *loop, struct proa_error *err);
+/** Its client: that of the options, or the one that it made. Lives as long as the manager. */
 struct proa_kube *proa_manager_kube(const struct proa_manager *manager);
+/** Whether its controllers run: it holds the Lease, or there is no election and it runs. On its loop. */
 bool proa_manager_is_leader(const struct proa_manager *manager);
 /** It runs and all caches have synced: it works, or stands by to take over. */
 bool proa_manager_is_ready(const struct proa_manager *manager);

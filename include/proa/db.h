@@ -36,8 +36,8 @@ struct proa_db_driver; /**< &proa_sqlite_driver, &proa_pg_driver: a program link
 struct proa_db_options {
     const char *url; /**< "sqlite:FILE", "sqlite::memory:", "postgres://user:password@host:port/name?…" */
     const struct proa_db_driver *const *drivers; /**< those the URL may choose; ended by NULL */
-    struct proa_loops *loops;                    /**< where it is used; or */
-    struct proa_loop *loop;                      /**< a single loop */
+    struct proa_loops *loops;                    /**< where it is used; NULL: on `loop` */
+    struct proa_loop *loop;                      /**< without `loops`: the only one */
     struct proa_metrics *metrics;                /**< NULL: none */
     const struct proa_logger *logger;            /**< speaks as "db.pg" or "db.sqlite"; NULL: none */
     struct proa_tracer *tracer;                  /**< statements of sampled requests become spans; NULL: none */
@@ -164,11 +164,11 @@ static inline struct proa_value proa_null(void)
 
 /* Calls. Parameters are $1, $2, … and given in order. Columns land in the members whose column name (`.column`, else the outside
  * name) is the result column's name; a result column without a member, or a required member without a column, is PROA_EINTERNAL. NULL
- * lands in optional members only. Signed 64-bit columns land in u64 members when not negative. */
-
-/** Text must be UTF-8 without a zero byte (PROA_EVALIDATION). Durations and quantities are integers: nanoseconds and bytes; objects, lists
- *  and maps are JSON in one column; timestamps keep microseconds. After a statement failed in a transaction, others fail with
- *  PROA_EINTERNAL until it, or the savepoint around it, was rolled back. */
+ * lands in optional members only. Signed 64-bit columns land in u64 members when not negative.
+ *
+ * Text must be UTF-8 without a zero byte (PROA_EVALIDATION). Durations and quantities are integers: nanoseconds and bytes; objects, lists
+ * and maps are JSON in one column; timestamps keep microseconds. After a statement failed in a transaction, others fail with
+ * PROA_EINTERNAL until it, or the savepoint around it, was rolled back. */
 
 /** A statement whose rows are not wanted. @param ret_rows rows changed; may be NULL. */
 #define proa_db_exec(sql, ret_rows, text, ...) proa_db_exec_values(sql, ret_rows, text, PROA_VALUES(__VA_ARGS__))

@@ -28,6 +28,7 @@ PROA_MUST_USE int proa_file_read_at(struct proa_file *file, uint64_t offset, voi
                                     struct proa_error *err);
 /** All of it. May suspend. */
 PROA_MUST_USE int proa_file_write_at(struct proa_file *file, uint64_t offset, proa_str bytes, struct proa_error *err);
+/** Waits until what was written is on the disk (fsync(2)). May suspend. */
 PROA_MUST_USE int proa_file_sync(struct proa_file *file, struct proa_error *err);
 
 PROA_END_DECLS

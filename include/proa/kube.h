@@ -101,8 +101,9 @@ struct proa_kube_config_options {
 struct proa_kube_config;
 /** Reads a kubeconfig (files of a list are merged as kubectl merges them; relative paths are relative to their file) or, when there
  *  is none and KUBERNETES_SERVICE_HOST is set, the in-cluster configuration. Errors name file, context and what is missing. May
- *  suspend. Supports client certificates, tokens, token files (re-read when they change), basic auth not (as Kubernetes), exec plugins (ExecCredential
- *  v1 and v1beta1, run in the blocking pool, cached until they expire), tls-server-name, insecure-skip-tls-verify, proxy-url. */
+ *  suspend. Supports client certificates, tokens, token files (re-read when they change), exec plugins (ExecCredential
+ *  v1 and v1beta1, run in the blocking pool, cached until they expire), tls-server-name, insecure-skip-tls-verify, proxy-url; not basic
+ *  auth, which Kubernetes itself has dropped. */
 PROA_MUST_USE int proa_kube_config_load(struct proa_loop *loop, const struct proa_kube_config_options *options,
                                         struct proa_kube_config **ret_config, struct proa_error *err);
 /** NULL is fine. */
@@ -127,6 +128,8 @@ struct proa_kube_options {
     uint32_t request_ms;              /**< of one request, waiting and repeats included. 0: 30,000 */
     uint32_t item_bytes;              /**< largest object. 0: 4 MiB */
 };
+/** Does not suspend: it connects with the first request. The options are copied; what they point to outlives the client. Belongs to its
+ *  loop. @returns 0, PROA_ENOMEM, PROA_EINVAL (a family of metrics with other labels). */
 PROA_MUST_USE int proa_kube_new(const struct proa_kube_options *options, struct proa_kube **ret_kube,
                                 struct proa_error *err);
 /** No request is under way. NULL is fine. */
@@ -151,6 +154,11 @@ struct proa_kube_request {
 PROA_MUST_USE int proa_kube_send(struct proa_kube *kube, struct proa_arena *arena,
                                  const struct proa_kube_request *request, proa_str *ret_body, struct proa_error *err);
 
+/* The calls below may suspend, for request_ms or until the fiber's deadline, and are called in a fiber of the client's loop. Common
+ * errors: PROA_ENOTFOUND, PROA_EEXISTS, PROA_ECONFLICT, PROA_EFORBIDDEN, PROA_EUNAVAILABLE; PROA_EUNKNOWN when the answer to a write was
+ * lost; the error object has the API server's words. */
+
+/** Reads one object; `ret_object` is of the described struct `typed`, its texts in the arena. */
 #define proa_kube_get(kube, arena, kind, namespace_, name, typed, ret_object, err)                                     \
     proa_kube_get_type(kube, arena, kind, namespace_, name, PROA_TYPED(typed, ret_object), ret_object, err)
 PROA_MUST_USE int proa_kube_get_type(struct proa_kube *kube, struct proa_arena *arena,
@@ -176,6 +184,8 @@ PROA_MUST_USE int proa_kube_list(struct proa_kube *kube, struct proa_arena *aren
 PROA_MUST_USE int proa_kube_create(struct proa_kube *kube, struct proa_arena *arena, const struct proa_kube_kind *kind,
                                    proa_str namespace_, proa_str body, const struct proa_type *type, void *ret_object,
                                    struct proa_error *err);
+/** Writes the object, or its subresource ("status"; NULL: none), in whole. What the body lacks is put into it as proa_kube_create does. It
+ *  must carry metadata.resourceVersion to replace nothing but that version (PROA_ECONFLICT); without one it overwrites what is there. */
 PROA_MUST_USE int proa_kube_replace(struct proa_kube *kube, struct proa_arena *arena, const struct proa_kube_kind *kind,
                                     proa_str namespace_, proa_str name, const char *subresource, proa_str body,
                                     const struct proa_type *type, void *ret_object, struct proa_error *err);
@@ -204,6 +214,8 @@ struct proa_kube_delete_options {
     const char *propagation;   /**< "Foreground", "Background", "Orphan"; NULL: the kind's default */
     int64_t grace_s;           /**< 0: the kind's default; -1: at once */
 };
+/** Has the object deleted; with finalizers, or by propagation, it may be there for a while. `options` may be NULL. @returns 0,
+ *  PROA_ENOTFOUND when it is gone already, PROA_ECONFLICT when a precondition does not hold, or another error. */
 PROA_MUST_USE int proa_kube_delete(struct proa_kube *kube, struct proa_arena *arena, const struct proa_kube_kind *kind,
                                    proa_str namespace_, proa_str name, const struct proa_kube_delete_options *options,
                                    struct proa_error *err);

@@ -138,6 +138,7 @@ static inline bool proa_timer_armed(const struct proa_timer *timer)
 struct proa_signal;
 PROA_MUST_USE int proa_signal_start(struct proa_loop *loop, int signum, void (*caught)(void *arg, int signum),
                                     void *arg, struct proa_signal **ret_signal);
+/** On its loop; `caught` is not called any more. NULL is fine. */
 void proa_signal_stop(struct proa_signal *signal);
 
 PROA_END_DECLS

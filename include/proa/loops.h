@@ -51,8 +51,10 @@ struct proa_watchdog_options {
     void (*stalled)(void *arg, const char *loop, const char *fiber, uint32_t held_ms, bool over);
     void *arg;
 };
+/** Starts the thread; the options are copied. Before the loops run or while they do. @returns 0, PROA_ENOMEM, or why there is no thread. */
 PROA_MUST_USE int proa_watchdog_start(struct proa_loops *loops, const struct proa_watchdog_options *options,
                                       struct proa_watchdog **ret_watchdog);
+/** Ends the thread and waits for it; before proa_loops_free. NULL is fine. */
 void proa_watchdog_stop(struct proa_watchdog *watchdog);
 
 /** Installs a SIGSEGV/SIGBUS handler on an alternative stack which, for a hit of a fiber's guard pages,

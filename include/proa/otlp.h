@@ -33,13 +33,13 @@ typedef int proa_otlp_send_fn(void *arg, const struct proa_otlp_request *request
 /** Everything is copied but `tracer`, `loop`, `metrics`, `logger` and `send_arg`, which outlive the exporter. */
 struct proa_otlp_options {
     struct proa_loop *loop;     /**< whose fiber exports */
-    struct proa_tracer *tracer; /**< whose spans are exported; or */
-    struct proa_log *log;       /**< whose lines are, as well as written. Outlives the exporter */
+    struct proa_tracer *tracer; /**< whose spans are exported; NULL: the lines of `log` are */
+    struct proa_log *log; /**< without a tracer: whose lines are exported, as well as written. Outlives the exporter */
     uint32_t
         queue_records; /**< of a log: lines that may wait, OTEL_BLRP_MAX_QUEUE_SIZE; more are dropped and counted. 0: 2,048 */
     proa_otlp_send_fn *send;
     void *send_arg;
-    const char *service_name;    /**< OTEL_SERVICE_NAME, else the program's; NULL: "unknown_service" */
+    const char *service_name;    /**< goes before that of `resource_attributes`; both missing: "unknown_service" */
     const char *service_version; /**< NULL: none */
     const char
         *resource_attributes; /**< OTEL_RESOURCE_ATTRIBUTES: "key=value,key=value", percent-encoded. NULL: none */
@@ -58,8 +58,9 @@ struct proa_otlp;
  *  PROA_EBUSY, PROA_ENOMEM. */
 PROA_COLD PROA_MUST_USE int proa_otlp_start(const struct proa_otlp_options *options, struct proa_otlp **ret_otlp,
                                             struct proa_error *err);
-/** Exports what waits, for at most `timeout_ms`, and ends. Spans are not recorded any more. In a fiber of the loop; may suspend,
- *  for that long even when the fiber is cancelled. Again is harmless. */
+/** Exports what waits, for at most `timeout_ms`, and ends. To a collector that gives no answer nothing is sent twice any more, and when
+ *  it gave none before, half a second is all. Spans are not recorded any more. In a fiber of the loop; may suspend,
+ *  for that long even when the fiber is cancelled. Again is harmless; NULL is fine. */
 PROA_COLD void proa_otlp_stop(struct proa_otlp *otlp, uint32_t timeout_ms);
 /** After proa_otlp_stop, or after the loop has ended, when no other loop runs any more. NULL is fine. */
 PROA_COLD void proa_otlp_free(struct proa_otlp *otlp);
@@ -80,8 +81,15 @@ struct proa_otlp_client {
     const struct proa_client_field *headers; /**< OTEL_EXPORTER_OTLP_HEADERS */
     size_t headers_count;                    /**< at most 16 are sent */
 };
+/** A proa_otlp_send_fn: posts to `url`, without the client's own repeats. @returns 0 when an answer came, else the client's error. */
 int proa_otlp_client_send(void *arg, const struct proa_otlp_request *request, struct proa_otlp_answer *answer,
                           struct proa_error *err);
+/** Whether it can send to this URL, but for TLS: else PROA_EINVAL, with a text that does not quote the URL. User information is refused;
+ *  credentials belong in `headers`.
+ *  @param ret_shown     the URL without its query and fragment, as a slice of it, for people to see
+ *  @param ret_needs_tls  https */
+PROA_COLD PROA_MUST_USE int proa_otlp_client_check(proa_str url, proa_str *ret_shown, bool *ret_needs_tls,
+                                                   struct proa_error *err);
 
 PROA_END_DECLS
 #endif

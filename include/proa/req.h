@@ -85,7 +85,10 @@ void *proa_req_state(const struct proa_req *req);
 void *proa_req_route_arg(const struct proa_req *req);
 /** Name of the route ("/users/{id}"), "" when none matched. Static. */
 const char *proa_req_route(const struct proa_req *req);
+/** The server's logger with the ids of the request's trace; without a logger one that writes nothing. Lives as long as the request. */
 const struct proa_logger *proa_req_log(const struct proa_req *req);
+/** The trace that the request belongs to: of its span where it is traced, else what came with it. Never NULL; maybe not present
+ *  (proa_trace_present). Lives as long as the request. */
 const struct proa_trace_ids *proa_req_trace(const struct proa_req *req);
 /** Peer address as text, in the arena. */
 proa_str proa_req_peer(struct proa_req *req);
@@ -145,6 +148,8 @@ PROA_MUST_USE int proa_reply_sse(struct proa_req *req, const struct proa_sse_opt
 /** Sends an event from the stream's loop, in a fiber or not; never suspends. `event` and `id` may be empty. @returns 0 or
  *  PROA_ECLOSED. Lines of `data` are split as the format demands. */
 PROA_MUST_USE int proa_sse_send(struct proa_sse *sse, proa_str event, proa_str id, proa_str data);
+/** Ends the stream after what was sent; `closed` is called a little later. From the stream's loop, in a fiber or not; never suspends.
+ *  Again is harmless until `closed` was called. NULL is fine. */
 void proa_sse_close(struct proa_sse *sse);
 struct proa_loop *proa_sse_loop(const struct proa_sse *sse);
 /** The Last-Event-ID of the request, "" if none. */

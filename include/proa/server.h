@@ -39,8 +39,8 @@ enum proa_duration_names {
 };
 
 struct proa_server_options {
-    struct proa_loops *loops;         /**< where connections live; or */
-    struct proa_loop *loop;           /**< a single loop (also a simulated one) */
+    struct proa_loops *loops;         /**< where connections live; NULL: on `loop` */
+    struct proa_loop *loop;           /**< without `loops`: the only one (also a simulated one) */
     const char *address;              /**< "0.0.0.0:8080"; see proa_listener_options */
     const struct proa_router *router; /**< outlives the server */
     void *state;                      /**< proa_req_state */
@@ -60,6 +60,7 @@ struct proa_server;
 /** Opens the listener and serves. From loop 0's thread before or while it runs. */
 PROA_COLD PROA_MUST_USE int proa_server_start(const struct proa_server_options *options,
                                               struct proa_server **ret_server, struct proa_error *err);
+/** The bound address with the real port; out has room for PROA_ADDRESS_MAX (proa/stream.h). From any thread. */
 void proa_server_address(const struct proa_server *server, char *out);
 
 /** Serves another router from now on, as when a program has started. From a fiber of loop 0; may suspend until every loop has changed

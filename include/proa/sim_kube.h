@@ -43,11 +43,13 @@ struct proa_sim_kube_options {
     void (*on_request)(void *arg, uint64_t number, const char *method, proa_str path);
     void *arg;
 };
+/** Listens and serves, with the namespaces that a real one begins with. From a fiber of the loop. @returns 0, PROA_ENOMEM, or why it
+ *  cannot listen. */
 PROA_MUST_USE int proa_sim_kube_start(const struct proa_sim_kube_options *options, struct proa_sim_kube **ret_kube,
                                       struct proa_error *err);
 /** The bound address with the real port; out has room for PROA_ADDRESS_MAX (proa/stream.h). */
 void proa_sim_kube_address(const struct proa_sim_kube *kube, char *out);
-/** From a fiber; may suspend until its connections are gone. */
+/** From a fiber; may suspend until its connections are gone. NULL is fine. */
 void proa_sim_kube_stop(struct proa_sim_kube *kube);
 void proa_sim_kube_set_faults(struct proa_sim_kube *kube, const struct proa_sim_kube_faults *faults);
 /** Changes how it can be met, as a crash and a restart do: watches under way are cut, objects stay. */

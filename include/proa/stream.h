@@ -53,7 +53,7 @@ void proa_stream_shutdown(struct proa_stream *stream);
 /** Closes at once and gives the stream up; queued bytes are dropped; no callback comes after it, and a fiber that
  *  waits in it gets PROA_ECLOSED. In any state and from any callback. NULL is fine. */
 void proa_stream_close(struct proa_stream *stream);
-/** Closes with a reset (RST), for peers that break the rules. */
+/** Closes with a reset (RST), for peers that break the rules. NULL is fine. */
 void proa_stream_abort(struct proa_stream *stream);
 
 /** After so long without a sign of life of the peer (the kernel asks for one where nothing is under way) it counts as gone: reading
@@ -64,6 +64,7 @@ void proa_stream_set_peer_timeout(struct proa_stream *stream, uint32_t ms);
 struct proa_loop *proa_stream_loop(const struct proa_stream *stream);
 /** Writes the peer's address with a NUL; out has room for PROA_ADDRESS_MAX. */
 void proa_stream_peer(const struct proa_stream *stream, char *out);
+/** The same of this end. */
 void proa_stream_local(const struct proa_stream *stream, char *out);
 /** Name of the protocol chosen by ALPN, "" without TLS. */
 proa_str proa_stream_alpn(const struct proa_stream *stream);
@@ -110,7 +111,7 @@ struct proa_listener_options {
  *  PROA_EFORBIDDEN, PROA_EINVAL. */
 PROA_MUST_USE int proa_listener_open(struct proa_loop *loop, const struct proa_listener_options *options,
                                      struct proa_listener **ret_listener, struct proa_error *err);
-/** The bound address with the real port. */
+/** The bound address with the real port; out has room for PROA_ADDRESS_MAX. */
 void proa_listener_address(const struct proa_listener *listener, char *out);
 /** From the loop that got it: a connection given by this listener has ended. */
 void proa_listener_released(struct proa_listener *listener, struct proa_loop *loop);
@@ -118,7 +119,7 @@ void proa_listener_released(struct proa_listener *listener, struct proa_loop *lo
 uint64_t proa_listener_accept_failures(const struct proa_listener *listener);
 /** Accepts what the kernel's queue holds now, hands it out, and closes the socket. */
 void proa_listener_drain_close(struct proa_listener *listener);
-/** Frees; closed first if open. From its loop, after all handed-out connections were released. */
+/** Frees; closed first if open. From its loop, after all handed-out connections were released. NULL is fine. */
 void proa_listener_free(struct proa_listener *listener);
 
 PROA_END_DECLS

@@ -147,7 +147,7 @@ static bool drain(struct proa_app *app)
     struct cut cut = {.app = app};
     int rc = 0;
 
-    signals_limit_exit(delay_ms + drain_ms + app->options->stop_ms + CUT_GRACE_MS);
+    signals_limit_exit(delay_ms + drain_ms + app->options->stop_ms + telemetry_stop_ms(app) + CUT_GRACE_MS);
     proa_timer_init(&cut.timer, app->loop, time_is_over);
     if (has_served) /* without memory it is told afterwards */
         proa_ignore(proa_timer_start(&cut.timer, proa_loop_now(app->loop) + PROA_MS(delay_ms + drain_ms + LATE_MS)));

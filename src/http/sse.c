@@ -32,12 +32,10 @@ static void end(struct proa_sse *sse)
 
 void proa_sse_close(struct proa_sse *sse)
 {
-    struct proa_req *req = sse->req;
-
-    if (sse->ended)
+    if (!sse || sse->ended)
         return;
-    if (req->reply == REPLY_STREAMING)
-        proa_ignore(conn_reply_end(req)); /* a client that is gone needs no end */
+    if (sse->req->reply == REPLY_STREAMING)
+        proa_ignore(conn_reply_end(sse->req)); /* a client that is gone needs no end */
     end(sse);
 }
 

@@ -93,6 +93,7 @@ static void lives_body(struct rig *rig)
     proa_sse_close(hub->sse);
     assert_int_equal(proa_sse_send(hub->sse, PROA_STR(""), PROA_STR(""), PROA_STR("x")), PROA_ECLOSED);
     proa_sse_close(hub->sse);
+    proa_sse_close(NULL);
     assert_string_equal(rig_until(&client, "\r\n\r\n"), "0\r\n\r\n");
     assert_int_equal(hub->closed, 1);
     assert_null(hub->sse);

@@ -131,6 +131,7 @@ static int again_and_again(struct agent *agent, int (*try_once)(struct agent *ag
         wait_ms = wait_ms * 2 < RETRY_MAX_MS ? wait_ms * 2 : RETRY_MAX_MS;
         if (!life_is_as_assigned(agent))
             return proa_fail(err, PROA_ECONFLICT, "assigned otherwise");
+        agent->instance.replicas = agent->assignment.replicas;
     }
 }
 

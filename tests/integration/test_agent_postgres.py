@@ -495,6 +495,7 @@ def test_a_standby_ahead_of_its_primary_keeps_its_data(cluster):
     assert rows(shop[1]) == rows(shop[0]) == [1]
     kept = kept_folders(shop[1])
     assert len(kept) == 1 and shop[1].has_logged("ahead of the primary")
+    assert shop[1].status()["kept"] == value(families(shop[1].get("/metrics")), "database_agent_kept_data") == 1
     # They are whole: who wants the rows back puts them in the place of the primary's.
     shop[0].stop()
     shop[1].stop()

@@ -58,6 +58,7 @@ struct agent_status {
     PROA_OPTIONAL(uint64_t) lag_bytes;
     PROA_OPTIONAL(uint64_t) lag_ms;
     uint64_t restarts, clones, orphans;
+    uint64_t kept; /* times that data were put aside which nobody has removed */
     bool api_seen; /* the API server has answered since the start */
 };
 PROA_DECLARE_TYPE(agent_status);
@@ -93,15 +94,14 @@ struct agent {
     struct proa_kube *kube;
     struct proa_client *client; /* to the other agents */
     struct volume *volume;
+    const char *why_anew; /* why the data are made anew; static */
 
     struct proa_arena credentials_arena;
     struct credentials credentials;
     char credentials_error[PROA_ERROR_MESSAGE_MAX]; /* why the mounted ones cannot be used; "" */
 
     struct assignment assignment;
-    bool api_is_seen;
     struct proa_event wake; /* something has changed for the fiber that looks after the instance */
-    bool restart_is_wanted;
 
     struct instance instance;
     char primary[POD_NAME_MAX]; /* what instance.primary points to */
@@ -110,15 +110,17 @@ struct agent {
     enum life_phase phase;
     char reason[REASON_MAX];       /* why not ready; "" when ready */
     char warning[REASON_MAX];      /* what could not be done although it serves; "" if nothing */
-    const char *why_anew;          /* why the data are made anew; static */
     bool has_data, data_are_known; /* whether the volume holds a database; once it has been looked at */
     bool is_ready;
+    bool api_is_seen;
+    bool restart_is_wanted;
+    bool has_status; /* an answer of this life of the server */
     struct child *server;
     struct engine_status status; /* the last answer */
-    bool has_status;
     struct tending tending;
 
     uint64_t restarts, clones;
+    uint64_t kept;                      /* data.kept-N on the volume, when last looked at */
     struct proa_arena samples_arena[2]; /* the last samples, and those that are being gathered */
     struct samples samples;
     unsigned samples_turn;

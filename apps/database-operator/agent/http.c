@@ -6,7 +6,7 @@ PROA_DEFINE_TYPE_WITH(agent_status, (.unknown = PROA_UNKNOWN_IGNORE), (pod, str)
                       (live, boolean), (has_data, optional(boolean)), (writable, boolean), (streaming, boolean),
                       (engine, str), (version, str), (identity, str), (timeline, str), (position, str), (oldest, str),
                       (size_bytes, u64), (lag_bytes, optional(u64)), (lag_ms, optional(u64)), (restarts, u64),
-                      (clones, u64), (orphans, u64), (api_seen, boolean));
+                      (clones, u64), (orphans, u64), (kept, u64, .default_json = "0"), (api_seen, boolean));
 
 static proa_str role_text(enum instance_role role)
 {
@@ -38,6 +38,7 @@ void agent_fill_status(const struct agent *agent, struct agent_status *ret_statu
         .size_bytes = engine->size_bytes,
         .restarts = agent->restarts,
         .clones = agent->clones,
+        .kept = agent->kept,
         .orphans = children_orphans(agent->children),
         .api_seen = agent->api_is_seen,
     };

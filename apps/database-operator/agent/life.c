@@ -270,6 +270,7 @@ static void look_first(struct agent *agent)
 {
     struct data_facts facts = {0};
 
+    proa_ignore(volume_count_kept(agent->volume, &agent->kept, NULL));
     if (agent->driver->look(&agent->instance, volume_data(agent->volume), &facts, NULL) == 0)
         note_data(agent, &facts);
 }

@@ -131,6 +131,7 @@ static int again_and_again(struct agent *agent, int (*try_once)(struct agent *ag
         wait_ms = wait_ms * 2 < RETRY_MAX_MS ? wait_ms * 2 : RETRY_MAX_MS;
         if (!life_is_as_assigned(agent))
             return proa_fail(err, PROA_ECONFLICT, "assigned otherwise");
+        agent->instance.replicas = agent->assignment.replicas;
     }
 }
 
@@ -176,7 +177,8 @@ static int make_room(struct agent *agent, enum verdict verdict, struct proa_erro
         PROA_WARN(agent->logger, "the primary lacks what the data here have: they are put aside",
                   proa_kv_c("why", agent->why_anew), proa_kv_c("identity", agent->status.identity),
                   proa_kv_c("primary_identity", primary.engine.identity));
-        return volume_put_aside(agent->volume, proa_loop_wall(agent->loop), err);
+        PROA_TRY(volume_put_aside(agent->volume, proa_loop_wall(agent->loop), err));
+        return volume_count_kept(agent->volume, &agent->kept, err);
     }
     if (has_room)
         return agent->driver->copies_running ? volume_set_before(agent->volume, err) : 0;

@@ -10,6 +10,7 @@ FAMILY(runs, "database_agent_engine_up", "Whether the engine's process runs", fa
 FAMILY(answered, "database_agent_engine_answer_age_seconds", "Since the engine's last answer", false);
 FAMILY(restarts, "database_agent_engine_restarts_total", "Restarts of the engine by the agent", true);
 FAMILY(clones, "database_agent_clones_total", "Times the primary's data were copied", true);
+FAMILY(kept, "database_agent_kept_data", "Data that were put aside and that nobody has removed", false);
 FAMILY(orphans, "database_agent_orphans_reaped_total", "Ended processes that were nobody else's", true);
 FAMILY(api, "database_agent_api_seen", "Whether the API server has answered since the start", false);
 
@@ -30,6 +31,7 @@ void agent_collect(void *arg, struct proa_collection *out)
         proa_collect(out, &phase, &life_phase_enum.values[i].name, (uint32_t)agent->phase == i);
     proa_collect(out, &restarts, NULL, (double)agent->restarts);
     proa_collect(out, &clones, NULL, (double)agent->clones);
+    proa_collect(out, &kept, NULL, (double)agent->kept);
     proa_collect(out, &orphans, NULL, (double)children_orphans(agent->children));
     proa_collect(out, &api, NULL, agent->api_is_seen);
     if (agent->driver->up)

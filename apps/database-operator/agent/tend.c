@@ -269,6 +269,7 @@ static void collect_if_due(struct agent *agent)
     if (now_of(agent) < tending->metrics_due_at)
         return;
     tending->metrics_due_at = now_of(agent) + PROA_MS(agent->config.metrics_ms);
+    proa_ignore(volume_count_kept(agent->volume, &agent->kept, NULL));
     if (agent->driver->collect(&agent->instance, &agent->status, &samples, &err) < 0) {
         proa_arena_done(arena);
         return;

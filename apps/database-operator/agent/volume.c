@@ -37,6 +37,7 @@ struct job {
     const char *path;
     proa_time_ns now;
     struct volume_room room;
+    uint64_t kept;
     pid_t user;
     int rc;
 };
@@ -220,6 +221,19 @@ static int measure(struct volume *volume, struct job *job)
     return 0;
 }
 
+static int count_kept(struct volume *volume, struct job *job)
+{
+    DIR *folder = opendir(volume->folder);
+    const struct dirent *entry;
+
+    if (!folder)
+        return -errno;
+    while ((entry = readdir(folder)))
+        job->kept += proa_str_starts_with(proa_str_c(entry->d_name), PROA_STR("data.kept-"));
+    closedir(folder);
+    return 0;
+}
+
 static bool is_same(const struct stat *a, const struct stat *b)
 {
     return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
@@ -398,6 +412,15 @@ int volume_room(struct volume *volume, struct volume_room *ret_room, struct proa
 
     PROA_TRY(do_job(volume, &job, err));
     *ret_room = job.room;
+    return 0;
+}
+
+int volume_count_kept(struct volume *volume, uint64_t *ret_count, struct proa_error *err)
+{
+    struct job job = {.run = count_kept, .what = "counting"};
+
+    PROA_TRY(do_job(volume, &job, err));
+    *ret_count = job.kept;
     return 0;
 }
 

@@ -54,6 +54,8 @@ struct volume_room {
     uint64_t data_bytes; /**< that the data take */
 };
 PROA_MUST_USE int volume_room(struct volume *volume, struct volume_room *ret_room, struct proa_error *err);
+/** How many data.kept-N there are. */
+PROA_MUST_USE int volume_count_kept(struct volume *volume, uint64_t *ret_count, struct proa_error *err);
 /** A process that runs in the data folder, 0 for none. */
 pid_t volume_user(struct volume *volume);
 /** Waits until no process runs in the data folder. */

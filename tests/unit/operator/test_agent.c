@@ -364,6 +364,7 @@ static int use_volume(void)
     struct volume *volume;
     struct memory memory;
     struct volume_room room;
+    uint64_t kept = 7;
     const char *fresh;
 
     PROA_TRY(volume_open(loop, folder, 0, &volume, &err));
@@ -391,8 +392,12 @@ static int use_volume(void)
     assert_string_equal(read_back("data"), "third");
     assert_int_equal(access(in_folder("data.old"), F_OK), -1);
 
+    PROA_TRY(volume_count_kept(volume, &kept, &err));
+    assert_int_equal(kept, 0);
     PROA_TRY(volume_put_aside(volume, (proa_time_ns)77 * 1000000000, &err));
     assert_string_equal(read_back("data.kept-77"), "third");
+    PROA_TRY(volume_count_kept(volume, &kept, &err));
+    assert_int_equal(kept, 1);
     assert_int_equal(access(volume_data(volume), F_OK), -1);
     make("data", "fourth");
     PROA_TRY(volume_remove_data(volume, &err));

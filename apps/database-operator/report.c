@@ -290,6 +290,29 @@ static int32_t count_ready(const struct plan_facts *facts, uint32_t replicas)
     return ready;
 }
 
+/* What the StatefulSet was told, not what the spec says: agents drop what they keep for others, and it must not be for one that stays. */
+static int32_t kept_replicas(const struct reporting *r)
+{
+    int32_t before = r->database->status.replicas;
+
+    if (r->facts->has_set)
+        return r->facts->set.spec.replicas;
+    return before > 0 && (is_stopped(r) || r->database->spec.paused) ? before : (int32_t)r->plan->replicas;
+}
+
+/* Never false again. A Database made anew over kept claims, without its primary's, has data too. */
+static bool is_initialized(const struct reporting *r)
+{
+    const struct database_status *before = &r->database->status;
+    bool has_other_claim = false;
+
+    for (uint32_t i = 0; i < INSTANCES_MAX; i++)
+        has_other_claim = has_other_claim || (i != r->plan->primary_index && r->facts->claims[i].exists);
+    return before->initialized || r->ready > 0 ||
+           (before->observed_generation == 0 && !r->facts->has_set && has_other_claim &&
+            !r->facts->claims[r->plan->primary_index].exists);
+}
+
 int plan_report(struct proa_arena *arena, const struct database *database, const struct plan_facts *facts,
                 const struct plan *plan, const struct plan_problem *outcome, struct plan_report *ret_report)
 {
@@ -308,6 +331,8 @@ int plan_report(struct proa_arena *arena, const struct database *database, const
     status->selector = proa_arena_printf(arena, LABEL_INSTANCE "=" PROA_FMT "," OWNED_SELECTOR, PROA_ARG(name));
     status->observed_generation = database->metadata.generation;
     status->current_primary = plan->primary;
+    status->replicas = kept_replicas(&r);
+    status->initialized = is_initialized(&r);
     status->endpoint =
         proa_arena_printf(arena, PROA_FMT "-rw." PROA_FMT ".svc:%u", PROA_ARG(name),
                           PROA_ARG(database->metadata.namespace_), engine_of(database->spec.engine)->port);
@@ -354,9 +379,13 @@ int plan_status_body(struct proa_arena *arena, const struct database_status *sta
     proa_json_array_end(&w);
     member(&w, "currentPrimary", status->current_primary);
     member(&w, "endpoint", status->endpoint);
+    proa_json_key(&w, PROA_STR("initialized"));
+    proa_json_bool(&w, status->initialized);
     proa_json_key(&w, PROA_STR("observedGeneration"));
     proa_json_i64(&w, status->observed_generation);
     member(&w, "phase", proa_enum_name(&database_phase_enum, (int)status->phase));
+    proa_json_key(&w, PROA_STR("replicas"));
+    proa_json_i64(&w, status->replicas);
     proa_json_key(&w, PROA_STR("replicasReady"));
     proa_json_i64(&w, status->replicas_ready);
     member(&w, "selector", status->selector);

@@ -15,7 +15,10 @@ const struct proa_kube_kind service_monitor_kind = {"monitoring.coreos.com", "v1
     "['listen_addresses','port','unix_socket_directories','data_directory','config_file','hba_file','ident_file',"     \
     "'external_pid_file','include','include_dir','include_if_exists','wal_level','max_wal_senders',"                   \
     "'max_replication_slots','hot_standby','primary_conninfo','primary_slot_name','restore_command',"                  \
-    "'recovery_target_timeline','synchronous_standby_names','cluster_name','logging_collector','log_destination',"     \
+    "'recovery_target','recovery_target_action','recovery_target_inclusive','recovery_target_lsn',"                    \
+    "'recovery_target_name','recovery_target_time','recovery_target_timeline','recovery_target_xid',"                  \
+    "'recovery_end_command','archive_cleanup_command','promote_trigger_file','synchronous_standby_names',"             \
+    "'cluster_name','logging_collector','log_destination',"                                                            \
     "'wal_log_hints','archive_mode','archive_command','password_encryption','fsync','full_page_writes']"
 #define OWNED_MYSQL                                                                                                    \
     "['aria_log_dir_path','bind_address','binlog_do_db','binlog_ignore_db','bootstrap','datadir',"                     \
@@ -42,6 +45,8 @@ static const struct proa_cel_rule spec_rules[] = {
     {"quantity(self.storageSize).compareTo(quantity(oldSelf.storageSize)) >= 0",
      "storageSize may grow, but not shrink"},
     {"quantity(self.storageSize).compareTo(quantity('64Mi')) >= 0", "storageSize must be at least 64Mi"},
+    {"self.engine != 'postgres' || quantity(self.storageSize).compareTo(quantity('512Mi')) >= 0",
+     "storageSize of postgres must be at least 512Mi: less has no room for its log"},
     {"(has(self.storageClassName) ? self.storageClassName : '') == (has(oldSelf.storageClassName) ? "
      "oldSelf.storageClassName : '')",
      "storageClassName may not change after creation"},
@@ -108,11 +113,15 @@ PROA_DEFINE_TYPE_WITH(
     database_status, (IGNORE, .doc = "What there is"),
     (phase, enumeration(database_phase), .default_json = "\"Pending\"", .doc = "Pending, Running, Ready or Failed"),
     (replicas_ready, i32, .json = "replicasReady", .default_json = "0", .doc = "Instances that serve"),
+    (replicas, i32, .default_json = "0",
+     .doc = "Instances that are kept: those of spec.replicas once the StatefulSet has been told so"),
     (selector, str, .default_json = "\"\"", .doc = "Of the instances' pods"),
     (observed_generation, i64, .json = "observedGeneration", .default_json = "0",
      .doc = "The spec that this status is of"),
     (current_primary, str, .json = "currentPrimary", .default_json = "\"\"", .doc = "The primary's pod"),
     (endpoint, str, .default_json = "\"\"", .doc = "host:port for reading and writing"),
+    (initialized, boolean, .default_json = "false",
+     .doc = "There have been data: an instance with an empty volume makes no new database"),
     (conditions, array(object(database_condition)), .merge_key = "type", .max_items = 16, .default_json = "[]",
      .doc = "Ready, Progressing, Degraded"));
 

@@ -56,10 +56,12 @@ PROA_DECLARE_TYPE(database_condition);
 struct database_status {
     enum database_phase phase;
     int32_t replicas_ready;
+    int32_t replicas;  /* instances that there are to be, which is what the agents obey; 0: not told yet */
     proa_str selector; /* of the pods, for the scale subresource */
     int64_t observed_generation;
     proa_str current_primary; /* the pod's name */
     proa_str endpoint;        /* host:port for reading and writing */
+    bool initialized;         /* an instance has served: there are data, wherever they are now */
     PROA_ARRAY_OF(struct database_condition) conditions;
 };
 PROA_DECLARE_TYPE(database_status);

@@ -60,7 +60,9 @@ PROA_MUST_USE int proa_db_open(const struct proa_db_options *options, struct pro
  *  fiber of loop 0. @returns 0, PROA_EINVAL (url; the message never shows its password), PROA_EUNSUPPORTED (SQLite, or
  *  a URL of another driver: that needs a restart), PROA_ENOMEM; then all is as before. */
 PROA_MUST_USE int proa_db_set_url(struct proa_db *db, const char *url, struct proa_error *err);
-/** Closes on every loop; no statement may run. May suspend (from a fiber of loop 0). NULL is fine. */
+/** Closes on every loop, from a fiber of loop 0; may suspend. What begins meanwhile is PROA_EUNAVAILABLE; what runs is
+ *  waited for as long as it takes (on PostgreSQL it ends at once, by an error). After it nothing may be called. NULL is
+ *  fine. */
 void proa_db_close(struct proa_db *db);
 /** "postgresql" or "sqlite" (the semantic conventions' db.system.name). */
 const char *proa_db_system(const struct proa_db *db);

@@ -23,6 +23,8 @@ enum proa_json_flags {
     PROA_JSON_LENIENT = 4,
     /** Writing: members marked write_only or secret are left out. */
     PROA_JSON_OUTPUT = 8,
+    /** Writing: members marked secret are written as "***", at any depth. */
+    PROA_JSON_MASKED = 16,
 };
 
 /** Reads one JSON text into a struct: syntax, kinds, ranges of the C types, required members, defaults and

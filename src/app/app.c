@@ -56,8 +56,7 @@ static int set_up_log(struct proa_app *app, uint64_t open_files, struct proa_err
     PROA_TRY(proa_log_new(
         &(struct proa_log_options){.format = config->format, .filter = config->level.ptr, .late_writer = true},
         &app->log, err));
-    app->service[0] = app->config.otel.service_name.len > 0 ? proa_kv_str("service.name", app->config.otel.service_name)
-                                                            : proa_kv_c("service.name", app->options->name);
+    app->service[0] = proa_kv_c("service.name", telemetry_service_name(app));
     app->service[1] = proa_kv_str("deployment.environment.name", app->config.environment);
     app->logger = (struct proa_logger){.log = app->log,
                                        .target = "app",
@@ -87,17 +86,24 @@ static int set_up_loops(struct proa_app *app, struct proa_error *err)
 }
 
 /* Limits of the frame stand beside the server's. */
-static int show_limit(struct proa_app *app, const char *name, double value, struct proa_error *err)
+static int add_limits(struct proa_app *app, struct proa_error *err)
 {
     struct proa_gauge *gauge;
-    proa_str label = proa_str_c(name);
 
     PROA_TRY(proa_gauge_new(
         app->metrics,
         &(struct proa_metric_options){.name = "http_server_limit", .help = "Configured limits", .labels = {"limit"}},
         &gauge, err));
-    proa_gauge_set(proa_gauge_with(gauge, &label), value);
+    app->drain_delay_limit = proa_gauge_with(gauge, (proa_str[]){PROA_STR("drain_delay_ms")});
+    app->drain_limit = proa_gauge_with(gauge, (proa_str[]){PROA_STR("drain_ms")});
+    app_show_limits(app);
     return 0;
+}
+
+void app_show_limits(struct proa_app *app)
+{
+    proa_gauge_set(app->drain_delay_limit, app->config.http.drain_delay_ms);
+    proa_gauge_set(app->drain_limit, app->config.http.drain_ms);
 }
 
 /* At a scrape. */
@@ -136,8 +142,7 @@ static int set_up_metrics(struct proa_app *app, struct proa_error *err)
         return proa_fail(err, rc, "memory is out");
     PROA_TRY(proa_metrics_add_process(app->metrics, err));
     PROA_TRY(proa_metrics_add_loops(app->metrics, app->loops, err));
-    PROA_TRY(show_limit(app, "drain_delay_ms", app->config.http.drain_delay_ms, err));
-    PROA_TRY(show_limit(app, "drain_ms", app->config.http.drain_ms, err));
+    PROA_TRY(add_limits(app, err));
     PROA_TRY(proa_counter_new(app->metrics,
                               &(struct proa_metric_options){.name = "http_server_limit_hits",
                                                             .help = "How often a limit of the server was reached",

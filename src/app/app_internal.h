@@ -62,6 +62,7 @@ struct proa_app {
     struct proa_watchdog *watchdog;
     struct proa_counter *stalls;
     struct proa_counter_series *drain_hits;
+    struct proa_gauge_series *drain_delay_limit, *drain_limit;
     struct proa_counter_series *lost_lines;
     struct proa_counter_series *reloads_done, *reloads_failed;
     struct proa_timer late; /* for what can wait until the program answers */
@@ -97,6 +98,8 @@ static inline enum app_phase app_phase(const struct proa_app *app)
 }
 
 /* app.c */
+/** Shows the limits of the frame, as they are now, beside the server's. */
+void app_show_limits(struct proa_app *app);
 /** For the watchdog: logs and counts. `arg` is the app. */
 void app_stalled(void *arg, const char *loop, const char *fiber, uint32_t held_ms, bool over);
 
@@ -151,6 +154,8 @@ PROA_MUST_USE int checks_start(struct proa_app *app);
 bool checks_pass(const struct proa_app *app, bool for_liveness);
 
 /* telemetry.c */
+/** That of OTEL_SERVICE_NAME, else of OTEL_RESOURCE_ATTRIBUTES, else the program's; in its arena. */
+PROA_COLD const char *telemetry_service_name(struct proa_app *app);
 /** Makes what the otel settings ask for; nothing when no endpoint is set. Before the loops run. */
 PROA_COLD PROA_MUST_USE int telemetry_init(struct proa_app *app, struct proa_error *err);
 /** From a fiber of loop 0: exporting begins. */
@@ -160,6 +165,8 @@ PROA_COLD PROA_MUST_USE int telemetry_reload(struct proa_app *app, const struct 
                                              struct proa_error *err);
 /** From a fiber of loop 0, when no request is served any more: what waits is sent. May suspend. */
 PROA_COLD void telemetry_stop(struct proa_app *app);
+/** How long that may take. */
+uint32_t telemetry_stop_ms(const struct proa_app *app);
 /** After the loops have ended. */
 PROA_COLD void telemetry_free(struct proa_app *app);
 

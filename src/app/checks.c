@@ -16,14 +16,16 @@ static void tell(struct app_check *check, bool passes, const struct proa_error *
     const struct proa_logger *logger = &check->app->logger;
     const char *reason = err->message[0] ? err->message : proa_code_name(err->code);
     proa_mono_ns now = proa_loop_now(check->app->loop);
-    bool is_change = !check->was_run || passes != check->passes;
+    bool is_change = !check->was_run || passes != check->passes, for_liveness = check->def.for_liveness;
 
     if (passes && is_change && check->was_run)
-        PROA_INFO(logger, "a readiness check passes again", proa_kv_c("check", check->def.name));
+        PROA_INFO(logger, for_liveness ? "a liveness check passes again" : "a readiness check passes again",
+                  proa_kv_c("check", check->def.name));
     if (passes || (!is_change && (strncmp(check->told, reason, sizeof check->told - 1) == 0 ||
                                   now < check->told_at + PROA_SECONDS(TELL_AGAIN_S))))
         return;
-    PROA_WARN(logger, "a readiness check fails", proa_kv_c("check", check->def.name), proa_kv_c("error", reason));
+    PROA_WARN(logger, for_liveness ? "a liveness check fails" : "a readiness check fails",
+              proa_kv_c("check", check->def.name), proa_kv_c("error", reason));
     check->told_at = now;
     (void)snprintf(check->told, sizeof check->told, "%s", reason);
 }
@@ -67,8 +69,10 @@ static int run_check(void *arg)
 int checks_start(struct proa_app *app)
 {
     for (struct app_check *check = app->checks; check; check = check->next)
-        PROA_TRY(proa_group_start(&app->checks_group, &(struct proa_fiber_options){.name = "readiness check"},
-                                  run_check, check));
+        PROA_TRY(proa_group_start(
+            &app->checks_group,
+            &(struct proa_fiber_options){.name = check->def.for_liveness ? "liveness check" : "readiness check"},
+            run_check, check));
     return 0;
 }
 

@@ -2,6 +2,9 @@
 #include "config_table.h"
 
 #include <proa/json.h>
+#include <string.h>
+
+enum { SECRET_DEPTH_MAX = 8 };
 
 static const char *kind_text(const struct proa_field *field)
 {
@@ -90,15 +93,51 @@ static size_t open_objects(struct proa_buf *out, const char *before, const char 
     return depth;
 }
 
+/* Itself, or a member of it at some depth. */
+static bool has_secret(const struct proa_field *field, int depth)
+{
+    if (field->secret || field->kind != PROA_OBJECT)
+        return field->secret;
+    if (depth == SECRET_DEPTH_MAX)
+        return true; /* of a type that holds itself, say */
+    for (uint32_t i = 0; i < field->type->fields_count; i++)
+        if (has_secret(&field->type->fields[i], depth + 1))
+            return true;
+    return false;
+}
+
+/* A URL's password is one, also of a setting that should not have any. */
+static bool has_user_information(const struct config_leaf *leaf)
+{
+    const struct proa_field *field = leaf->field;
+    proa_str text;
+    ptrdiff_t at;
+
+    if (field->kind != PROA_TEXT || field->container != PROA_SINGLE || field->optional)
+        return false;
+    text = *(const proa_str *)(const void *)((const char *)leaf->struct_ptr + field->value_offset);
+    at = proa_str_find(text, PROA_STR("://"));
+    if (at < 0)
+        return false;
+    for (size_t i = (size_t)at + 3; i < text.len && !strchr("/?#", text.ptr[i]); i++)
+        if (text.ptr[i] == '@')
+            return true;
+    return false;
+}
+
+/* What holds a secret is a comment: "***" would be read back as its value. A default is no secret, --help has it. */
 static int print_leaf(struct proa_buf *out, const char *before, const struct config_leaf *leaf)
 {
     size_t depth = open_objects(out, before, leaf->path);
+    bool is_url = has_user_information(leaf);
+    bool is_masked = is_url || (leaf->origin != CONFIG_DEFAULT && has_secret(leaf->field, 0));
 
-    proa_buf_printf(out, "%*s" PROA_FMT ": ", (int)depth * 2, "", PROA_ARG(proa_field_name(leaf->field)));
-    if (leaf->field->secret)
+    proa_buf_printf(out, "%*s%s" PROA_FMT ": ", (int)depth * 2, "", is_masked ? "# " : "",
+                    PROA_ARG(proa_field_name(leaf->field)));
+    if (is_url)
         proa_buf_add_c(out, "\"***\"");
     else
-        PROA_TRY(proa_json_write_field(out, 0, leaf->field, leaf->struct_ptr));
+        PROA_TRY(proa_json_write_field(out, is_masked ? PROA_JSON_MASKED : 0, leaf->field, leaf->struct_ptr));
     proa_buf_printf(out, "  # %s", origin_names[leaf->origin]);
     if (leaf->given && leaf->origin >= CONFIG_ENVIRONMENT)
         proa_buf_printf(out, " %s%s", leaf->origin == CONFIG_FLAG ? "--" : "", leaf->given);

@@ -213,6 +213,14 @@ static int read_secret(struct config_reading *reading, const char *path, proa_st
     return 0;
 }
 
+/* OpenTelemetry takes TRUE in any case, and others do of a variable. */
+static proa_str usual_form(const struct config_leaf *leaf, proa_str text)
+{
+    if (config_is_switch(leaf) && proa_str_eq_nocase(text, PROA_STR("true")))
+        return PROA_STR("true");
+    return config_is_switch(leaf) && proa_str_eq_nocase(text, PROA_STR("false")) ? PROA_STR("false") : text;
+}
+
 static int read_variable(struct config_reading *reading, struct config_leaf *leaf)
 {
     static const char where[] = "environment variable ";
@@ -223,7 +231,7 @@ static int read_variable(struct config_reading *reading, struct config_leaf *lea
 
     if (value) {
         give(leaf, CONFIG_ENVIRONMENT, leaf->env);
-        from_text(reading, leaf, proa_str_c(value), where, leaf->env);
+        from_text(reading, leaf, usual_form(leaf, proa_str_c(value)), where, leaf->env);
         return 0;
     }
     if (!leaf->field->secret)

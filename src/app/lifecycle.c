@@ -115,11 +115,26 @@ static int serve(struct proa_app *app, struct proa_error *err)
     return 0;
 }
 
-static void count_cut(struct proa_app *app)
+/* Handlers that cannot end at once are waited for after the cut, until the process is ended the hard way: so it is told when it happens. */
+struct cut {
+    struct proa_timer timer;
+    struct proa_app *app;
+    bool is_told;
+};
+
+static void tell_cut(struct cut *cut)
 {
-    PROA_WARN(&app->logger, "the drain's time is over: what was left is cut",
-              proa_kv_u64("drain_ms", app->config.http.drain_ms));
-    proa_counter_add(app->drain_hits, 0, 1);
+    if (cut->is_told)
+        return;
+    cut->is_told = true;
+    PROA_WARN(&cut->app->logger, "the drain's time is over: what was left is cut",
+              proa_kv_u64("drain_ms", cut->app->config.http.drain_ms));
+    proa_counter_add(cut->app->drain_hits, 0, 1);
+}
+
+static void time_is_over(struct proa_timer *timer)
+{
+    tell_cut(PROA_CONTAINER(timer, struct cut, timer));
 }
 
 /* @returns false when something had to be cut. */
@@ -127,15 +142,20 @@ static bool drain(struct proa_app *app)
 {
     const struct app_http_config *http = &app->config.http;
     bool has_served = atomic_load(&app->has_started);
-    uint32_t delay_ms = has_served && app->stop_signal == SIGTERM ? http->drain_delay_ms : 0;
-    uint32_t drain_ms = has_served ? http->drain_ms : BRIEF_DRAIN_MS;
+    uint64_t delay_ms = has_served && app->stop_signal == SIGTERM ? http->drain_delay_ms : 0;
+    uint64_t drain_ms = has_served ? http->drain_ms : BRIEF_DRAIN_MS;
+    struct cut cut = {.app = app};
     int rc = 0;
 
-    signals_limit_exit((uint64_t)delay_ms + drain_ms + app->options->stop_ms + CUT_GRACE_MS);
+    signals_limit_exit(delay_ms + drain_ms + app->options->stop_ms + telemetry_stop_ms(app) + CUT_GRACE_MS);
+    proa_timer_init(&cut.timer, app->loop, time_is_over);
+    if (has_served) /* without memory it is told afterwards */
+        proa_ignore(proa_timer_start(&cut.timer, proa_loop_now(app->loop) + PROA_MS(delay_ms + drain_ms + LATE_MS)));
     if (app->server)
-        rc = proa_server_drain(app->server, delay_ms, drain_ms);
+        rc = proa_server_drain(app->server, (uint32_t)delay_ms, (uint32_t)drain_ms);
+    proa_timer_stop(&cut.timer);
     if (rc < 0 && has_served)
-        count_cut(app);
+        tell_cut(&cut);
     return rc == 0 || !has_served;
 }
 

@@ -50,18 +50,6 @@ static int get_health(struct proa_req *req)
     return why_not ? not_now(req, why_not) : proa_reply_text(req, 200, PROA_STR("healthy"));
 }
 
-static int get_livez(struct proa_req *req)
-{
-    const struct proa_app *app = app_of(req);
-
-    if (proa_loops_held_ms(app->loops) >= LIVEZ_HELD_MS)
-        return not_now(req, "a loop hangs");
-    /* While the program starts, the list still grows. */
-    if (atomic_load(&app->has_started) && !checks_pass(app, true))
-        return not_now(req, "a liveness check fails: the reason is in the log");
-    return proa_reply_text(req, 200, PROA_STR("alive"));
-}
-
 static int get_startupz(struct proa_req *req)
 {
     return atomic_load(&app_of(req)->has_started) ? proa_reply_text(req, 200, PROA_STR("started"))
@@ -78,20 +66,43 @@ static bool wants_verbose(struct proa_req *req)
     return false;
 }
 
-static int list_checks(struct proa_req *req, const struct proa_app *app, const char *why_not)
+/* @param what  is there without any check, and why not: NULL when it is */
+static int list_checks(struct proa_req *req, bool for_liveness, const char *what, const char *why_not)
 {
+    const struct proa_app *app = app_of(req);
     struct proa_buf *body = proa_reply_body(req);
+    bool passes = !why_not;
 
     if (!body)
         return PROA_ENOMEM;
-    proa_buf_printf(body, "[%c]serving %s\n", why_not ? '-' : '+', why_not ? why_not : "ok");
+    proa_buf_printf(body, "[%c]%s %s\n", why_not ? '-' : '+', what, why_not ? why_not : "ok");
     /* While the program starts, the list still grows. */
     for (const struct app_check *check = atomic_load(&app->has_started) ? app->checks : NULL; check;
-         check = check->next)
-        if (!check->def.for_liveness)
-            proa_buf_printf(body, "[%c]%s %s\n", check->passes ? '+' : '-', check->def.name,
-                            check->passes ? "ok" : "failed: the reason is in the log");
-    return proa_reply_buffer(req, why_not || !checks_pass(app, false) ? 503 : 200, "text/plain; charset=utf-8");
+         check = check->next) {
+        bool check_passes = check->passes;
+
+        if (check->def.for_liveness != for_liveness)
+            continue;
+        passes = passes && check_passes;
+        proa_buf_printf(body, "[%c]%s %s\n", check_passes ? '+' : '-', check->def.name,
+                        check_passes ? "ok" : "failed: the reason is in the log");
+    }
+    return proa_reply_buffer(req, passes ? 200 : 503, "text/plain; charset=utf-8");
+}
+
+static int get_livez(struct proa_req *req)
+{
+    const struct proa_app *app = app_of(req);
+    const char *why_not = proa_loops_held_ms(app->loops) >= LIVEZ_HELD_MS ? "a loop hangs" : NULL;
+
+    if (wants_verbose(req))
+        return list_checks(req, true, "loops", why_not);
+    if (why_not)
+        return not_now(req, why_not);
+    /* While the program starts, the list still grows. */
+    if (atomic_load(&app->has_started) && !checks_pass(app, true))
+        return not_now(req, "a liveness check fails; ?verbose tells which");
+    return proa_reply_text(req, 200, PROA_STR("alive"));
 }
 
 static int get_readyz(struct proa_req *req)
@@ -100,7 +111,7 @@ static int get_readyz(struct proa_req *req)
     const char *why_not = why_not_serving(app);
 
     if (wants_verbose(req))
-        return list_checks(req, app, why_not);
+        return list_checks(req, false, "serving", why_not);
     if (why_not)
         return not_now(req, why_not);
     return checks_pass(app, false) ? proa_reply_text(req, 200, PROA_STR("ready"))

@@ -220,6 +220,9 @@ static void take_over_limits(struct proa_app *app, const struct app_config *next
     *http = limits;
     app_config_limits(http, &tuning.limits);
     proa_server_tune(app->server, &tuning);
+    if (app->admin)
+        proa_server_tune(app->admin, &tuning);
+    app_show_limits(app);
 }
 
 /* What is different and was not taken over. */

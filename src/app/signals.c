@@ -84,7 +84,7 @@ static void readable(void *arg, int events)
 
 int signals_catch(struct proa_app *app, struct proa_error *err)
 {
-    struct sigaction action = {.sa_handler = caught, .sa_flags = SA_RESTART};
+    struct sigaction action = {.sa_handler = caught, .sa_flags = SA_RESTART | SA_ONSTACK};
     sigset_t set;
     int rc;
 
@@ -104,7 +104,7 @@ int signals_catch(struct proa_app *app, struct proa_error *err)
     sigaction(SIGTERM, &action, &signals.term_before);
     sigaction(SIGINT, &action, &signals.int_before);
     sigaction(SIGHUP, &action, &signals.hup_before);
-    sigaction(SIGALRM, &(struct sigaction){.sa_handler = too_late}, &signals.alarm_before);
+    sigaction(SIGALRM, &(struct sigaction){.sa_handler = too_late, .sa_flags = SA_ONSTACK}, &signals.alarm_before);
     /* A client that has gone must not end the process. */
     sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_IGN}, &signals.pipe_before);
     stop_signals(&set);

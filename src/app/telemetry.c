@@ -13,6 +13,7 @@ extern char **environ;
 struct export
 {
     const char *url; /* NULL: none */
+    proa_str shown;  /* of it: without a query, which may hold a key */
     void *tls;       /* of the program's provider; NULL: none */
     struct proa_client *client;
     struct proa_otlp_client sender;
@@ -182,42 +183,70 @@ int telemetry_reload(struct proa_app *app, const struct app_otel_config *next, s
     return 0;
 }
 
-/* A URL of its own, or the common one and the signal's path. *ret_url is NULL when there is none. */
-static int choose_url(struct proa_app *app, const struct choice *choice, const char **ret_url, bool *ret_needs_tls,
-                      struct proa_error *err)
+/* With a program's own words for what a URL is not; it may hold a password, so that it is not quoted. */
+static int bad_endpoint(proa_str url, const char *variable, struct proa_error *err)
 {
-    proa_str common = app->config.otel.endpoint, own = choice->own_endpoint;
-    const char *variable = own.len > 0 ? choice->variables : "OTEL_EXPORTER_OTLP";
-    const char *url;
-
-    *ret_url = NULL;
-    if (own.len == 0 && common.len == 0)
-        return 0;
-    while (common.len > 0 && common.ptr[common.len - 1] == '/')
-        common.len--;
-    url = own.len > 0 ? own.ptr : proa_arena_printf(&app->arena, PROA_FMT "%s", PROA_ARG(common), choice->path).ptr;
-    if (!url)
-        return proa_fail(err, PROA_ENOMEM, "memory is out");
-    *ret_needs_tls = proa_str_starts_with(proa_str_c(url), PROA_STR("https://"));
-    if (!*ret_needs_tls && !proa_str_starts_with(proa_str_c(url), PROA_STR("http://")))
-        return proa_fail(err, PROA_EINVAL, "the OTLP endpoint %s is no http or https URL (%s_ENDPOINT)", url, variable);
-    if (*ret_needs_tls && !app->options->tls)
-        return proa_fail(err, PROA_EUNSUPPORTED,
-                         "the OTLP endpoint %s (%s_ENDPOINT) needs TLS, which this program was built without: use an "
-                         "http endpoint, a collector on this machine, say",
-                         url, variable);
-    *ret_url = url;
-    return 0;
+    if (proa_str_find_char(url, '@') >= 0)
+        return proa_error_wrap(err, "the OTLP endpoint (%s_ENDPOINT; credentials belong in %s_HEADERS)", variable,
+                               variable);
+    return proa_error_wrap(err, "the OTLP endpoint (%s_ENDPOINT)", variable);
 }
 
-static bool has_key(proa_str attributes, const char *key)
+/* A URL of its own, or the common one and the signal's path. export->url stays NULL when there is none. */
+static int choose_url(struct proa_app *app, const struct choice *choice, struct export *export, bool *ret_needs_tls,
+                      struct proa_error *err)
 {
-    proa_str part, name;
+    proa_str common = app->config.otel.endpoint, own = choice->own_endpoint, given = own.len > 0 ? own : common;
+    const char *variable = own.len > 0 ? choice->variables : "OTEL_EXPORTER_OTLP";
+
+    if (given.len == 0)
+        return 0;
+    if (proa_otlp_client_check(given, &export->shown, ret_needs_tls, err) < 0)
+        return bad_endpoint(given, variable, err);
+    if (own.len == 0 && export->shown.len < common.len)
+        return proa_fail(err, PROA_EINVAL, "the OTLP endpoint (%s_ENDPOINT) has a query: give each signal's whole URL",
+                         variable);
+    if (*ret_needs_tls && !app->options->tls)
+        return proa_fail(err, PROA_EUNSUPPORTED,
+                         "the OTLP endpoint " PROA_FMT
+                         " (%s_ENDPOINT) needs TLS, which this program was built without: use an "
+                         "http endpoint, a collector on this machine, say",
+                         PROA_ARG(export->shown), variable);
+    if (own.len > 0) {
+        export->url = own.ptr;
+        return 0;
+    }
+    while (common.len > 0 && common.ptr[common.len - 1] == '/')
+        common.len--;
+    export->shown = proa_arena_printf(&app->arena, PROA_FMT "%s", PROA_ARG(common), choice->path);
+    export->url = export->shown.ptr;
+    return export->url ? 0 : proa_fail(err, PROA_ENOMEM, "memory is out");
+}
+
+/* The last of the name, percent-encoded; ptr NULL: none. */
+static proa_str attribute(proa_str attributes, const char *key)
+{
+    proa_str part, name, value = {NULL, 0};
 
     while (proa_str_split(&attributes, ',', &part))
         if (proa_str_split(&part, '=', &name) && proa_str_eq_c(proa_str_trim(name), key))
-            return true;
-    return false;
+            value = proa_str_trim(part);
+    return value;
+}
+
+const char *telemetry_service_name(struct proa_app *app)
+{
+    const struct app_otel_config *otel = &app->config.otel;
+    proa_str given = attribute(otel->resource_attributes, "service.name"), name;
+
+    if (otel->service_name.len > 0)
+        return otel->service_name.ptr;
+    /* What cannot be read is told by the export. */
+    if (given.len > 0 && proa_percent_decode(&app->arena, given, false, &name) == 0 && proa_utf8_valid(name))
+        name = proa_arena_str(&app->arena, name);
+    else
+        return app->options->name;
+    return name.len > 0 ? name.ptr : app->options->name;
 }
 
 /* ENVIRONMENT is one, unless it is among them already. */
@@ -228,7 +257,7 @@ static int choose_attributes(struct proa_app *app, struct proa_error *err)
     struct proa_buf text;
 
     app->telemetry->attributes = given.ptr;
-    if (app->config.environment.len == 0 || has_key(given, key))
+    if (app->config.environment.len == 0 || attribute(given, key).ptr)
         return 0;
     proa_buf_init(&text, &app->arena, 0);
     proa_buf_printf(&text, "%s=", key);
@@ -274,14 +303,15 @@ static int make_export(struct proa_app *app, const struct choice *choice, struct
 {
     bool needs_tls = false;
 
-    PROA_TRY(choose_url(app, choice, &export->url, &needs_tls, err));
+    PROA_TRY(choose_url(app, choice, export, &needs_tls, err));
     if (!export->url)
         return 0;
     PROA_TRY(set_headers(app, choice, &export->sender, err));
     export->sender.url = proa_str_c(export->url);
     if (needs_tls && app->options->tls->make(or_null(choice->certificate), or_null(choice->client_certificate),
                                              or_null(choice->client_key), &export->tls, err) < 0)
-        return proa_error_wrap(err, "TLS for the OTLP endpoint %s%s", export->url, tls_variables(&app->arena, choice));
+        return proa_error_wrap(err, "TLS for the OTLP endpoint " PROA_FMT "%s", PROA_ARG(export->shown),
+                               tls_variables(&app->arena, choice));
     return 0;
 }
 
@@ -320,8 +350,6 @@ int telemetry_init(struct proa_app *app, struct proa_error *err)
 static int start_export(struct proa_app *app, const struct choice *choice, struct proa_otlp_options options,
                         struct export *export, struct proa_error *err)
 {
-    const struct app_otel_config *otel = &app->config.otel;
-
     PROA_TRY(
         proa_client_new(&(struct proa_client_options){.loop = app->loop,
                                                       .tls = export->tls ? app->options->tls->layer(export->tls) : NULL,
@@ -332,7 +360,7 @@ static int start_export(struct proa_app *app, const struct choice *choice, struc
     options.loop = app->loop;
     options.send = proa_otlp_client_send;
     options.send_arg = &export->sender;
-    options.service_name = otel->service_name.len > 0 ? otel->service_name.ptr : app->options->name;
+    options.service_name = app->service[0].as.str.ptr;
     options.service_version = app->options->version;
     options.resource_attributes = app->telemetry->attributes;
     options.gzip = choice->gzip;
@@ -354,7 +382,7 @@ static int start_traces(struct proa_app *app, struct proa_error *err)
                                                      .retry_ms = otel->export_timeout_ms,
                                                      .batch_spans = otel->batch_spans},
                           export, err));
-    PROA_INFO(&app->logger, "spans are exported", proa_kv_c("url.full", export->url),
+    PROA_INFO(&app->logger, "spans are exported", proa_kv_str("url.full", export->shown),
               proa_kv_str("sampler", otel->traces_sampler));
     return 0;
 }
@@ -372,7 +400,7 @@ static int start_logs(struct proa_app *app, struct proa_error *err)
                                                      .retry_ms = otel->logs_export_timeout_ms,
                                                      .batch_spans = otel->batch_records},
                           export, err));
-    PROA_INFO(&app->logger, "log lines are exported", proa_kv_c("url.full", export->url));
+    PROA_INFO(&app->logger, "log lines are exported", proa_kv_str("url.full", export->shown));
     return 0;
 }
 
@@ -383,20 +411,36 @@ int telemetry_start(struct proa_app *app, struct proa_error *err)
     return app->telemetry->logs.url ? start_logs(app, err) : 0;
 }
 
-static void stop_export(struct export *export)
+uint32_t telemetry_stop_ms(const struct proa_app *app)
 {
+    return app->telemetry && (app->telemetry->traces.otlp || app->telemetry->logs.otlp) ? FLUSH_MS : 0;
+}
+
+static int stop_export(void *arg)
+{
+    struct export *export = arg;
+
     if (export->otlp)
         proa_otlp_stop(export->otlp, FLUSH_MS);
     proa_client_free(export->client);
     export->client = NULL;
+    return 0;
 }
 
 void telemetry_stop(struct proa_app *app)
 {
+    struct proa_group group;
+
     if (!app->telemetry)
         return;
+    proa_group_init(&group, app->loop);
+    /* At once, so that a collector that is away costs its time only once. */
+    if (app->telemetry->logs.otlp &&
+        proa_group_start(&group, &(struct proa_fiber_options){.name = "flush"}, stop_export, &app->telemetry->logs) < 0)
+        stop_export(&app->telemetry->logs);
     stop_export(&app->telemetry->traces);
-    stop_export(&app->telemetry->logs);
+    proa_ignore(proa_group_wait(&group));
+    stop_export(&app->telemetry->logs); /* again is harmless; and the client of one that never started */
 }
 
 static void free_export(struct proa_app *app, struct export *export)

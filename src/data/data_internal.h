@@ -165,6 +165,8 @@ void json_complete(struct rules *rules, const struct proa_type *type, uint64_t s
 /** Sets a member to its default, which it has. */
 void field_default(struct rules *rules, const struct proa_field *field, void *struct_ptr,
                    const struct value_path *path);
+/** Doubled keys of an object: not quadratic whatever is sent. */
+void json_check_keys(struct rules *rules, struct yyjson_val *object, const struct value_path *path);
 /** Duplicate keys and depth anywhere below a value. */
 void json_check_tree(struct rules *rules, struct yyjson_val *value, const struct value_path *path, int depth);
 bool json_too_deep(struct rules *rules, const struct value_path *path, int depth);

@@ -1,10 +1,9 @@
 /* JSON into structs: parsed by yyjson, then taken apart by the description. One pass collects all broken rules in the order
  * of the document. The recursion is bounded by the depth of 64 and its frames are small: it runs on fibers' stacks. */
-#include "data_internal.h"
+#include "json_walk.h"
 
 #include <math.h>
 #include <stdlib.h>
-#include <yyjson.h>
 
 enum {
     SMALL_OBJECT_KEYS = 16, /* keys of so many members are compared with each other, more are sorted */
@@ -175,8 +174,7 @@ static void check_few_keys(struct rules *rules, yyjson_val *object, const struct
     }
 }
 
-/* Doubled keys of an object: not quadratic whatever is sent. */
-static void check_keys(struct rules *rules, yyjson_val *object, const struct value_path *path)
+void json_check_keys(struct rules *rules, struct yyjson_val *object, const struct value_path *path)
 {
     size_t count = yyjson_obj_size(object), i = 0;
     yyjson_obj_iter it;
@@ -211,7 +209,7 @@ void json_check_tree(struct rules *rules, struct yyjson_val *value, const struct
     if (yyjson_is_obj(value)) {
         yyjson_obj_iter it = yyjson_obj_iter_with(value);
 
-        check_keys(rules, value, path);
+        json_check_keys(rules, value, path);
         while ((key = yyjson_obj_iter_next(&it))) {
             below.key = json_string(key);
             json_check_tree(rules, yyjson_obj_iter_get_val(key), &below, depth + 1);
@@ -286,7 +284,7 @@ static void read_dictionary(struct rules *rules, const struct proa_field *field,
     }
     if (json_too_deep(rules, path, depth) || !(entries = new_elements(rules, field, count, path)))
         return;
-    check_keys(rules, value, path);
+    json_check_keys(rules, value, path);
     it = yyjson_obj_iter_with(value);
     for (entry = entries; (key = yyjson_obj_iter_next(&it)); entry += field->stride) {
         below.key = ((struct entry_header *)(void *)entry)->key = json_string(key);
@@ -386,11 +384,6 @@ void json_complete(struct rules *rules, const struct proa_type *type, uint64_t s
 
 /* -- Objects ---------------------------------------------------------------------------------------------------- */
 
-static bool ignores_unknown(const struct rules *rules, const struct proa_type *type)
-{
-    return type->unknown == PROA_UNKNOWN_IGNORE || (rules->flags & PROA_JSON_LENIENT);
-}
-
 /* Go's programs write null where there is nothing. */
 static bool is_absent(const struct rules *rules, const struct proa_field *field, yyjson_val *value)
 {
@@ -401,52 +394,25 @@ static bool is_absent(const struct rules *rules, const struct proa_field *field,
 void json_read_object(struct rules *rules, const struct proa_type *type, struct yyjson_val *value, void *out,
                       const struct value_path *path, int depth)
 {
-    yyjson_obj_iter it;
-    yyjson_val *key;
-    uint64_t seen = 0, skipped = 0;
-    uint32_t hint = 0, broken_before = rules->broken;
-    bool unknown_ignored = false, doubled = false;
-    struct value_path below = {.up = path};
+    uint32_t broken_before = rules->broken;
+    uint64_t skipped = 0;
+    struct json_walk walk;
 
-    if (!yyjson_is_obj(value)) {
-        rule_broken(rules, path, "type", "must be an object");
+    if (!json_walk_begin(&walk, rules, type, value, path, depth))
         return;
-    }
-    if (json_too_deep(rules, path, depth))
-        return;
-    it = yyjson_obj_iter_with(value);
-    while ((key = yyjson_obj_iter_next(&it))) {
-        yyjson_val *member = yyjson_obj_iter_get_val(key);
-        const struct proa_field *field;
-        uint64_t bit;
-
-        below.key = json_string(key);
-        field = proa_type_find(type, below.key, &hint);
-        bit = field ? UINT64_C(1) << (field - type->fields) : 0;
-        if (!field && ignores_unknown(rules, type)) {
-            unknown_ignored = true;
-            json_check_tree(rules, member, &below, depth + 1);
-        } else if (!field) {
-            rule_broken(rules, &below, "unknown", "is not known here");
-        } else if (seen & bit) {
-            doubled = true;
-            key_doubled(rules, below.key, path);
-        } else if ((rules->flags & PROA_JSON_INPUT) && field->read_only) {
-            skipped |= bit;
-            json_check_tree(rules, member, &below, depth + 1);
-        } else if (is_absent(rules, field, member)) {
-            skipped |= bit;
+    while (json_walk_next(&walk)) {
+        if ((rules->flags & PROA_JSON_INPUT) && walk.field->read_only) {
+            skipped |= walk.bit;
+            json_check_tree(rules, walk.member, &walk.below, depth + 1);
+        } else if (is_absent(rules, walk.field, walk.member)) {
+            skipped |= walk.bit;
         } else {
-            json_read_member(rules, field, member, out, &below, depth + 1);
+            json_read_member(rules, walk.field, walk.member, out, &walk.below, depth + 1);
         }
-        seen |= bit;
     }
-    /* Doubled members that the description knows are found above, the others here. */
-    if (unknown_ignored && !doubled)
-        check_keys(rules, value, path);
     if (rules->flags & PROA_JSON_PARTIAL)
         return;
-    json_complete(rules, type, seen & ~skipped, out, path);
+    json_complete(rules, type, walk.seen & ~skipped, out, path);
     if (rules->broken == broken_before)
         check_whole(rules, type, out, path);
 }

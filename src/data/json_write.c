@@ -200,6 +200,8 @@ int proa_json_write_field(struct proa_buf *out, unsigned flags, const struct pro
 
     if (field->optional && *(const enum proa_presence *)(const void *)(at + field->offset) != PROA_SET)
         return proa_buf_add_c(out, "null");
+    if ((flags & PROA_JSON_MASKED) && field->secret)
+        return proa_buf_add_c(out, "\"***\"");
     at += field->value_offset;
     if (field->container != PROA_SINGLE)
         return write_container(out, flags, field, (const void *)at);

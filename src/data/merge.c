@@ -1,9 +1,8 @@
 /* Merge patches (RFC 7396) on described structs: into a shallow copy, in which changed lists and dictionaries are new ones, so
  * that the original stays whole when a rule is broken. */
-#include "data_internal.h"
+#include "json_walk.h"
 
 #include <stdlib.h>
-#include <yyjson.h>
 
 /* The members of a patch's object, sorted by key. */
 struct patch_item {
@@ -238,38 +237,18 @@ static void merge_member(struct rules *rules, const struct proa_field *field, yy
 static void merge_object(struct rules *rules, const struct proa_type *type, yyjson_val *patch, char *value, bool fresh,
                          const struct value_path *path, int depth)
 {
-    yyjson_obj_iter it;
-    yyjson_val *key;
-    uint64_t seen = 0, given = 0;
-    uint32_t hint = 0;
-    struct value_path below = {.up = path};
+    uint64_t given = 0;
+    struct json_walk walk;
 
-    if (!yyjson_is_obj(patch)) {
-        rule_broken(rules, path, "type", "must be an object");
+    if (!json_walk_begin(&walk, rules, type, patch, path, depth))
         return;
-    }
-    if (json_too_deep(rules, path, depth))
-        return;
-    it = yyjson_obj_iter_with(patch);
-    while ((key = yyjson_obj_iter_next(&it))) {
-        yyjson_val *member = yyjson_obj_iter_get_val(key);
-        const struct proa_field *field;
-        uint64_t bit;
-
-        below.key = json_string(key);
-        field = proa_type_find(type, below.key, &hint);
-        bit = field ? UINT64_C(1) << (field - type->fields) : 0;
-        if (!field && type->unknown == PROA_UNKNOWN_REJECT) {
-            rule_broken(rules, &below, "unknown", "is not known here");
-        } else if (seen & bit) {
-            rule_broken(rules, &below, "duplicate", "is given twice");
-        } else if (!field || field->read_only) {
-            json_check_tree(rules, member, &below, depth + 1);
-        } else {
-            merge_member(rules, field, member, value, fresh, &below, depth + 1);
-            given |= bit;
+    while (json_walk_next(&walk)) {
+        if (walk.field->read_only) {
+            json_check_tree(rules, walk.member, &walk.below, depth + 1);
+            continue;
         }
-        seen |= bit;
+        merge_member(rules, walk.field, walk.member, value, fresh, &walk.below, depth + 1);
+        given |= walk.bit;
     }
     if (fresh)
         json_complete(rules, type, given, value, path);

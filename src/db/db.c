@@ -71,6 +71,7 @@ static void db_free(struct proa_db *db)
         return;
     db_metrics_free(db->metrics);
     db_span_target_free(db);
+    db_parts_free(db);
     free((void *)db->loops);
     free((char *)db->options.url);
     free(db);
@@ -94,7 +95,7 @@ static int set_up(struct proa_db *db, const struct proa_db_options *options, str
 {
     db->options = *options;
     db->options.url = strdup(options->url);
-    if (!db->options.url || note_loops(db, options) < 0)
+    if (!db->options.url || note_loops(db, options) < 0 || db_parts_new(db) < 0)
         return proa_fail(err, PROA_ENOMEM, "no memory for a database");
     fill_defaults(db);
     if (options->logger)
@@ -170,6 +171,9 @@ void proa_db_close(struct proa_db *db)
 {
     if (!db)
         return;
+    if (db->driver->stop)
+        db->driver->stop(db);
+    db_calls_end(db);
     db->driver->close(db);
     db_free(db);
 }
@@ -226,7 +230,7 @@ static int check_value(const struct proa_value *value, size_t number, struct pro
     return proa_fail(err, PROA_EINVAL, "parameter $%zu has no kind", number);
 }
 
-int db_run_always(struct proa_sql sql, struct db_statement *statement)
+static int run_measured(struct proa_sql sql, struct db_statement *statement)
 {
     proa_mono_ns began = sql.db->metrics ? proa_loop_now_exact(sql.loop) : 0;
     struct proa_span span;
@@ -240,6 +244,19 @@ int db_run_always(struct proa_sql sql, struct db_statement *statement)
         db_span_end(sql, &span, rc);
     if (sql.db->metrics)
         db_metrics_operation(sql, statement->text, rc, began);
+    return rc;
+}
+
+int db_run_always(struct proa_sql sql, struct db_statement *statement)
+{
+    struct db_part *part;
+    int rc;
+
+    if (sql.tx)
+        return run_measured(sql, statement); /* the transaction is a call itself */
+    PROA_TRY(db_call_enter(sql, &part));
+    rc = run_measured(sql, statement);
+    db_call_leave(part);
     return rc;
 }
 

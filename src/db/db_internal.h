@@ -23,6 +23,16 @@ struct db_rows {
 void db_rows_init(struct db_rows *rows, const struct proa_type *type, struct proa_sql sql, size_t max_rows,
                   bool is_one);
 
+/* db_calls.c: what runs on each loop, so that closing can wait for it. */
+PROA_MUST_USE int db_parts_new(struct proa_db *db);
+void db_parts_free(struct proa_db *db);
+/** A call begins. @returns PROA_EUNAVAILABLE when the database is being closed, PROA_EINVAL when it is of other loops. */
+PROA_MUST_USE int db_call_enter(struct proa_sql sql, struct db_part **ret_part);
+/** It has ended: nothing of the database may be touched any more. */
+void db_call_leave(struct db_part *part);
+/** Until every call has left; what begins is refused from here. Suspends when there are several loops, or calls. */
+void db_calls_end(struct proa_db *db);
+
 /** One statement through checks, the transaction's rules, the driver and the metrics. May suspend. */
 PROA_MUST_USE int db_run(struct proa_sql sql, struct db_statement *statement);
 /** The same, though the transaction has failed: to leave or undo a savepoint. */

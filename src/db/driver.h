@@ -63,12 +63,15 @@ struct proa_db {
     uint32_t loops_count;
     struct db_metrics *metrics;         /**< NULL: none; metrics.c */
     _Atomic(struct db_target *) target; /**< NULL: nobody traces; db_span.c */
+    struct db_part *parts;              /**< each loop's; db_calls.c */
+    uint32_t open_parts;                /**< while it is closed: on loop 0 */
+    struct proa_waiter *closer;         /**< the same */
 };
 
 enum db_connection_kind { DB_SHARED = 0, DB_OWN };
 
 /* db_metrics.c, for drivers: pools and waits, under the semantic conventions' names. From any thread.
- * `loop` is the one whose thread calls, which then has cells of its own to add to; NULL in another thread.        */
+ * `loop` is the one whose thread calls, which then has cells of its own to add to; NULL in another thread. */
 /** Adds to db_client_connections_usage{state="idle"|"used"} of the pool of this kind. */
 void db_metrics_connections(struct proa_db *db, const struct proa_loop *loop, enum db_connection_kind kind, int idle,
                             int used);
@@ -89,7 +92,9 @@ struct proa_db_driver {
     const char *const *schemes;
     /** From loop 0's thread, in a fiber or before the loops run. Does not wait for a server. Sets db->impl. */
     int (*open)(struct proa_db *db, struct proa_error *err);
-    /** From a fiber of loop 0; may suspend. No statement runs. */
+    /** Ends what runs, and refuses what begins; NULL: what runs is waited for as it is. From a fiber of loop 0; may suspend. */
+    void (*stop)(struct proa_db *db);
+    /** From a fiber of loop 0, when nothing runs any more; may suspend. */
     void (*close)(struct proa_db *db);
     /** Takes over another URL of its schemes; the driver copies what it keeps. NULL: it cannot. From a fiber of loop 0. */
     int (*set_url)(struct proa_db *db, const char *url, struct proa_error *err);

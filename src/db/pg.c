@@ -198,7 +198,8 @@ static void loop_stopped(struct proa_task *task)
         proa_unpark(pl->pg->closer, 0);
 }
 
-static void pg_close(struct proa_db *db)
+/* Every connection is closed, so that what runs ends by an error. */
+static void pg_stop(struct proa_db *db)
 {
     struct pg *pg = db->impl;
     struct proa_loop *loop = pg->loops[0].loop;
@@ -216,7 +217,12 @@ static void pg_close(struct proa_db *db)
         proa_ignore(proa_park(&waiter)); /* a name server may take its time; it is waited for */
         pg->closer = NULL;
     }
-    pg_free(pg);
+}
+
+/* No call is left, and db_calls.c went to every loop since: what other loops had posted there before they stopped has run. */
+static void pg_close(struct proa_db *db)
+{
+    pg_free(db->impl);
     db->impl = NULL;
 }
 
@@ -244,6 +250,7 @@ const struct proa_db_driver proa_pg_driver = {
     .log_target = "db.pg",
     .schemes = schemes,
     .open = pg_open,
+    .stop = pg_stop,
     .close = pg_close,
     .set_url = pg_set_url,
     .run = pg_run,

@@ -75,7 +75,7 @@ struct pg {
     uint32_t loops_count;
     _Atomic uint32_t cancels; /* under way; shared by all threads */
     _Atomic uint32_t ups;     /* counts how often a loop has reached the server again */
-    /* of pg_close, on loop 0 */
+    /* of pg_stop, on loop 0 */
     uint32_t open_loops;
     struct proa_waiter *closer;
 };

@@ -41,17 +41,7 @@ static int code_of(int code, const char *message)
 
 bool sqlite_is_fatal(int code)
 {
-    switch (code & 0xff) {
-    case SQLITE_PERM:
-    case SQLITE_READONLY:
-    case SQLITE_IOERR:
-    case SQLITE_CORRUPT:
-    case SQLITE_CANTOPEN:
-    case SQLITE_NOTADB:
-    case SQLITE_NOLFS:
-    case SQLITE_PROTOCOL: return true;
-    default: return false;
-    }
+    return code_of(code, "") == PROA_EIO;
 }
 
 /* "UNIQUE constraint failed: users.email", "UNIQUE constraint failed: index 'users_email_key'". */

@@ -128,15 +128,9 @@ static int pause_before_retry(struct proa_sql sql, uint32_t attempt)
     return proa_sleep(sql.loop, proa_loop_random_u64(sql.loop) % PROA_MS(limit_ms));
 }
 
-int proa_db_transaction(struct proa_sql sql, const struct proa_tx_options *options,
-                        int (*fn)(struct proa_sql tx, void *arg), void *arg)
+static int run_repeatedly(struct proa_sql sql, const struct proa_tx_options *options,
+                          int (*fn)(struct proa_sql tx, void *arg), void *arg)
 {
-    static const struct proa_tx_options plain = {0};
-
-    if (sql.tx)
-        return run_nested(sql, fn, arg);
-    if (!options)
-        options = &plain;
     for (uint32_t attempt = 0;; attempt++) {
         bool may_retry = false;
         int rc = run_once(sql, options, fn, arg, &may_retry);
@@ -148,4 +142,19 @@ int proa_db_transaction(struct proa_sql sql, const struct proa_tx_options *optio
         if (sql.err)
             proa_error_clear(sql.err);
     }
+}
+
+int proa_db_transaction(struct proa_sql sql, const struct proa_tx_options *options,
+                        int (*fn)(struct proa_sql tx, void *arg), void *arg)
+{
+    static const struct proa_tx_options plain = {0};
+    struct db_part *part;
+    int rc;
+
+    if (sql.tx)
+        return run_nested(sql, fn, arg);
+    PROA_TRY(db_call_enter(sql, &part));
+    rc = run_repeatedly(sql, options ? options : &plain, fn, arg);
+    db_call_leave(part);
+    return rc;
 }

@@ -380,6 +380,12 @@ static void release(struct proa_exchange *exchange)
     response_done(&exchange->response);
 }
 
+void proa_exchange_cut(struct proa_exchange *exchange)
+{
+    if (exchange->conn)
+        client_conn_cut(exchange->conn);
+}
+
 void proa_exchange_close(struct proa_exchange *exchange)
 {
     if (!exchange || !exchange->client)
@@ -556,6 +562,14 @@ static int try_until_answered(struct attempt *attempt, struct proa_exchange *exc
     }
 }
 
+static int say_of_what(const struct client_url *url, const struct proa_client_request *request, int rc,
+                       struct proa_error *err)
+{
+    return err && err->code ? proa_error_wrap(err, "%s " PROA_FMT, request->method ? request->method : "GET",
+                                              PROA_ARG(url->host_field))
+                            : rc;
+}
+
 static int open_attempt(struct attempt *attempt, proa_mono_ns start, struct proa_exchange **ret_exchange,
                         uint32_t *ret_tries, struct proa_error *err)
 {
@@ -584,17 +598,22 @@ static int open_attempt(struct attempt *attempt, proa_mono_ns start, struct proa
                                      .exemplar = attempt->trace->is_present ? &attempt->trace->span.ids : NULL});
     if (rc < 0) {
         proa_exchange_close(exchange);
-        return err && err->code ? proa_error_wrap(err, "%s " PROA_FMT, request->method ? request->method : "GET",
-                                                  PROA_ARG(attempt->url.host_field))
-                                : rc;
+        return say_of_what(&attempt->url, request, rc, err);
     }
     *ret_exchange = exchange;
     return 0;
 }
 
+/* What its caller may want to know of an exchange beside itself; lives as long as the request. */
+struct opened {
+    struct client_url url;
+    uint32_t tries;
+    bool is_idempotent;
+};
+
 static int open_exchange(struct proa_client *client, struct proa_arena *arena,
                          const struct proa_client_request *request, struct proa_exchange **ret_exchange,
-                         uint32_t *ret_tries, struct proa_error *err)
+                         struct opened *ret_opened, struct proa_error *err)
 {
     struct proa_loop *loop = client->options.loop;
     proa_mono_ns start = proa_loop_now_exact(loop);
@@ -613,7 +632,7 @@ static int open_exchange(struct proa_client *client, struct proa_arena *arena,
     client_trace_end(&trace, request, &attempt.url, rc, exchange ? exchange->response.status : 0, tries, err);
     if (!exchange)
         return rc;
-    *ret_tries = tries;
+    *ret_opened = (struct opened){attempt.url, tries, attempt.is_idempotent};
     *ret_exchange = exchange;
     return 0;
 }
@@ -621,9 +640,9 @@ static int open_exchange(struct proa_client *client, struct proa_arena *arena,
 int proa_client_open(struct proa_client *client, struct proa_arena *arena, const struct proa_client_request *request,
                      struct proa_exchange **ret_exchange, struct proa_error *err)
 {
-    uint32_t tries;
+    struct opened opened;
 
-    return open_exchange(client, arena, request, ret_exchange, &tries, err);
+    return open_exchange(client, arena, request, ret_exchange, &opened, err);
 }
 
 int proa_exchange_status(const struct proa_exchange *exchange)
@@ -667,21 +686,24 @@ int proa_client_fetch(struct proa_client *client, struct proa_arena *arena, cons
         proa_deadline_enter(loop, proa_loop_now_exact(loop) +
                                       PROA_MS(request->timeout_ms ? request->timeout_ms : client->options.request_ms));
     struct proa_exchange *exchange = NULL;
+    struct opened opened;
     proa_str body;
-    uint32_t tries = 0, retry_after_s;
+    uint32_t retry_after_s;
     int rc;
 
-    PROA_TRY(open_exchange(client, arena, request, &exchange, &tries, err));
+    PROA_TRY(open_exchange(client, arena, request, &exchange, &opened, err));
     assert(exchange);
     rc = read_whole(exchange, arena, request->body_bytes_max ? request->body_bytes_max : client->options.body_bytes,
                     &body, err);
     retry_after_s = proa_exchange_retry_after_s(exchange);
     proa_exchange_close(exchange);
+    if (rc == PROA_EUNAVAILABLE && !opened.is_idempotent)
+        rc = proa_fail(err, PROA_EUNKNOWN, "the answer was cut off: what came of the request is unknown");
     if (rc < 0)
-        return rc;
+        return say_of_what(&opened.url, request, rc, err);
     *ret_response = (struct proa_client_response){.status = exchange->response.status,
                                                   .body = body,
-                                                  .tries = tries,
+                                                  .tries = opened.tries,
                                                   .retry_after_s = retry_after_s,
                                                   .exchange = exchange};
     return 0;

@@ -166,6 +166,8 @@ int client_conn_get(struct proa_client *client, const struct client_route *route
 void client_conn_put(struct client_conn *conn, bool reusable);
 /** May suspend until bytes came or the end. @returns 0 or the fiber's reason to stop. */
 int client_conn_wait(struct client_conn *conn);
+/** It counts as reset: nothing is read from it any more. */
+void client_conn_cut(struct client_conn *conn);
 /** Bytes read and not yet taken. */
 static inline proa_str client_conn_input(const struct client_conn *conn)
 {

@@ -135,6 +135,17 @@ int client_conn_wait(struct client_conn *conn)
     return rc;
 }
 
+void client_conn_cut(struct client_conn *conn)
+{
+    if (conn->ended)
+        return;
+    if (!conn->paused)
+        proa_stream_pause(conn->stream);
+    conn->paused = conn->ended = true;
+    conn->end_code = PROA_ECLOSED;
+    wake(conn);
+}
+
 void client_conn_take(struct client_conn *conn, size_t bytes)
 {
     conn->in_at += bytes;
@@ -228,6 +239,7 @@ static int connect_stream(struct proa_client *client, const struct client_route 
         snprintf(address, sizeof address, url->is_v6 ? "[%s]:%u" : "%s:%u", host, (unsigned)url->port);
         PROA_TRY(proa_connect(client->options.loop, address, &stream, err));
     }
+    proa_stream_set_peer_timeout(stream, client->options.peer_timeout_ms);
     if (!url->is_https) {
         *ret_stream = stream;
         return 0;

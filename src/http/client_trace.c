@@ -28,6 +28,8 @@ static void add_b3_multi(struct proa_buf *head, const struct proa_trace_ids *ids
     proa_buf_add(head, proa_str_n(span_id, sizeof span_id));
     if (ids->flags & PROA_TRACE_DEBUG)
         proa_buf_add_c(head, "\r\nX-B3-Flags: 1\r\n");
+    else if (ids->flags & PROA_TRACE_UNDECIDED)
+        proa_buf_add_c(head, "\r\n");
     else
         proa_buf_printf(head, "\r\nX-B3-Sampled: %d\r\n", ids->flags & PROA_TRACE_SAMPLED ? 1 : 0);
 }
@@ -54,7 +56,9 @@ void client_trace_fields(const struct proa_client *client, const struct client_t
         add_field(head, "baggage", span->baggage);
     if (!proa_trace_present(&span->ids))
         return;
-    if ((how & PROA_PROPAGATE_TRACECONTEXT) && !is_given(request, "traceparent")) {
+    /* W3C's header always says whether the trace is sampled: "not", where nobody has decided, would switch tracing off behind us. */
+    if ((how & PROA_PROPAGATE_TRACECONTEXT) && !(span->ids.flags & PROA_TRACE_UNDECIDED) &&
+        !is_given(request, "traceparent")) {
         char text[PROA_TRACEPARENT_BYTES];
 
         proa_traceparent_write(&span->ids, text);

@@ -93,10 +93,8 @@ void conn_linger(struct conn *conn)
     conn_set_state(conn, CONN_LINGERING);
     drop_input(conn);
     proa_stream_shutdown(conn->stream);
-    if (conn->paused) {
-        conn->paused = false;
-        proa_stream_resume(conn->stream);
-    }
+    if (conn->paused)
+        conn_read_on(conn);
 }
 
 /* Sending. */
@@ -196,7 +194,7 @@ static bool step(struct conn *conn)
     case CONN_IDLE:
         if (proa_stream_queued(conn->stream) > WRITE_QUEUE_HIGH_BYTES)
             return false; /* a client that does not read its answers gets no further ones */
-        return conn_step_head(conn);
+        __attribute__((fallthrough));
     case CONN_HEAD: return conn_step_head(conn); /* which has its time: one that was begun is not held back */
     case CONN_SERVING:
         assert(conn->req);
@@ -209,14 +207,32 @@ static bool step(struct conn *conn)
     }
 }
 
+void conn_read_on(struct conn *conn)
+{
+    struct proa_req *req = conn->req;
+
+    conn->paused = false;
+    proa_stream_resume(conn->stream);
+    if (conn->state == CONN_SERVING && !req->body_complete && req->body_error == 0 && !conn->ended) {
+        conn->part->now = proa_loop_now_exact(conn->part->loop);
+        conn_wait_for(conn, WAIT_BODY);
+    }
+}
+
+/* The time that it takes from now on is not the client's. */
+static void pause_reading(struct conn *conn)
+{
+    conn->paused = true;
+    limit_hit(conn->part, LIMIT_READ_AHEAD_BYTES);
+    proa_stream_pause(conn->stream);
+    if (conn->wait_class == WAIT_BODY)
+        conn_wait_for(conn, WAIT_CLASSES);
+}
+
 void conn_relieve(struct conn *conn)
 {
-    size_t max = conn->part->limits.read_ahead_bytes;
-
-    if (conn->paused && conn->stream && conn->input.len < max / 2) {
-        conn->paused = false;
-        proa_stream_resume(conn->stream);
-    }
+    if (conn->paused && conn->stream && conn->input.len < conn->part->limits.read_ahead_bytes / 2)
+        conn_read_on(conn);
 }
 
 /* What is left of the input stays for the next step; the read buffer is everybody's. */
@@ -243,12 +259,9 @@ static void keep_ahead(struct conn *conn)
     /* A head may need more than that: it has its own limit. */
     if (conn->state == CONN_HEAD) {
         if (conn->paused)
-            proa_stream_resume(conn->stream);
-        conn->paused = false;
+            conn_read_on(conn);
     } else if (!conn->paused && conn->input.len >= max) {
-        conn->paused = true;
-        limit_hit(conn->part, LIMIT_READ_AHEAD_BYTES);
-        proa_stream_pause(conn->stream);
+        pause_reading(conn);
     } else {
         conn_relieve(conn);
     }

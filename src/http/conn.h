@@ -23,8 +23,9 @@
  *  |            |                            | has taken all answers     |                                         |
  *  | HEAD       | the rest of a head         | head_ms                   | parser, the bytes so far                |
  *  | SERVING    | the handler, or read-ahead | body_ms while a body is   | parser, request, fiber (or an event     |
- *  |            |                            | not whole; the fiber has  | stream in its place), bytes read ahead  |
- *  |            |                            | a deadline of its own     |                                         |
+ *  |            |                            | not whole and is read;    | stream in its place), bytes read ahead  |
+ *  |            |                            | the fiber has a deadline  |                                         |
+ *  |            |                            | of its own                |                                         |
  *  | DISCARDING | the rest of a body, thrown | body_ms                   | parser                                  |
  *  |            | away, bounded              |                           |                                         |
  *  | LINGERING  | nothing: thrown away       | LINGER_MS, likewise       | nothing                                 |
@@ -102,8 +103,14 @@ void conn_wait_for(struct conn *conn, enum wait_class class);
 /** The client sends no more: cancels its request when nothing is sent to it for GONE_MS. */
 void conn_may_be_gone(struct conn *conn);
 void conn_set_state(struct conn *conn, enum conn_state state);
-/** After sending: the time limit of what the kernel did not take. */
-void conn_watch_queue(struct conn *conn);
+/** The queue of what the kernel did not take begins, with its time limit, or has ended. */
+void conn_queue_changed(struct conn *conn);
+/** After sending. */
+static inline void conn_watch_queue(struct conn *conn)
+{
+    if ((proa_stream_queued(conn->stream) > 0) != conn->has_queue)
+        conn_queue_changed(conn);
+}
 
 /* conn.c: the steps. */
 /** Goes on with connections whose fiber has ended or whose queue has drained. */
@@ -125,6 +132,8 @@ static inline void conn_use(struct conn *conn, size_t bytes)
     conn->input.ptr += bytes;
     conn->input.len -= bytes;
 }
+/** Goes on reading, which was paused; a body has its time anew. */
+void conn_read_on(struct conn *conn);
 /** Reads on when enough of what was read ahead is used. */
 void conn_relieve(struct conn *conn);
 
@@ -141,6 +150,8 @@ void conn_unsent_done(struct conn *conn, bool aborted);
 /* conn_body.c */
 /** The next piece of the input's body, for its reader or to be thrown away. Does not suspend. */
 enum h1_event conn_body_next(struct conn *conn, struct proa_req *req, proa_str *ret_piece);
+/** Whether all that will come of a body that nobody has read to its end lies in the input. */
+bool conn_body_is_here(const struct conn *conn);
 void conn_parser_free(struct conn *conn);
 
 /* sse.c */

@@ -2,6 +2,7 @@
 #include "conn.h"
 
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 static void take_trailers(struct conn *conn, struct proa_req *req, size_t bytes)
@@ -45,10 +46,36 @@ enum h1_event conn_body_next(struct conn *conn, struct proa_req *req, proa_str *
     return event;
 }
 
+/* Whether the chunks that have come end the body, or break off so that no more of it can come. */
+static bool ends_here(const struct conn *conn)
+{
+    struct h1_parser *parser = malloc(h1_parser_bytes(&conn->part->h1_limits));
+    proa_str rest = conn->input, piece;
+    enum h1_event event = H1_MORE;
+    size_t used;
+
+    if (!parser)
+        return false;
+    memcpy(parser, conn->parser, h1_parser_bytes(&conn->part->h1_limits));
+    do {
+        event = h1_body(parser, rest, &used, &piece);
+        rest = proa_str_slice(rest, used, rest.len);
+    } while (event == H1_BODY || (event == H1_MORE && used > 0));
+    free(parser);
+    return event != H1_MORE;
+}
+
+bool conn_body_is_here(const struct conn *conn)
+{
+    const struct proa_req *req = conn->req;
+
+    return req->body_known_length ? conn->input.len >= req->body_length - req->body_received : ends_here(conn);
+}
+
 static int body_failed(struct proa_req *req, int code, int status)
 {
     req->body_error = code;
-    req->forced_status = status;
+    req->body_status = status;
     req->close_after = true;
     return code;
 }
@@ -57,7 +84,9 @@ static int body_failed(struct proa_req *req, int code, int status)
 static int body_failure(struct proa_req *req)
 {
     switch (req->body_error) {
-    case PROA_ETIMEDOUT: return proa_fail(&req->error, PROA_ETIMEDOUT, "the body took too long");
+    case PROA_ETIMEDOUT:
+        req->body_status = 408;
+        return proa_fail(&req->error, PROA_ETIMEDOUT, "the body took too long");
     case PROA_ETOOLARGE:
         return proa_fail(&req->error, PROA_ETOOLARGE, "the body is larger than %llu bytes",
                          (unsigned long long)req->body_max);
@@ -84,10 +113,8 @@ static int wait_input(struct conn *conn, struct proa_req *req)
         req->expect_continue = false;
         PROA_TRY(conn_send(conn, &line, 1));
     }
-    if (conn->paused && conn->stream) {
-        conn->paused = false;
-        proa_stream_resume(conn->stream);
-    }
+    if (conn->paused && conn->stream)
+        conn_read_on(conn);
     proa_waiter_init(&waiter, req->home->loop);
     req->reader = &waiter;
     rc = proa_park(&waiter);

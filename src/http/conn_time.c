@@ -63,14 +63,10 @@ static uint64_t taken_bytes(const struct conn *conn)
     return conn->sent - proa_stream_queued(conn->stream);
 }
 
-void conn_watch_queue(struct conn *conn)
+void conn_queue_changed(struct conn *conn)
 {
-    bool has_queue = proa_stream_queued(conn->stream) > 0;
-
-    if (has_queue == conn->has_queue)
-        return;
-    conn->has_queue = has_queue;
-    if (has_queue) {
+    conn->has_queue = !conn->has_queue;
+    if (conn->has_queue) {
         /* A handler may have waited or computed for long since the last reading. */
         conn->part->now = proa_loop_now_exact(conn->part->loop);
         conn->taken_seen = taken_bytes(conn);
@@ -87,14 +83,16 @@ static void body_late(struct conn *conn)
 {
     struct proa_req *req = conn->req;
 
-    limit_hit(conn->part, LIMIT_BODY_MS);
     if (conn->state == CONN_DISCARDING) {
+        limit_hit(conn->part, LIMIT_BODY_MS);
         conn_linger(conn);
         return;
     }
     conn_wait_for(conn, WAIT_CLASSES);
+    if (conn_body_is_here(conn))
+        return; /* it came in time; its reader is late */
+    limit_hit(conn->part, LIMIT_BODY_MS);
     req->close_after = true;
-    req->forced_status = 408;
     req->body_error = PROA_ETIMEDOUT;
     if (req->reader)
         proa_unpark(req->reader, 0);

@@ -107,6 +107,7 @@ struct proa_otlp {
     struct proa_fiber *fiber;
     bool is_signalled; /* a batch is full, the first span came, or stop */
     bool is_stopping;
+    bool is_unreachable; /* the last try got no answer */
     bool has_ended;
     proa_mono_ns stop_at;
     struct proa_waiter *waiter;  /* the exporter's own fiber */
@@ -252,9 +253,14 @@ static enum outcome try_once(struct proa_otlp *otlp, const struct proa_otlp_requ
         proa_deadline_enter(loop, earlier_of(earlier_of(until, give_up_at), otlp->stop_at));
     struct proa_otlp_answer answer = {.body = {.max = ANSWER_BYTES_MAX}};
     enum outcome outcome = AGAIN;
+    int rc;
 
     proa_error_clear(err);
-    if (otlp->options.send(otlp->options.send_arg, request, &answer, err) == 0) {
+    rc = otlp->options.send(otlp->options.send_arg, request, &answer, err);
+    otlp->is_unreachable = rc < 0;
+    if (rc == PROA_EINVAL || rc == PROA_EUNSUPPORTED)
+        outcome = REFUSED; /* by the sender: it would be the next time */
+    if (rc == 0) {
         outcome = judge(answer.status);
         *ret_wait_ms = (uint64_t)answer.retry_after_s * 1000;
         if (outcome == TAKEN)
@@ -279,15 +285,21 @@ static uint64_t backoff_ms(struct proa_otlp *otlp, unsigned tries, uint64_t want
     return wanted_ms > ms ? wanted_ms : ms;
 }
 
-/* Waits before the next try. A stop is no reason to try earlier, but it may make the wait too long. @returns whether to try. */
+/* Waits before the next try. A stop may make the wait too long, and is a reason to try earlier only where nobody answers: that try is
+ * the last. @returns whether to try. */
 static bool wait_backoff(struct proa_otlp *otlp, uint64_t ms, proa_mono_ns give_up_at)
 {
     struct proa_loop *loop = otlp->options.loop;
     proa_mono_ns at = proa_loop_now_exact(loop) + PROA_MS(ms);
 
-    while (at < give_up_at && at < otlp->stop_at && proa_loop_now_exact(loop) < at)
+    if (otlp->is_unreachable && otlp->is_stopping)
+        return false;
+    while (at < give_up_at && at < otlp->stop_at && proa_loop_now_exact(loop) < at) {
         if (wait_signal(otlp, at) < 0)
             return false;
+        if (otlp->is_unreachable && otlp->is_stopping)
+            return true;
+    }
     return at < give_up_at && at < otlp->stop_at;
 }
 
@@ -544,13 +556,15 @@ int proa_otlp_start(const struct proa_otlp_options *options, struct proa_otlp **
 
 static void stop_exporting(struct proa_otlp *otlp, uint32_t timeout_ms)
 {
-    enum { GRACE_MS = 100 };
+    enum { GRACE_MS = 100, UNREACHABLE_MS = 500 };
     struct proa_loop *loop = otlp->options.loop;
     struct proa_shield_scope shield PROA_CLEANUP(proa_shield_leave) =
         proa_shield_enter(loop, PROA_MS(timeout_ms + GRACE_MS));
     struct proa_waiter waiter;
 
     otlp->is_stopping = true;
+    if (otlp->is_unreachable && timeout_ms > UNREACHABLE_MS)
+        timeout_ms = UNREACHABLE_MS;
     otlp->stop_at = proa_loop_now_exact(loop) + PROA_MS(timeout_ms);
     signal_exporter(otlp);
     for (int round = 0; !otlp->has_ended && round < 2; round++) {

@@ -198,6 +198,13 @@ int proa_reply_json_type(struct proa_req *req, int status, const struct proa_typ
     return proa_reply_buffer(req, status, "application/json");
 }
 
+static int status_of(const struct proa_req *req, int code)
+{
+    if (req->forced_status)
+        return req->forced_status;
+    return req->body_status && code == req->body_error ? req->body_status : problem_status(code);
+}
+
 void reply_failure(struct proa_req *req, int status, const struct proa_error *err)
 {
     struct proa_buf out;
@@ -207,7 +214,7 @@ void reply_failure(struct proa_req *req, int status, const struct proa_error *er
     if (req->status)
         return;
     if (status == 0)
-        status = req->forced_status ? req->forced_status : problem_status(err->code);
+        status = status_of(req, err->code);
     if (retry_after_s == 0 && problem_is_retryable(err->code))
         retry_after_s = 1;
     if (retry_after_s)

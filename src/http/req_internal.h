@@ -99,7 +99,8 @@ struct proa_req {
     /* The answer. */
     enum reply_state reply;
     int status;        /* 0: none yet */
-    int forced_status; /* what a failure's document has instead of the code's status: 408, 413 by limits */
+    int forced_status; /* what a failure's document has instead of the code's status */
+    int body_status; /* what it has when the failure is `body_error`, of which a reader was told: 408, 413 by limits */
     bool close_after;
     bool chunked;
     bool headless;      /* HEAD, 204, 304: no content is sent */

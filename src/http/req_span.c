@@ -66,10 +66,12 @@ static __attribute__((noinline)) void begin_from_caller(struct proa_req *req)
 
 static void begin(struct proa_req *req)
 {
-    static const struct proa_trace_ids none = {.flags = PROA_TRACE_UNDECIDED};
-    static const struct proa_span_options root = {.kind = PROA_SPAN_SERVER, .remote = &none};
+    struct proa_trace_ids none = {.flags = PROA_TRACE_UNDECIDED};
+    const struct proa_span_options root = {.kind = PROA_SPAN_SERVER, .remote = &none};
 
     req->traced = true;
+    if (req->home->server->options.tracer && !tracer_of(req))
+        none.flags = 0; /* what a probe calls is not traced either */
     if (req->traceparent.ptr || req->trace_fields)
         begin_from_caller(req);
     else

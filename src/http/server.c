@@ -7,8 +7,7 @@
 #include <string.h>
 
 enum {
-    DRAIN_LOOK_MS = 5,   /* how often a drain looks whether all has ended */
-    CUT_GRACE_MS = 2000, /* for cancelled handlers to end */
+    DRAIN_LOOK_MS = 5, /* how often a drain looks whether all has ended */
 };
 
 static struct server_loop *part_of(struct proa_server *server, const struct proa_loop *loop)
@@ -171,6 +170,8 @@ void proa_server_counts(const struct proa_server *server, struct proa_server_cou
 
     for (uint32_t i = 0; i < server->parts_count; i++)
         counts.idle += atomic_load_explicit(&server->parts[i].idle_count, memory_order_relaxed);
+    if (counts.idle > counts.connections) /* some were opened or closed between the readings */
+        counts.idle = counts.connections;
     *ret_counts = counts;
 }
 
@@ -292,19 +293,19 @@ static void set_phase(struct proa_server *server, enum server_phase phase)
     atomic_store_explicit(&server->shared.phase, (int)phase, memory_order_relaxed);
 }
 
-/* Cancels what is left, also when the draining fiber itself was told to end. */
+/* Cancels what is left, also when the draining fiber itself was told to end. However long a handler takes that cannot end at once: what
+ * it works with is closed next. */
 static void cut_rest(struct proa_server *server)
 {
     struct proa_loop *loop = server->parts[0].loop;
-    struct proa_shield_scope shield PROA_CLEANUP(proa_shield_leave) =
-        proa_shield_enter(loop, PROA_MS(2 * CUT_GRACE_MS));
+    struct proa_shield_scope shield PROA_CLEANUP(proa_shield_leave) = proa_shield_enter(loop, PROA_NEVER);
 
     while (atomic_load_explicit(&server->shared.controls, memory_order_acquire) > 0 &&
            proa_sleep(loop, PROA_MS(DRAIN_LOOK_MS)) == 0)
         ;
     set_phase(server, SERVER_CUTTING);
     tell_parts(server, control);
-    proa_ignore(wait_ended(server, proa_loop_now_exact(loop) + PROA_MS(CUT_GRACE_MS)));
+    proa_ignore(wait_ended(server, PROA_NEVER));
 }
 
 int proa_server_drain(struct proa_server *server, uint32_t delay_ms, uint32_t drain_ms)

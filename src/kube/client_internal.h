@@ -8,7 +8,8 @@
 #include <proa/sync.h>
 
 enum {
-    KUBE_TOKEN_CHECK_MS = 30000, /* how often a token's file is looked at */
+    KUBE_TOKEN_CHECK_MS = 30000,  /* how often a token's file is looked at */
+    KUBE_PEER_TIMEOUT_MS = 30000, /* an API server whose host says nothing for so long is gone */
 };
 
 /** What requests are authenticated with; changes while the program runs. */
@@ -31,19 +32,30 @@ enum kube_readiness {
     KUBE_SEEN_DOWN,
 };
 
+/** A watch under way; on its fiber's stack. */
+struct kube_open_watch {
+    struct proa_list list; /* of the client's */
+    struct proa_exchange *exchange;
+    proa_mono_ns heard; /* when it last said something */
+    bool was_cut;
+};
+
 struct proa_kube {
     struct proa_kube_options options;
     struct proa_kube_config *config;
     struct proa_sem *places; /* of requests in flight */
     struct kube_credentials credentials;
     struct kube_transport *transport;
+    bool is_transport_stale; /* an answer did not come in time: the connections may lead nowhere */
+    struct proa_list watches;
     struct proa_counter *requests;
     struct proa_histogram *durations;
     /* ready.c */
     struct proa_event probed; /* pulsed after each question to an API server that failed */
     bool is_probing;
-    uint8_t seen_as;      /* enum kube_readiness, at the last question */
-    uint64_t ready_count; /* how often it came back */
+    uint8_t seen_as;         /* enum kube_readiness, at the last question */
+    proa_mono_ns down_since; /* when it was first found to be down, the last time */
+    uint64_t ready_count;    /* how often it came back */
 };
 
 /* credentials.c */
@@ -56,7 +68,7 @@ int kube_exec_run(struct proa_loop *loop, struct proa_arena *arena, const struct
                   proa_str *ret_output, struct proa_error *err);
 
 /* transport.c: the HTTP client with the cluster's TLS. */
-/** May suspend. Makes the client when there is none, or anew when client certificates have changed. */
+/** May suspend. Makes the client when there is none, or anew when client certificates have changed or its connections may lead nowhere. */
 int kube_transport_get(struct proa_kube *kube, bool changed, struct proa_client **ret_client, struct proa_error *err);
 void kube_transport_free(struct proa_kube *kube);
 
@@ -69,6 +81,13 @@ int kube_open(struct proa_kube *kube, struct proa_arena *arena, const struct pro
 int kube_path(struct proa_buf *out, const struct proa_kube_request *request);
 /** "&name=value", or "name=value" in front, percent-encoded; nothing for an empty value. */
 void kube_query_add(struct proa_buf *query, const char *name, proa_str value);
+
+/* objects.c */
+/** Adds or removes a finalizer of this very object; one that is gone, or goes with it, is no error and has no version in *ret_object. `meta`
+ *  may go while this waits. */
+int kube_set_finalizer(struct proa_kube *kube, struct proa_arena *arena, const struct proa_kube_kind *kind,
+                       const struct proa_kube_meta *meta, const char *finalizer, bool is_wanted,
+                       struct proa_kube_object *ret_object, struct proa_error *err);
 
 /* status.c: metav1.Status. */
 /** Fills err from a Status; `http_status` counts where the text is none. @returns the code, never 0. */

@@ -103,6 +103,7 @@ static struct queue_outcome judge(const struct reconcile_run *run, int rc)
     outcome.was_stopped = is_stopped(controller) || run->api_is_away;
     outcome.has_failed = !outcome.was_stopped;
     if (outcome.has_failed) {
+        outcome.not_before_ns = PROA_SECONDS((uint64_t)run->reconcile.err->retry_after_s);
         run->reconcile.err->code = run->reconcile.err->code ? run->reconcile.err->code : rc;
         proa_log_failure(run->reconcile.logger, rc == PROA_ECONFLICT ? PROA_LOG_WARN : PROA_LOG_ERROR,
                          "reconcile failed", run->reconcile.err);

@@ -232,6 +232,26 @@ static int attempt(struct leader *leader, struct proa_error *err)
     return 1;
 }
 
+/* In half of the time that a renewal has, so that an answer that does not come, since its connection leads nowhere, can be asked for once
+ * more over another. */
+static int attempt_in_time(struct leader *leader, struct proa_error *err)
+{
+    struct proa_kube *kube = leader->options.kube;
+    struct proa_loop *loop = loop_of(leader);
+    struct proa_deadline_scope scope =
+        proa_deadline_enter(loop, proa_loop_now_exact(loop) + PROA_MS(leader->options.renew_ms / 2));
+    int rc = attempt(leader, err);
+
+    proa_deadline_leave(&scope);
+    if (rc == PROA_ETIMEDOUT) {
+        kube->is_transport_stale = true;
+        kube_saw(kube, KUBE_SEEN_DOWN);
+    } else if (rc >= 0 && kube->seen_as == KUBE_SEEN_DOWN) {
+        kube_saw(kube, KUBE_SEEN_READY);
+    }
+    return rc;
+}
+
 /* -- Acquiring, holding, releasing --------------------------------------------------------------------------------- */
 
 static void log_failure(const struct leader *leader, const char *what, const struct proa_error *err)
@@ -256,11 +276,8 @@ int leader_acquire(struct leader *leader)
 
     for (;;) {
         struct proa_error err = {0};
-        struct proa_deadline_scope scope =
-            proa_deadline_enter(loop, proa_loop_now_exact(loop) + PROA_MS(leader->options.renew_ms));
-        int rc = attempt(leader, &err);
+        int rc = attempt_in_time(leader, &err);
 
-        proa_deadline_leave(&scope);
         if (rc > 0)
             return 0;
         PROA_TRY(proa_fiber_check(loop));
@@ -286,7 +303,7 @@ int leader_hold(struct leader *leader)
         int rc = proa_sleep(loop, PROA_MS(leader->options.retry_ms));
 
         if (rc == 0)
-            rc = attempt(leader, &err);
+            rc = attempt_in_time(leader, &err);
         proa_deadline_leave(&scope);
         PROA_TRY(proa_fiber_check(loop));
         if (rc > 0)

@@ -227,23 +227,138 @@ int proa_kube_is_served(struct proa_kube *kube, const struct proa_kube_kind *kin
     return 0;
 }
 
-/* Applied under a manager of its own, since an apply owns just what it names: with the finalizer it is there, without it is gone. */
+/* -- Finalizers ---------------------------------------------------------------------------------------------------- */
+
+enum { TAKE_OUT_MAX = 3 };
+
+struct finalizing {
+    struct proa_kube *kube;
+    struct proa_arena *arena;
+    const struct proa_kube_kind *kind;
+    proa_str namespace_, name, uid;
+    const char *finalizer, *manager;
+    struct proa_error *err;
+};
+
+static int send_finalizers(const struct finalizing *f, enum proa_kube_patch_kind kind, const struct proa_buf *body,
+                           struct proa_kube_object *ret_object)
+{
+    const struct proa_kube_patch_options options = {.kind = kind, .force = true, .field_manager = f->manager};
+
+    if (body->error < 0)
+        return proa_fail(f->err, PROA_ENOMEM, "no memory for a finalizer");
+    return proa_kube_patch(f->kube, f->arena, f->kind, f->namespace_, f->name, proa_buf_str(body), &options,
+                           &proa_kube_object_type.type, ret_object, f->err);
+}
+
+/* Under a manager of its own, since an apply owns just what it names: with the finalizer it is there, without it is gone, unless another
+ * manager owns it too. */
+static int apply_finalizer(const struct finalizing *f, bool is_wanted, struct proa_kube_object *ret_object)
+{
+    struct proa_buf body;
+
+    proa_buf_init(&body, f->arena, 0);
+    proa_buf_add_c(&body, "{\"metadata\":{\"uid\":");
+    proa_json_escape(&body, f->uid);
+    if (is_wanted) {
+        proa_buf_add_c(&body, ",\"finalizers\":[");
+        proa_json_escape(&body, proa_str_c(f->finalizer));
+        proa_buf_add_char(&body, ']');
+    }
+    proa_buf_add_c(&body, "}}");
+    return send_finalizers(f, PROA_KUBE_APPLY, &body, ret_object);
+}
+
+/* Whoever owns it; only from this version of the object. */
+static int take_out(const struct finalizing *f, const struct proa_kube_meta *from, struct proa_kube_object *ret_object)
+{
+    struct proa_buf body;
+    size_t kept = 0;
+
+    proa_buf_init(&body, f->arena, 0);
+    proa_buf_add_c(&body, "{\"metadata\":{\"resourceVersion\":");
+    proa_json_escape(&body, from->resource_version);
+    proa_buf_add_c(&body, ",\"finalizers\":[");
+    for (size_t i = 0; i < from->finalizers.len; i++) {
+        if (proa_str_eq_c(from->finalizers.ptr[i], f->finalizer))
+            continue;
+        if (kept++ > 0)
+            proa_buf_add_char(&body, ',');
+        proa_json_escape(&body, from->finalizers.ptr[i]);
+    }
+    proa_buf_add_c(&body, "]}}");
+    return send_finalizers(f, PROA_KUBE_MERGE, &body, ret_object);
+}
+
+static void forget(struct proa_error *err)
+{
+    if (err)
+        proa_error_clear(err);
+}
+
+static bool is_over(const struct proa_kube_meta *meta)
+{
+    return meta->deletion_timestamp.presence == PROA_SET && meta->finalizers.len == 0;
+}
+
+static int remove_finalizer(const struct finalizing *f, struct proa_kube_object *ret_object)
+{
+    struct proa_kube_object object = {0};
+    int rc = apply_finalizer(f, false, &object);
+
+    for (int i = 0;; i++) {
+        /* Another object of that name, somebody's change, or a webhook's word: what is there tells. */
+        if (rc == PROA_ECONFLICT) {
+            forget(f->err);
+            rc = proa_kube_get(f->kube, f->arena, f->kind, f->namespace_, f->name, &proa_kube_object_type, &object,
+                               f->err);
+        }
+        if (rc == PROA_ENOTFOUND || (rc == 0 && !proa_str_eq(object.metadata.uid, f->uid))) {
+            forget(f->err);
+            *ret_object = (struct proa_kube_object){0};
+            return 0;
+        }
+        PROA_TRY(rc);
+        if (!proa_kube_has_finalizer(&object.metadata, f->finalizer)) {
+            *ret_object = is_over(&object.metadata) ? (struct proa_kube_object){0} : object;
+            return 0;
+        }
+        if (i == TAKE_OUT_MAX)
+            return proa_fail(f->err, PROA_ECONFLICT, "the finalizer %s of %s " PROA_FMT " cannot be taken off",
+                             f->finalizer, f->kind->kind, PROA_ARG(f->name));
+        rc = take_out(f, &object.metadata, &object);
+    }
+}
+
+int kube_set_finalizer(struct proa_kube *kube, struct proa_arena *arena, const struct proa_kube_kind *kind,
+                       const struct proa_kube_meta *meta, const char *finalizer, bool is_wanted,
+                       struct proa_kube_object *ret_object, struct proa_error *err)
+{
+    const struct finalizing f = {
+        .kube = kube,
+        .arena = arena,
+        .kind = kind,
+        .namespace_ = proa_arena_str(arena, meta->namespace_),
+        .name = proa_arena_str(arena, meta->name),
+        .uid = proa_arena_str(arena, meta->uid),
+        .finalizer = finalizer,
+        .manager = proa_arena_printf(arena, "%s-finalizer", kube->options.field_manager).ptr,
+        .err = err,
+    };
+
+    if (!f.namespace_.ptr || !f.name.ptr || !f.uid.ptr || !f.manager)
+        return proa_fail(err, PROA_ENOMEM, "no memory for a finalizer");
+    return is_wanted ? apply_finalizer(&f, true, ret_object) : remove_finalizer(&f, ret_object);
+}
+
 static int set_finalizer(struct proa_kube *kube, const struct proa_kube_kind *kind, const struct proa_kube_meta *meta,
                          const char *finalizer, bool is_wanted, struct proa_error *err)
 {
     struct proa_arena arena PROA_CLEANUP(proa_arena_done);
-    struct proa_kube_patch_options options = {.kind = PROA_KUBE_APPLY, .force = true};
-    proa_str manager, body;
+    struct proa_kube_object object;
 
     proa_arena_init(&arena, proa_loop_blocks(kube->options.loop), 0);
-    manager = proa_arena_printf(&arena, "%s-finalizer", kube->options.field_manager);
-    body = is_wanted ? proa_arena_printf(&arena, "{\"metadata\":{\"uid\":\"" PROA_FMT "\",\"finalizers\":[\"%s\"]}}",
-                                         PROA_ARG(meta->uid), finalizer)
-                     : proa_arena_printf(&arena, "{\"metadata\":{\"uid\":\"" PROA_FMT "\"}}", PROA_ARG(meta->uid));
-    if (!manager.ptr || !body.ptr)
-        return proa_fail(err, PROA_ENOMEM, "no memory for a finalizer");
-    options.field_manager = manager.ptr;
-    return proa_kube_patch(kube, &arena, kind, meta->namespace_, meta->name, body, &options, NULL, NULL, err);
+    return kube_set_finalizer(kube, &arena, kind, meta, finalizer, is_wanted, &object, err);
 }
 
 int proa_kube_add_finalizer(struct proa_kube *kube, const struct proa_kube_kind *kind,
@@ -255,13 +370,5 @@ int proa_kube_add_finalizer(struct proa_kube *kube, const struct proa_kube_kind 
 int proa_kube_remove_finalizer(struct proa_kube *kube, const struct proa_kube_kind *kind,
                                const struct proa_kube_meta *meta, const char *finalizer, struct proa_error *err)
 {
-    int rc = set_finalizer(kube, kind, meta, finalizer, false, err);
-
-    /* It may be gone with its last finalizer already. */
-    if (rc == PROA_ENOTFOUND || rc == PROA_ECONFLICT) {
-        if (err)
-            proa_error_clear(err);
-        return 0;
-    }
-    return rc;
+    return set_finalizer(kube, kind, meta, finalizer, false, err);
 }

@@ -356,7 +356,7 @@ void queue_finish(struct queue_item *item, const struct queue_outcome *outcome)
     if (outcome->has_failed) {
         if (item->failures < UINT32_MAX)
             item->failures++;
-        item->requeue_at = now + backoff(item);
+        item->requeue_at = now + (backoff(item) > outcome->not_before_ns ? backoff(item) : outcome->not_before_ns);
         if (queue->retries)
             proa_counter_add(queue->retries, shard(queue), 1);
     } else if (!outcome->was_stopped) {

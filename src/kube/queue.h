@@ -77,7 +77,8 @@ struct queue_item *queue_take(struct queue *queue);
 void queue_retry(struct queue *queue);
 
 struct queue_outcome {
-    bool has_failed;           /* again after the back-off */
+    bool has_failed;           /* again after the back-off, but */
+    uint64_t not_before_ns;    /* not sooner than that */
     bool was_stopped;          /* again at once, not counted as a failure */
     bool exists;               /* false: no resync */
     uint64_t requeue_after_ns; /* 0: not */

@@ -21,6 +21,8 @@ static int probe(struct proa_kube *kube, enum kube_readiness *ret_seen)
             proa_exchange_close(exchange);
     }
     PROA_TRY(proa_fiber_check(loop));
+    if (rc == PROA_ETIMEDOUT)
+        kube->is_transport_stale = true;
     if (rc == 0)
         *ret_seen = KUBE_SEEN_READY;
     else
@@ -28,8 +30,34 @@ static int probe(struct proa_kube *kube, enum kube_readiness *ret_seen)
     return 0;
 }
 
-/* The fiber that asks for all. Each step for the better counts: one that has just begun to refuse everybody is worth a try, since some may
- * never be told more, and worth another when it says that it is ready. */
+/* Watches that have been silent since before it went away may hang on connections that lead nowhere, of which nobody tells them. */
+static void cut_silent_watches(struct proa_kube *kube)
+{
+    for (struct proa_list *at = kube->watches.next; at != &kube->watches; at = at->next) {
+        struct kube_open_watch *watch = PROA_CONTAINER(at, struct kube_open_watch, list);
+
+        if (watch->heard >= kube->down_since)
+            continue;
+        watch->was_cut = true;
+        proa_exchange_cut(watch->exchange);
+    }
+}
+
+/* Each step for the better counts: one that has just begun to refuse everybody is worth a try, since some may never be told more, and
+ * worth another when it says that it is ready. */
+void kube_saw(struct proa_kube *kube, enum kube_readiness seen)
+{
+    if (seen == KUBE_SEEN_DOWN && kube->seen_as != KUBE_SEEN_DOWN)
+        kube->down_since = proa_loop_now_exact(kube->options.loop);
+    if (seen < kube->seen_as) {
+        kube->ready_count++;
+        cut_silent_watches(kube);
+    }
+    kube->seen_as = (uint8_t)seen;
+    proa_event_pulse(&kube->probed);
+}
+
+/* The fiber that asks for all. */
 static int probe_for_all(struct proa_kube *kube, uint64_t sleep_ns)
 {
     enum kube_readiness seen = KUBE_SEEN_DOWN;
@@ -40,12 +68,10 @@ static int probe_for_all(struct proa_kube *kube, uint64_t sleep_ns)
     if (rc == 0)
         rc = probe(kube, &seen);
     kube->is_probing = false;
-    if (rc == 0) {
-        if (seen < kube->seen_as)
-            kube->ready_count++;
-        kube->seen_as = (uint8_t)seen;
-    }
-    proa_event_pulse(&kube->probed);
+    if (rc == 0)
+        kube_saw(kube, seen);
+    else
+        proa_event_pulse(&kube->probed); /* another is to ask */
     return rc;
 }
 

@@ -9,4 +9,7 @@
  *  short one: *ret_is_back (may be NULL). @returns 0, or the fiber's reason to stop. */
 int kube_wait_ready(struct proa_kube *kube, uint64_t backoff_ns, bool *ret_is_back);
 
+/** What the API server showed itself as by another request than the questions of those who wait. */
+void kube_saw(struct proa_kube *kube, enum kube_readiness seen);
+
 #endif

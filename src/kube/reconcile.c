@@ -346,8 +346,9 @@ int proa_reconcile_delete(struct proa_reconcile *ctx, const struct proa_kube_kin
 
     if (options)
         own = *options;
-    own.uid = meta->uid;
-    if (!namespace_.ptr || !name.ptr)
+    own.uid = proa_arena_str(ctx->arena, meta->uid);
+    own.resource_version = proa_arena_str(ctx->arena, own.resource_version);
+    if (!namespace_.ptr || !name.ptr || !own.uid.ptr || !own.resource_version.ptr)
         return proa_fail(ctx->err, PROA_ENOMEM, "no memory for a request");
     PROA_TRY(check_may_write(ctx));
     rc = proa_kube_delete(ctx->kube, ctx->arena, kind, namespace_, name, &own, ctx->err);
@@ -371,41 +372,19 @@ int proa_reconcile_delete(struct proa_reconcile *ctx, const struct proa_kube_kin
 int proa_reconcile_finalizer(struct proa_reconcile *ctx, const struct proa_kube_kind *kind,
                              const struct proa_kube_meta *meta, const char *finalizer, bool is_wanted)
 {
-    struct proa_kube_patch_options options = {.kind = PROA_KUBE_APPLY, .force = true};
     /* They may lie in the cache, which changes meanwhile. */
     proa_str namespace_ = proa_arena_str(ctx->arena, meta->namespace_), name = proa_arena_str(ctx->arena, meta->name);
     uint64_t version = cache_version(meta->resource_version);
-    struct existing existing = {0};
-    struct proa_buf body;
-    proa_str manager;
-    int rc;
+    struct proa_kube_object object;
 
     if (proa_kube_has_finalizer(meta, finalizer) == is_wanted)
         return 0;
-    PROA_TRY(check_may_write(ctx));
-    proa_buf_init(&body, ctx->arena, 0);
-    proa_buf_add_c(&body, "{\"metadata\":{\"uid\":");
-    proa_json_escape(&body, meta->uid);
-    if (is_wanted) {
-        proa_buf_add_c(&body, ",\"finalizers\":[");
-        proa_json_escape(&body, proa_str_c(finalizer));
-        proa_buf_add_char(&body, ']');
-    }
-    proa_buf_add_c(&body, "}}");
-    manager = proa_arena_printf(ctx->arena, "%s-finalizer", proa_kube_field_manager(ctx->kube));
-    if (body.error < 0 || !manager.ptr || !namespace_.ptr || !name.ptr)
+    if (!namespace_.ptr || !name.ptr)
         return proa_fail(ctx->err, PROA_ENOMEM, "no memory for a finalizer");
-    options.field_manager = manager.ptr;
-    rc = proa_kube_patch(ctx->kube, ctx->arena, kind, namespace_, name, proa_buf_str(&body), &options,
-                         &existing_type.type, &existing, ctx->err);
-    if (!is_wanted && (rc == PROA_ENOTFOUND || rc == PROA_ECONFLICT)) {
-        proa_error_clear(ctx->err); /* it is gone, with its last finalizer perhaps */
-        rc = 0;
-    }
-    PROA_TRY(note(ctx, rc));
-    /* What goes with its last finalizer is answered as it was before. */
-    if (cache_version(existing.metadata.resource_version) > version)
-        proa_reconcile_await(ctx, kind, existing.metadata.resource_version);
+    PROA_TRY(check_may_write(ctx));
+    PROA_TRY(note(ctx, kube_set_finalizer(ctx->kube, ctx->arena, kind, meta, finalizer, is_wanted, &object, ctx->err)));
+    if (cache_version(object.metadata.resource_version) > version)
+        proa_reconcile_await(ctx, kind, object.metadata.resource_version);
     else
         await_gone(ctx, kind, namespace_, name);
     return 0;

@@ -2,13 +2,15 @@
 #include "client_internal.h"
 
 #include <assert.h>
+#include <proa/checked.h>
 #include <stdlib.h>
 
 enum {
     IN_FLIGHT_DEFAULT = 16,
     REQUEST_DEFAULT_MS = 30000,
     ITEM_DEFAULT_BYTES = 4 * 1024 * 1024,
-    ERROR_MAX_BYTES = 256 * 1024
+    ERROR_MAX_BYTES = 256 * 1024,
+    BUSY_TRIES = 11 /* the first included */
 };
 
 static int metrics_init(struct proa_kube *kube, struct proa_error *err)
@@ -50,6 +52,7 @@ int proa_kube_new(const struct proa_kube_options *options, struct proa_kube **re
         kube->options.item_bytes = ITEM_DEFAULT_BYTES;
     kube_credentials_init(&kube->credentials, kube);
     proa_event_init(&kube->probed, options->loop);
+    proa_list_init(&kube->watches);
     kube->places = proa_sem_new(options->loop, kube->options.requests_in_flight);
     rc = kube->places ? metrics_init(kube, err) : proa_fail(err, PROA_ENOMEM, "no memory for a client");
     if (rc < 0) {
@@ -182,7 +185,7 @@ static int send_once(struct proa_kube *kube, struct proa_arena *arena, const str
                                       .content_type = !request->body.ptr      ? NULL
                                                       : request->content_type ? request->content_type
                                                                               : "application/json",
-                                      /* An apply is the same done twice; 429 says that nothing was done. */
+                                      /* An apply is the same done twice. */
                                       .may_repeat = request->method && strcmp(request->method, "PATCH") == 0 &&
                                                     request->content_type &&
                                                     strcmp(request->content_type, "application/apply-patch+yaml") == 0},
@@ -244,6 +247,39 @@ int kube_open(struct proa_kube *kube, struct proa_arena *arena, const struct pro
     return kube_status_error(body, status, after, err);
 }
 
+/* Whether the server has said when to come again, so that nothing was done. A lost answer and a 503 of its own making say no such thing. */
+static bool asks_to_come_again(int rc, const struct proa_error *err)
+{
+    return (rc == PROA_EBUSY || rc == PROA_EUNAVAILABLE) && err->retry_after_s > 0;
+}
+
+/* Comes again when asked to, whatever the method, as client-go does, while there is time; the HTTP client's budget of repeats, which
+ * protects servers from their clients, does not count where the server itself sets the pace. */
+static int open_when_asked(struct proa_kube *kube, struct proa_arena *arena, const struct proa_kube_request *request,
+                           struct proa_exchange **ret_exchange, struct proa_error *err)
+{
+    struct proa_loop *loop = kube->options.loop;
+    struct proa_error own = {0};
+
+    if (!err)
+        err = &own;
+    for (uint32_t tries = 1;; tries++) {
+        int rc = kube_open(kube, arena, request, ret_exchange, err);
+        uint64_t wait;
+
+        if (rc == 0 || !asks_to_come_again(rc, err) || tries == BUSY_TRIES)
+            return rc;
+        wait = PROA_SECONDS((uint64_t)err->retry_after_s);
+        wait += proa_loop_random_u64(loop) % (wait / 8);
+        if (proa_add_u64_sat(proa_loop_now_exact(loop), wait) >= proa_deadline(loop))
+            return rc;
+        proa_error_clear(err);
+        rc = proa_sleep(loop, wait);
+        if (rc < 0)
+            return proa_fail(err, rc, "given up while the API server was busy");
+    }
+}
+
 int proa_kube_send(struct proa_kube *kube, struct proa_arena *arena, const struct proa_kube_request *request,
                    proa_str *ret_body, struct proa_error *err)
 {
@@ -256,7 +292,7 @@ int proa_kube_send(struct proa_kube *kube, struct proa_arena *arena, const struc
     if (rc < 0)
         return proa_fail(err, rc, "no place among the %u requests in flight",
                          (unsigned)kube->options.requests_in_flight);
-    rc = kube_open(kube, arena, request, &exchange, err);
+    rc = open_when_asked(kube, arena, request, &exchange, err);
     if (rc == 0) {
         assert(exchange);
         rc = read_all(exchange, arena, kube->options.item_bytes, ret_body, err);

@@ -83,6 +83,7 @@ static int transport_new(struct proa_kube *kube, struct kube_transport **ret_tra
                                                            .env = proxy                     ? env
                                                                   : kube->config->proxy_url ? NULL
                                                                                             : kube->config->env,
+                                                           .peer_timeout_ms = KUBE_PEER_TIMEOUT_MS,
                                                            .request_ms = kube->options.request_ms,
                                                            .body_bytes = kube->options.item_bytes},
                              &transport->client, err);
@@ -115,11 +116,12 @@ int kube_transport_get(struct proa_kube *kube, bool changed, struct proa_client 
 {
     struct kube_transport *fresh = NULL;
 
-    if (!kube->transport || changed) {
+    if (!kube->transport || changed || kube->is_transport_stale) {
         PROA_TRY(transport_new(kube, &fresh, err));
         assert(fresh);
         fresh->next = kube->transport;
         kube->transport = fresh;
+        kube->is_transport_stale = false;
     }
     free_unused(kube->transport);
     *ret_client = kube->transport->client;

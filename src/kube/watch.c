@@ -51,6 +51,7 @@ struct watch {
     bool is_streaming; /* the present list comes as a watch, whose initial events are not over */
     bool no_streaming; /* the server cannot */
     bool got_events;
+    struct kube_open_watch open;
     int event_result; /* of the caller's function, when it ended the watch */
 };
 
@@ -127,7 +128,7 @@ static int found_event(void *arg, enum splitter_part part, proa_str text)
     return watch->is_streaming ? 0 : keep_version(watch, object.metadata.resource_version);
 }
 
-static int read_events(struct watch *watch, struct proa_exchange *exchange)
+static int read_pieces(struct watch *watch, struct proa_exchange *exchange)
 {
     struct splitter splitter PROA_CLEANUP(splitter_done);
     proa_str piece;
@@ -137,8 +138,21 @@ static int read_events(struct watch *watch, struct proa_exchange *exchange)
         PROA_TRY(proa_exchange_read(exchange, &piece, watch->err));
         if (!piece.ptr)
             return 0;
+        watch->open.heard = proa_loop_now_exact(watch->kube->options.loop);
         PROA_TRY(splitter_feed(&splitter, piece, watch->err));
     }
+}
+
+static int read_events(struct watch *watch, struct proa_exchange *exchange)
+{
+    int rc;
+
+    watch->open =
+        (struct kube_open_watch){.exchange = exchange, .heard = proa_loop_now_exact(watch->kube->options.loop)};
+    proa_list_push_back(&watch->kube->watches, &watch->open.list);
+    rc = read_pieces(watch, exchange);
+    proa_list_remove(&watch->open.list);
+    return rc;
 }
 
 /* -- Requests ----------------------------------------------------------------------------------------------------- */
@@ -286,6 +300,11 @@ static int handle(struct watch *watch, int rc, proa_mono_ns started)
     if (stop < 0)
         return stop;
     watch->is_streaming = false;
+    if (watch->open.was_cut) { /* the API server is back: again at once */
+        watch->open.was_cut = false;
+        watch->backoff_ms = 0;
+        return 0;
+    }
     if (rc == PROA_EPRECONDITION) {
         /* What we saw last is too old: list anew; at once, unless that has just been done. */
         bool again = watch->must_list;

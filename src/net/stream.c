@@ -256,6 +256,12 @@ void proa_stream_abort(struct proa_stream *stream)
         close_stream(stream, true);
 }
 
+void proa_stream_set_peer_timeout(struct proa_stream *stream, uint32_t ms)
+{
+    if (ms > 0 && stream->ops->set_peer_timeout)
+        stream->ops->set_peer_timeout(stream, ms);
+}
+
 struct proa_loop *proa_stream_loop(const struct proa_stream *stream)
 {
     return stream->loop;

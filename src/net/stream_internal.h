@@ -28,6 +28,8 @@ struct proa_stream_ops {
     void (*shutdown)(struct proa_stream *stream);
     void (*close)(struct proa_stream *stream, bool reset);
     void (*address)(const struct proa_stream *stream, bool peer, char *out);
+    /** May be NULL: nothing to do. */
+    void (*set_peer_timeout)(struct proa_stream *stream, uint32_t ms);
     /** May be NULL: none. */
     proa_str (*alpn)(const struct proa_stream *stream);
 };

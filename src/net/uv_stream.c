@@ -11,6 +11,9 @@
 #include "stream_internal.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -336,6 +339,20 @@ static void address(const struct proa_stream *base, bool peer, char *out)
         address_text(&storage, len, out);
 }
 
+/* Half of the time in silence, then a question every sixth, of which three may stay without an answer. */
+static void set_peer_timeout(struct proa_stream *base, uint32_t ms)
+{
+    int fd = of(base)->fd, on = 1, probes = 3, limit = ms > INT_MAX ? INT_MAX : (int)ms;
+    int idle_s = limit >= 2000 ? limit / 2000 : 1, every_s = limit >= 6000 ? limit / 6000 : 1;
+
+    /* On a Unix socket they fail, and are not needed. */
+    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof idle_s);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &every_s, sizeof every_s);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &limit, sizeof limit);
+}
+
 static const struct proa_stream_ops uv_stream_ops = {
     .read_start = read_start,
     .read_stop = read_stop,
@@ -345,6 +362,7 @@ static const struct proa_stream_ops uv_stream_ops = {
     .shutdown = shut_down,
     .close = close_stream,
     .address = address,
+    .set_peer_timeout = set_peer_timeout,
 };
 
 int stream_from_fd(struct proa_loop *loop, int fd, struct proa_stream **ret_stream)

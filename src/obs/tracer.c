@@ -265,7 +265,7 @@ static void choose_ids(struct proa_tracer *tracer, struct proa_loop *loop, const
         *ids = *parent;
     } else {
         random_id(loop, ids->trace_id, sizeof ids->trace_id);
-        ids->flags = parent ? parent->flags & (PROA_TRACE_SAMPLED | PROA_TRACE_DEBUG) : 0; /* of a B3 header alone */
+        ids->flags = parent ? parent->flags : PROA_TRACE_UNDECIDED; /* of a B3 header alone, or nobody's */
     }
     random_id(loop, ids->span_id, sizeof ids->span_id);
     if (!tracer)

@@ -145,6 +145,8 @@ bool sim_is_partitioned(const struct sim_connection *connection)
 {
     struct proa_sim *sim = connection->sim;
 
+    if (connection->is_lost)
+        return true;
     return sim->partitions && (*find_partition(sim, connection->listener) || *find_partition(sim, connection->dialed));
 }
 
@@ -196,7 +198,8 @@ void proa_sim_partition(struct proa_sim *sim, const char *address, bool partitio
     touch_all(sim);
 }
 
-uint32_t proa_sim_cut(struct proa_sim *sim, const char *address)
+static uint32_t for_each_connection(struct proa_sim *sim, const char *address,
+                                    void (*what)(struct sim_connection *connection))
 {
     char own[PROA_ADDRESS_MAX];
     uint32_t count = 0;
@@ -210,10 +213,21 @@ uint32_t proa_sim_cut(struct proa_sim *sim, const char *address)
 
         if (strcmp(connection->listener, own) != 0 && strcmp(connection->dialed, own) != 0)
             continue;
-        sim_connection_cut(connection);
+        what(connection);
         count++;
     }
     return count;
+}
+
+uint32_t proa_sim_cut(struct proa_sim *sim, const char *address)
+{
+    return for_each_connection(sim, address, sim_connection_cut);
+}
+
+uint32_t proa_sim_lose(struct proa_sim *sim, const char *address)
+{
+    sim_trace(sim, SIM_PARTITION, sim->now, 2);
+    return for_each_connection(sim, address, sim_connection_lose);
 }
 
 void proa_sim_set_network(struct proa_sim *sim, const struct proa_sim_network *network)

@@ -64,7 +64,10 @@ struct sim_end {
     struct chunk_queue outbox; /* not yet in the window */
     size_t queued;             /* bytes of the outbox */
     struct proa_timer drained; /* says so in a turn of its own */
+    uint64_t peer_timeout_ns;  /* 0: none */
+    struct proa_timer silence; /* while nothing moves: when this end gives the other up */
     bool owes_drained;
+    bool has_given_up;
     bool end_sent;
     bool is_reset;
     bool closed;
@@ -81,6 +84,7 @@ struct sim_connection {
     uint64_t number;
     uint32_t busy; /* an end is in a callback: not to be freed */
     bool is_cut;
+    bool is_lost; /* partitioned for ever */
 };
 
 /** network.c */
@@ -95,6 +99,8 @@ struct sim_connection *sim_connection_new(struct proa_sim *sim);
 /** Something has changed that may let bytes move. */
 void sim_connection_touch(struct sim_connection *connection);
 void sim_connection_cut(struct sim_connection *connection);
+/** Nothing moves on it any more. */
+void sim_connection_lose(struct sim_connection *connection);
 uint64_t sim_delay(struct proa_sim *sim);
 bool sim_chance(struct proa_sim *sim, double probability);
 

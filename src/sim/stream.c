@@ -98,7 +98,7 @@ static void await_arrival(struct sim_end *end)
 
     if (end->is_reset)
         at = end->base.reading && !end->closed ? 0 : PROA_NEVER;
-    else if (end->connection->is_cut)
+    else if (end->connection->is_cut || end->has_given_up)
         at = end->reset_at;
     else if (!sim_is_partitioned(end->connection)) {
         at = end->reset_at;
@@ -129,6 +129,24 @@ void sim_connection_cut(struct sim_connection *connection)
     connection->is_cut = true;
     reset_at(&connection->client, connection->sim->now);
     reset_at(&connection->server, connection->sim->now);
+}
+
+/* Silence. */
+
+static void give_up(struct proa_timer *timer)
+{
+    struct sim_end *end = PROA_CONTAINER(timer, struct sim_end, silence);
+
+    end->has_given_up = true;
+    reset_at(end, end->connection->sim->now);
+}
+
+static void watch_silence(struct sim_end *end)
+{
+    if (end->peer_timeout_ns == 0 || end->closed || !sim_is_partitioned(end->connection))
+        proa_timer_stop(&end->silence);
+    else if (!proa_timer_armed(&end->silence) && !end->has_given_up)
+        proa_ignore(proa_timer_start(&end->silence, end->connection->sim->now + end->peer_timeout_ns));
 }
 
 /* Sending. */
@@ -211,6 +229,7 @@ static void maybe_free(struct sim_connection *connection)
         discard_all(&ends[i]->inbox);
         proa_timer_stop(&ends[i]->arrival);
         proa_timer_stop(&ends[i]->drained);
+        proa_timer_stop(&ends[i]->silence);
     }
     proa_list_remove(&connection->node);
     free(connection);
@@ -248,9 +267,9 @@ static void be_reset(struct sim_end *end)
     discard_all(&end->outbox);
     end->queued = end->inbox_bytes = 0;
     trace(end, SIM_RESET, 0);
-    end->base.send_error = PROA_ECLOSED;
+    end->base.send_error = end->has_given_up ? PROA_ETIMEDOUT : PROA_ECLOSED;
     if (!end->closed && end->owes_drained)
-        tell_drained(end, PROA_ECLOSED);
+        tell_drained(end, end->base.send_error);
 }
 
 /* Bytes or the end, to whoever reads. In memory of its own, so that who keeps a pointer to it is found. */
@@ -290,13 +309,13 @@ static bool arrive(struct sim_end *end)
     proa_mono_ns now = end->connection->sim->now;
     struct chunk *next = end->inbox.first;
 
-    if (!end->connection->is_cut && sim_is_partitioned(end->connection))
+    if (!end->connection->is_cut && !end->has_given_up && sim_is_partitioned(end->connection))
         return false;
     if (!end->is_reset && end->reset_at <= now)
         be_reset(end);
     if (end->is_reset) {
         if (!end->closed && end->base.reading)
-            stream_end(&end->base, PROA_ECLOSED);
+            stream_end(&end->base, end->base.send_error);
         return false;
     }
     if (!next || next->at > now)
@@ -331,6 +350,14 @@ void sim_connection_touch(struct sim_connection *connection)
     pump(&connection->server);
     await_arrival(&connection->client);
     await_arrival(&connection->server);
+    watch_silence(&connection->client);
+    watch_silence(&connection->server);
+}
+
+void sim_connection_lose(struct sim_connection *connection)
+{
+    connection->is_lost = true;
+    sim_connection_touch(connection);
 }
 
 /* The stream's operations. */
@@ -403,6 +430,7 @@ static void close_stream(struct proa_stream *stream, bool reset)
     }
     end->closed = true;
     await_arrival(end);
+    watch_silence(end);
     maybe_free(end->connection);
 }
 
@@ -414,6 +442,12 @@ static void address(const struct proa_stream *stream, bool peer, char *out)
     memcpy(out, of_client ? connection->from : connection->dialed, PROA_ADDRESS_MAX);
 }
 
+static void set_peer_timeout(struct proa_stream *stream, uint32_t ms)
+{
+    of(stream)->peer_timeout_ns = PROA_MS(ms);
+    watch_silence(of(stream));
+}
+
 static const struct proa_stream_ops sim_stream_ops = {
     .read_start = read_start,
     .read_stop = read_stop,
@@ -422,6 +456,7 @@ static const struct proa_stream_ops sim_stream_ops = {
     .shutdown = shut_down,
     .close = close_stream,
     .address = address,
+    .set_peer_timeout = set_peer_timeout,
 };
 
 static void end_init(struct sim_end *end, struct sim_end *peer, struct sim_connection *connection)
@@ -435,6 +470,7 @@ static void end_init(struct sim_end *end, struct sim_end *peer, struct sim_conne
     end->reset_at = PROA_NEVER;
     proa_timer_init(&end->arrival, loop, on_arrival);
     proa_timer_init(&end->drained, loop, on_drained);
+    proa_timer_init(&end->silence, loop, give_up);
 }
 
 struct sim_connection *sim_connection_new(struct proa_sim *sim)

@@ -164,6 +164,19 @@ static void set_now(struct call *call, yyjson_mut_doc *doc, tree *metadata, cons
     tree_set_text(doc, metadata, name, proa_str_n(text, proa_time_text(proa_loop_wall(call->kube->loop), 0, text)));
 }
 
+/* metadata is of a Go type, which does not keep these when they are empty. */
+static void drop_empty(tree *metadata)
+{
+    static const char *const names[] = {"labels", "annotations", "finalizers", "ownerReferences"};
+
+    for (size_t i = 0; i < PROA_COUNT(names); i++) {
+        tree *value = yyjson_mut_obj_get(metadata, names[i]);
+
+        if (value && yyjson_mut_arr_size(value) == 0 && yyjson_mut_obj_size(value) == 0)
+            tree_remove(metadata, proa_str_c(names[i]));
+    }
+}
+
 /* What the server alone sets. */
 static void begin_metadata(struct call *call, yyjson_mut_doc *doc, tree *root)
 {
@@ -185,6 +198,7 @@ static void begin_metadata(struct call *call, yyjson_mut_doc *doc, tree *root)
     set_now(call, doc, metadata, "creationTimestamp");
     if (call->kind->has_generation)
         tree_set(doc, metadata, "generation", yyjson_mut_uint(doc, 1));
+    drop_empty(metadata);
 }
 
 static void keep_metadata(yyjson_mut_doc *doc, tree *before, tree *after)
@@ -205,6 +219,7 @@ static void keep_metadata(yyjson_mut_doc *doc, tree *before, tree *after)
 
         tree_set(doc, metadata, kept[i], value ? yyjson_mut_val_mut_copy(doc, value) : NULL);
     }
+    drop_empty(metadata);
     tree_set(doc, after, "apiVersion", yyjson_mut_val_mut_copy(doc, yyjson_mut_obj_get(before, "apiVersion")));
     tree_set(doc, after, "kind", yyjson_mut_val_mut_copy(doc, yyjson_mut_obj_get(before, "kind")));
 }

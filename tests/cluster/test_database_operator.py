@@ -17,6 +17,7 @@ INVALID = [
     ({"storageSize": "much"}, "spec.storageSize"),
     ({"storageSize": None}, "Required value"),
     ({"storageSize": "1Ki"}, "storageSize must be at least 64Mi"),
+    ({"storageSize": "511Mi"}, "storageSize of postgres must be at least 512Mi"),
     ({"deletionPolicy": "Keep"}, "Unsupported value"),
     ({"parameters": {"port": "1"}}, "names a setting that the operator sets itself"),
     ({"parameters": {"Work_Mem": "1MB"}}, "written in lower case"),

@@ -136,6 +136,49 @@ static void listing(struct contract *c)
           "StatefulSet.apps \"s\" is invalid: spec: Forbidden: updates to statefulset spec for fields other than ");
 }
 
+/* One that two own stays when one of them lets go of it; from this version of the object it can be taken off. */
+static void foreign_finalizer(struct contract *c, const char *path)
+{
+    const char *version;
+
+    CHECK(c, ask(c, "PATCH", MERGE, "{\"metadata\":{\"finalizers\":[\"x.dev/a\",\"x.dev/b\"]}}",
+                 "%s/a?fieldManager=hand", path) == 0);
+    CHECK(
+        c,
+        ask(c, "PATCH", APPLY,
+            "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"a\",\"finalizers\":[\"x.dev/a\"]}}",
+            "%s/a?fieldManager=m", path) == 0);
+    version = text_at(c, "/metadata/resourceVersion");
+    CHECK(c, ask(c, "DELETE", JSON, NULL, "%s/a", path) == 0);
+    CHECK(c, ask(c, "PATCH", APPLY, "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"a\"}}",
+                 "%s/a?fieldManager=m", path) == 0);
+    JSON_IS(c, "/metadata/finalizers", "[\"x.dev/a\",\"x.dev/b\"]");
+    CHECK(
+        c,
+        ask(c, "PATCH", MERGE,
+            proa_arena_printf(&c->arena, "{\"metadata\":{\"resourceVersion\":\"%s\",\"finalizers\":[]}}", version).ptr,
+            "%s/a?fieldManager=m", path) == PROA_ECONFLICT);
+    FAILS(c, PROA_ECONFLICT, "Conflict", "the object has been modified");
+    CHECK(c, ask(c, "GET", JSON, NULL, "%s/a", path) == 0);
+    version = text_at(c, "/metadata/resourceVersion");
+    CHECK(c, ask(c, "PATCH", MERGE,
+                 proa_arena_printf(&c->arena,
+                                   "{\"metadata\":{\"resourceVersion\":\"%s\",\"finalizers\":[\"x.dev/b\"]}}", version)
+                     .ptr,
+                 "%s/a?fieldManager=m", path) == 0);
+    JSON_IS(c, "/metadata/finalizers", "[\"x.dev/b\"]");
+    version = text_at(c, "/metadata/resourceVersion");
+    CHECK(
+        c,
+        ask(c, "PATCH", MERGE,
+            proa_arena_printf(&c->arena, "{\"metadata\":{\"resourceVersion\":\"%s\",\"finalizers\":[]}}", version).ptr,
+            "%s/a?fieldManager=m", path) == 0);
+    /* Gone with it, answered without it and as of the version before. */
+    JSON_IS(c, "/metadata/finalizers", "");
+    TEXT(c, "/metadata/resourceVersion", version);
+    CHECK(c, ask(c, "GET", JSON, NULL, "%s/a", path) == PROA_ENOTFOUND);
+}
+
 static void metadata(struct contract *c)
 {
     const char *path = proa_arena_printf(&c->arena, "/api/v1/namespaces/%s/configmaps", c->ns).ptr;
@@ -159,6 +202,7 @@ static void metadata(struct contract *c)
     CHECK(c, ask(c, "PATCH", APPLY, "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"a\"}}",
                  "%s/a?fieldManager=n", path) == 0);
     JSON_IS(c, "/metadata/finalizers", "");
+    foreign_finalizer(c, path);
     CHECK(c, ask(c, "PATCH", APPLY,
                  proa_arena_printf(
                      &c->arena,

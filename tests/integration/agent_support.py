@@ -77,14 +77,15 @@ class Api:
         for watcher in watchers:
             watcher.put(None)
 
-    def set(self, primary=None, replicas=None):
+    def set(self, primary=None, replicas=None, **status):
         with self.lock:
             self.version += 1
             self.object["metadata"]["resourceVersion"] = str(self.version)
             if primary is not None:
                 self.object["status"]["currentPrimary"] = primary
             if replicas is not None:
-                self.object["spec"]["replicas"] = replicas
+                self.object["spec"]["replicas"] = self.object["status"]["replicas"] = replicas
+            self.object["status"].update(status)
             event = {"type": "MODIFIED", "object": json.loads(json.dumps(self.object))}
             for watcher in self.watchers:
                 watcher.put(event)
@@ -150,8 +151,11 @@ class Instance:
             folder.mkdir(mode=0o755)
             cluster.give(folder)
 
-    def start(self, *arguments, wrapper=(), **environment):
+    def start(self, *arguments, wrapper=(), new_pod=True, **environment):
+        """In a new pod, or as the container of the same pod that has ended."""
         assert self.process is None or self.process.poll() is not None
+        if new_pod:
+            (self.run / "engine.conf").unlink(missing_ok=True)
         kept = {key: value for key, value in os.environ.items()
                 if key.split("_")[0] in ("PATH", "ASAN", "UBSAN", "LANG", "TSAN")}
         self.log = self.folder / "log"
@@ -284,6 +288,14 @@ class Instance:
             self.start()
             time.sleep(seconds * (step + 0.5) / (points + 1))
             self.kill()
+
+    def save(self, folder):
+        """A copy of the volume, as a snapshot has it."""
+        subprocess.run(["cp", "-a", self.volume, folder], check=True)
+
+    def restore(self, folder):
+        shutil.rmtree(self.volume)
+        subprocess.run(["cp", "-a", folder, self.volume], check=True)
 
     def set_volume_aside(self):
         for child in self.volume.iterdir():

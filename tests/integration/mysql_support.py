@@ -42,8 +42,8 @@ class Session:
 
 
 class MysqlInstance(Instance):
-    def start(self, *arguments, wrapper=(), **environment):
-        return super().start(*arguments, wrapper=wrapper, PATH=PATH, **environment)
+    def start(self, *arguments, **options):
+        return super().start(*arguments, PATH=PATH, **options)
 
     def wait_ready(self, seconds=120):
         """A copy takes its time on a machine that has other things to do."""

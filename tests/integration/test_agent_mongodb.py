@@ -183,11 +183,16 @@ def test_stale(cluster):
     two.stop()
     one.insert(2)
     one.system("admin", {"standInTruncate": 1})
+    (two.data / "old").touch()
     two.start()
+    # The server copies while it runs: until it follows, what was there is kept.
+    wait_until(lambda: (two.volume / "data.before" / "old").exists(), 40, "the old data to be put aside", every=0.002)
     wait_until(lambda: two.text().count("the data are copied") == 2, 40, "another copy")
     two.wait_ready()
     wait_until(lambda: works(two, 2), 20, "all rows")
     assert "oplog no longer reaches back" in two.text()
+    wait_until(lambda: not (two.volume / "data.before").exists(), 20, "the old data to be removed")
+    assert not (two.data / "old").exists() and (two.data / "proa-standby").exists()
 
 
 def test_other_database(cluster):

@@ -150,7 +150,7 @@ def test_purged(cluster):
 
 
 def test_diverged(cluster):
-    """Somebody with root's rights wrote at the standby what the primary then wrote too: the standby is copied anew."""
+    """Somebody with root's rights wrote at the standby what the primary then wrote too: the standby is copied anew, and its rows are kept."""
     shop = cluster(replicas=2, settings=["--lost-ms=1000"])
     one, two = shop.start().instances
     one.sql("CREATE TABLE t (x int PRIMARY KEY)")
@@ -164,6 +164,33 @@ def test_diverged(cluster):
     one.sql("INSERT INTO t VALUES (2)")
     wait_until(lambda: has_rows(two, 2), 30, "all rows")
     assert "can never follow its primary again" in two.text()
+    assert len(kept_folders(two)) == 1
+
+
+def kept_folders(instance):
+    return [file for file in instance.volume.iterdir() if file.name.startswith("data.kept-")]
+
+
+def test_the_primary_went_back(cluster):
+    """A standby that has what its primary has lost keeps its data."""
+    shop = cluster(replicas=2, settings=["--lost-ms=1000"])
+    one, two = shop.start().instances
+    one.sql("CREATE TABLE t (x int PRIMARY KEY); INSERT INTO t VALUES (1)")
+    wait_until(lambda: has_rows(two, 1), 30, "the first row")
+    one.stop()
+    one.save(before := shop.folder / "before")
+    one.start().wait_ready()
+    one.sql("INSERT INTO t VALUES (2)")
+    wait_until(lambda: has_rows(two, 2), 60, "the second row")
+    one.stop()
+    one.restore(before)
+    one.start().wait_ready()
+    wait_until(lambda: "they are put aside" in two.text(), 60, "the data to be put aside")
+    wait_until(lambda: two.text().count("the data are copied") == 2, 90, "another copy")
+    two.wait_ready()
+    assert two.rows() == [1]
+    kept = kept_folders(two)
+    assert len(kept) == 1 and (kept[0] / "app").is_dir()
 
 
 def test_other_database(cluster):
@@ -182,7 +209,7 @@ def test_other_database(cluster):
     wait_until(lambda: "put aside" in two.text(), 60, "the data to be put aside")
     two.wait_ready()
     wait_until(lambda: has_rows(two, 1) and two.rows() == [7], 60, "the other database's row")
-    kept = [file for file in two.volume.iterdir() if file.name.startswith("data.kept-")]
+    kept = kept_folders(two)
     assert len(kept) == 1 and (kept[0] / "app").is_dir()
 
 

@@ -1,4 +1,5 @@
 """The database agent with a real PostgreSQL: the first data, standbys, ends of every kind, credentials, an API server that is away."""
+import fcntl
 import os
 import shutil
 import signal
@@ -9,7 +10,9 @@ import time
 import pytest
 
 from agent_support import AGENT, Cluster, clusters, first_volume
-from support import expect_problem, wait_until
+from support import BUILD, expect_problem, wait_until
+
+ENGINE_CONF = BUILD / "tests" / "engine_conf"
 
 
 @pytest.fixture(scope="session")
@@ -133,6 +136,56 @@ def test_a_primary_without_data_does_not_replace_those_of_others(cluster):
     assert rows(shop[0]) == [1]
 
 
+def test_a_primary_without_data_while_nobody_answers(cluster):
+    """That there has been a database says the status, not whoever happens to run."""
+    shop = cluster(replicas=2, fresh=True)
+    shop.api.set(initialized=True)
+    shop[0].start()
+    shop[0].wait_reason("the Database has served before")
+    time.sleep(2)
+    assert not shop[0].data.exists() and shop[0].says("/livez") == 200
+    shop.api.down()
+    shop[0].stop()
+    shop[0].start()
+    time.sleep(3)
+    assert not shop[0].data.exists()
+    shop.api.up()
+    shop.api.set(initialized=False)
+    shop[0].wait_ready()
+
+
+def test_a_primary_without_data_waits_for_who_has_not_looked_yet(cluster):
+    shop = cluster(replicas=2, fresh=True, settings=["--lock-ms=60000"])
+    lock = open(shop[1].volume / "agent.lock", "w")
+    shop.give(shop[1].volume / "agent.lock")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    shop[1].start()
+    wait_until(lambda: shop[1].status() is not None)
+    assert "has_data" not in shop[1].status()
+    shop[0].start()
+    shop[0].wait_reason("waits for instance 1 to say whether it has data")
+    assert not shop[0].data.exists()
+    lock.close()
+    for instance in shop.instances:
+        instance.wait_ready()
+
+
+def test_who_waits_for_a_role_says_that_it_has_data(cluster):
+    """The standby does not reach the API server; the primary, whose volume is lost, does."""
+    shop = cluster(replicas=2).start()
+    for instance in shop.instances:
+        instance.stop()
+    shutil.rmtree(shop[0].volume)
+    shop[0].volume.mkdir()
+    shop.give(shop[0].volume)
+    shop[1].start("--kubeconfig=/nowhere", "--api-wait-ms=600000")
+    shop[1].wait_reason("waits for the Database's status")
+    assert shop[1].status()["has_data"]
+    shop[0].start()
+    shop[0].wait_reason("instance 1 has data")
+    assert not shop[0].data.exists()
+
+
 # -- Ends --------------------------------------------------------------------------------------------------------------
 
 def test_the_server_is_killed(cluster):
@@ -229,6 +282,21 @@ def test_a_server_that_hangs_makes_the_agent_not_alive(cluster):
     wait_until(lambda: one.says("/livez") == 200 and one.is_ready(), 10)
 
 
+def test_sizes_that_take_long_do_not_hinder(cluster):
+    """As with very many tables on a slow disk."""
+    one = cluster(settings=["--ask-ms=1000", "--metrics-ms=600000"])[0].start().wait_ready()
+    # Only the question for sizes looks at it.
+    one.superuser("SET allow_system_table_mods = on; CREATE OR REPLACE VIEW pg_catalog.pg_settings AS "
+                  "SELECT s.* FROM pg_show_all_settings() s, pg_sleep(60)")
+    one.stop()
+    one.start().wait_ready()
+    wait_until(lambda: one.has_logged("the sizes of the databases are not known"), 20)
+    for _ in range(60):
+        assert one.is_ready()
+        time.sleep(0.1)
+    assert one.text().count("not known") == 1
+
+
 def test_orphans_are_reaped(cluster):
     one = cluster()[0].start().wait_ready()
     one.superuser("COPY t FROM PROGRAM '(sleep 0.4 >/dev/null 2>&1; exit 3) & echo 1'", "app")
@@ -321,6 +389,25 @@ def test_scaling(cluster):
     wait_until(lambda: rows(shop[1]) == [1])
 
 
+def test_replicas_are_what_the_operator_made_of_them(cluster):
+    """A spec that it does not follow (it is paused, or cannot) drops no slot that a standby needs."""
+    shop = cluster(replicas=2).start()
+    shop.api.set(replicas=2)
+    shop[1].stop()
+    with shop.api.lock:
+        shop.api.object["spec"]["replicas"] = 1
+    shop.api.set()
+    for _ in range(30):
+        assert slots(shop[0]) == "shop_1"
+        time.sleep(0.1)
+    insert(shop[0], 1)
+    shop[1].start().wait_ready()
+    wait_until(lambda: rows(shop[1]) == [1])
+    shop[1].stop()
+    shop.api.set(replicas=1)
+    wait_until(lambda: slots(shop[0]) == "", 30)
+
+
 SMALL = "max_slot_wal_keep_size = '32MB'\nwal_keep_size = 0\nmax_wal_size = '32MB'\nmin_wal_size = '32MB'\n"
 
 
@@ -377,13 +464,45 @@ def test_data_of_another_database_are_put_aside(cluster):
     shop[1].stop()
     shop[0].stop()
     shutil.rmtree(shop[0].data)
-    shop[0].start().wait_ready()  # nobody else can be asked: it begins anew
+    shop[0].start().wait_ready()  # as far as the status says it is the first start
     shop[1].start()
     wait_until(lambda: shop[1].has_logged("they are put aside"), 40)
     shop[1].wait_ready()
     assert shop[1].status()["identity"] == shop[0].status()["identity"] != identity
     kept = [entry for entry in shop[1].volume.iterdir() if entry.name.startswith("data.kept-")]
     assert len(kept) == 1 and (kept[0] / "PG_VERSION").exists()
+
+
+def kept_folders(instance):
+    return [entry for entry in instance.volume.iterdir() if entry.name.startswith("data.kept-")]
+
+
+def test_a_standby_ahead_of_its_primary_keeps_its_data(cluster):
+    """The primary's volume went back in time: what the standby has is the only copy of rows that were acknowledged."""
+    shop = cluster(replicas=2, settings=["--lost-ms=1000"]).start()
+    insert(shop[0], 1)
+    shop[0].stop()
+    shop[0].save(before := shop.folder / "before")
+    shop[0].start().wait_ready()
+    insert(shop[0], *range(2, 40))
+    wait_until(lambda: rows(shop[1]) == list(range(1, 40)))
+    shop[0].stop()
+    shop[0].restore(before)
+    shop[0].start().wait_ready()
+    wait_until(lambda: shop[1].has_logged("they are put aside"), 60)
+    wait_until(lambda: shop[1].has_logged("the data are copied", since="they are put aside"), 60)
+    shop[1].wait_ready()
+    assert rows(shop[1]) == rows(shop[0]) == [1]
+    kept = kept_folders(shop[1])
+    assert len(kept) == 1 and shop[1].has_logged("ahead of the primary")
+    # They are whole: who wants the rows back puts them in the place of the primary's.
+    shop[0].stop()
+    shop[1].stop()
+    shutil.rmtree(shop[0].data)
+    kept[0].rename(shop[0].data)
+    (shop[0].data / "standby.signal").unlink()
+    shop[0].start().wait_ready()
+    assert rows(shop[0]) == list(range(1, 40))
 
 
 def test_without_room_the_old_data_go_first(cluster):
@@ -405,6 +524,61 @@ def test_without_room_the_old_data_go_first(cluster):
     finally:
         shop[1].clean_up()
         subprocess.run(["umount", "-l", volume], check=False)
+
+
+def test_a_standby_that_is_away_does_not_fill_the_volume(cluster):
+    """The operator's own settings on the smallest volume: twice as much is written as it holds."""
+    if os.geteuid() != 0:
+        pytest.skip("a volume of its own size is mounted, which takes root")
+    if not ENGINE_CONF.exists():
+        pytest.skip(f"not built: {ENGINE_CONF}")
+    shop = cluster(replicas=2, settings=["--lost-ms=1000"])
+    limits = subprocess.run([ENGINE_CONF, "postgres", "shop", "storageSize=512Mi"], capture_output=True, text=True, check=True).stdout
+    shop.write_config("".join(f"{line}\n" for line in limits.splitlines() if "wal_size" in line or "keep_size" in line)
+                      + "full_page_writes = off\n")
+    volume = shop[0].volume
+    shop[0].save(first := shop.folder / "first")
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512m", "none", volume], capture_output=True).returncode != 0:
+        pytest.skip("nothing can be mounted here")
+    try:
+        subprocess.run(["cp", "-a", f"{first}/.", volume], check=True)
+        shop.give(volume)
+        shop.start()
+        shop[1].stop()
+        load = "INSERT INTO t SELECT generate_series(1, 500000); TRUNCATE t"
+        used = []
+        while shop[0].superuser("SELECT pg_current_wal_lsn() - '0/0' > 2 * 512 * 1024 * 1024 ::bigint") == "f":
+            shop[0].superuser(load, "app")
+            used.append(shutil.disk_usage(volume).used >> 20)
+        assert shop[0].is_ready() and max(used) < 450, used
+        shop[1].start().wait_ready()
+        insert(shop[0], 1)
+        wait_until(lambda: rows(shop[1]) == [1])
+        for instance in shop.instances:
+            instance.stop()
+    finally:
+        shop[0].clean_up()
+        subprocess.run(["umount", "-l", volume], check=False)
+
+
+def test_a_mistake_in_the_settings_waits_for_a_new_pod(cluster):
+    """The file changes below the pods; a container that ends comes back with what its pod began with."""
+    shop = cluster(replicas=2).start()
+    shop.write_config("no_such_setting = 'x'\n")
+    shop[0].superuser("SELECT pg_reload_conf()")
+    os.kill(shop[0].server_pid(), signal.SIGKILL)
+    assert shop[0].wait_exit() == 1
+    shop[0].start(new_pod=False).wait_ready()
+    insert(shop[0], 1)
+    assert not shop[0].has_logged("no_such_setting")
+    # The operator makes the last standby's pod anew first, and it goes no further.
+    shop[1].stop()
+    shop[1].start()
+    assert shop[1].wait_exit() == 1
+    assert shop[1].has_logged("no_such_setting") and shop[0].is_ready()
+    shop.write_config()
+    shop[1].start().wait_ready()
+    wait_until(lambda: rows(shop[1]) == [1])
 
 
 def test_a_smaller_setting_reaches_standbys_first(cluster):
@@ -439,6 +613,18 @@ def test_the_primary_does_not_move(cluster):
     shop[1].wait_ready()
     insert(shop[0], 1)
     wait_until(lambda: rows(shop[1]) == [1])
+
+
+def test_a_standby_that_somebody_promotes(cluster):
+    """Two servers that take writes are one too many, and what was written to it is not thrown away."""
+    shop = cluster(replicas=2, settings=["--lost-ms=1000"]).start()
+    shop[1].superuser("SELECT pg_promote()")
+    shop[1].wait_reason("the data here are a primary's")
+    assert shop[1].processes() == [] and shop[1].data.exists()
+    time.sleep(3)
+    assert shop[1].text().count("the data are copied") == 1 and kept_folders(shop[1]) == []
+    insert(shop[0], 1)
+    assert shop[0].is_ready()
 
 
 def test_the_api_server_is_away(cluster):
@@ -510,6 +696,36 @@ def test_credentials_change(cluster):
     text = shop[0].text()
     for password in ("second'pass", "copy:that", "while-away", "SCRAM-SHA-256$"):
         assert password not in text
+
+
+def test_credentials_change_while_the_first_data_are_made(cluster):
+    """Those that cannot be used are replaced by those that can, without a new pod."""
+    shop = cluster(fresh=True)
+    shop.write_credentials(username="postgres")
+    one = shop[0].start()
+    one.wait_reason("the username is one of the engine's own")
+    shop.write_credentials(username="somebody")
+    one.wait_ready(30)
+    one.sql("SELECT 1")
+
+
+def test_credentials_change_while_a_standby_waits(cluster):
+    """With the old token it would be refused for ever; also one that is refused its role answers to the new one."""
+    shop = cluster(replicas=2)
+    shop[1].start().wait_reason("waits for the primary")
+    shop[0].start().wait_ready()
+    shop[1].wait_ready()
+    shop[1].stop()
+    shutil.rmtree(shop[1].data)
+    shop[0].stop()
+    shop[1].start().wait_reason("waits for the primary")
+    shop.write_credentials(agentToken="another-one", replicationPassword="another-copy")
+    shop[0].start().wait_ready()
+    shop[1].wait_ready(30)
+    shop.api.set(primary="shop-1")
+    shop[1].wait_reason("moving the primary is not built yet")
+    shop.write_credentials(agentToken="a-third-one")
+    wait_until(lambda: (shop[1].status() or {}).get("phase") == "Refused")
 
 
 # -- What the agent answers --------------------------------------------------------------------------------------------

@@ -91,7 +91,7 @@ def test_secrets_are_masked(tmp_path):
     secret.write_text("postgres://u:hush@127.0.0.1/db\n")
     done = run("users", "--print-config", env={"DATABASE_URL_FILE": str(secret)})
     assert done.returncode == 0
-    assert 'database_url: "***"  # environment DATABASE_URL_FILE' in done.stdout.splitlines()
+    assert '# database_url: "***"  # environment DATABASE_URL_FILE' in done.stdout.splitlines()
     assert "hush" not in done.stdout + done.stderr
 
 
@@ -102,6 +102,16 @@ def test_printed_configuration_reads_back(tmp_path):
     again = run("hello", "--print-config", env={"CONFIG_FILE": str(file)})
     assert again.returncode == 0, again.stderr
     assert "  body_bytes: 3145728  # file" in again.stdout.splitlines()
+
+
+def test_what_was_printed_starts_a_program(tmp_path, start):
+    """Secrets, set or not, are no values in it: it is the same configuration where they are given as before."""
+    env = {"DATABASE_URL": f"sqlite:{tmp_path}/users.db", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_TRACES_EXPORTER": "none"}
+    file = tmp_path / "printed.yaml"
+    file.write_text(run("users", "--print-config", "--threads=1", env=env).stdout)
+    assert "\n  headers: \"\"  # default\n" in file.read_text()
+    users = start("users", "--config", str(file), env={"DATABASE_URL": env["DATABASE_URL"]}).wait_ready()
+    assert '"loops":1' in users.wait_for_line('"message":"ready"')
 
 
 def test_default_port_and_address():

@@ -101,3 +101,21 @@ def test_connections_come_and_go_on_all_loops(start, database_url):
     wait_until(lambda: connections("used") == 0, what="the connections to be given back")
     assert 1 <= connections("idle") <= users.metric("db_client_connection_max")
     assert users.metric("db_client_connection_pending_requests") == 0
+
+
+@pytest.mark.parametrize("setting, there", [
+    ("both", {"http_request_duration_seconds", "http_server_request_duration_seconds"}),
+    ("http_request_duration_seconds", {"http_request_duration_seconds"}),
+    ("http_server_request_duration_seconds", {"http_server_request_duration_seconds"})])
+def test_names_of_the_duration(start, setting, there):
+    hello = start("hello", f"--http.duration-metric={setting}").wait_ready()
+    assert ask(hello.port, "GET", "/api/users/1").status == 200
+    families = {family.name: family for family in
+                parser.text_string_to_metric_families(ask(hello.port, "GET", "/metrics").body.decode())}
+    assert {name for name in families if name.endswith("request_duration_seconds")} == there
+    labels = {"http_request_duration_seconds": {"method": "GET", "route": "/api/users/{id}", "status": "200"},
+              "http_server_request_duration_seconds": {
+                  "http_request_method": "GET", "http_route": "/api/users/{id}", "http_response_status_code": "200"}}
+    for name in there:
+        assert [sample.value for sample in families[name].samples
+                if sample.name.endswith("_count") and labels[name].items() <= sample.labels.items()] == [1], families[name].samples

@@ -155,6 +155,8 @@ def test_bad_values(variable, value):
 
 @pytest.mark.parametrize("variable, value", [
     (OTLP + "ENDPOINT", "collector:4318"), (OTLP + "TRACES_ENDPOINT", "ftp://collector"), (OTLP + "LOGS_ENDPOINT", "//collector"),
+    (OTLP + "ENDPOINT", "http://"), (OTLP + "TRACES_ENDPOINT", "http://collector:99999"), (OTLP + "LOGS_ENDPOINT", "http://a b/v1/logs"),
+    (OTLP + "ENDPOINT", "http://collector:4318?key=1"),
     (OTLP + "HEADERS", "key"), (OTLP + "TRACES_HEADERS", "key=%zz"), (OTLP + "LOGS_HEADERS", ",".join(f"k{i}=v" for i in range(17))),
 ])
 def test_bad_values_that_only_an_export_finds(variable, value):
@@ -162,6 +164,63 @@ def test_bad_values_that_only_an_export_finds(variable, value):
     if variable == OTLP + "ENDPOINT":
         env[OTLP + "LOGS_ENDPOINT"] = "http://127.0.0.1:1"
     assert variable in refused("hello", env)
+
+
+@pytest.mark.parametrize("variable", [OTLP + "ENDPOINT", OTLP + "TRACES_ENDPOINT", OTLP + "LOGS_ENDPOINT"])
+def test_credentials_in_an_endpoint(variable):
+    """Refused, with a word on where they belong, and shown nowhere."""
+    env = {"OTEL_LOGS_EXPORTER": "otlp", variable: "http://id:hush@127.0.0.1:1/v1/x"}
+    said = refused("hello", env)
+    assert f"{variable.removesuffix('ENDPOINT')}HEADERS" in said and variable in said and "hush" not in said
+    done = subprocess.run([program_path("hello"), "--print-config"], capture_output=True, text=True, env={**os.environ, **env})
+    assert done.returncode == 0 and f"***\"  # environment {variable}" in done.stdout and "hush" not in done.stdout + done.stderr
+
+
+def test_an_endpoint_s_query_is_not_logged(collect, start):
+    collector = collect()
+    hello = start("hello", env={**SOON, OTLP + "TRACES_ENDPOINT": collector.url + "/v1/traces?key=hush"}).wait_ready()
+    assert ask(hello.port, "GET", "/api/users/7").status == 200
+    wait_until(lambda: collector.of("/v1/traces?key=hush"))
+    assert f'"url.full":"{collector.url}/v1/traces"' in hello.text() and "hush" not in hello.text()
+
+
+@pytest.mark.parametrize("env, name", [
+    ({}, "hello"), ({"OTEL_SERVICE_NAME": "shop"}, "shop"), ({"OTEL_RESOURCE_ATTRIBUTES": "team=x, service.name=shop%20a"}, "shop a"),
+    ({"OTEL_RESOURCE_ATTRIBUTES": "service.name=other", "OTEL_SERVICE_NAME": "shop"}, "shop")])
+def test_the_service_s_name(collect, start, env, name):
+    """In spans and in log lines; that of OTEL_SERVICE_NAME has the last word."""
+    collector = collect()
+    hello = start("hello", env={**SOON, **env, OTLP + "ENDPOINT": collector.url}).wait_ready()
+    assert ask(hello.port, "GET", "/api/users/7").status == 200
+    spans = wait_until(lambda: collector.of("/v1/traces"))[0][1]
+    key = b"\x0a\x0cservice.name\x12"
+    assert spans.count(key) == 1  # once, in the resource
+    assert spans[spans.index(key) + len(key):].startswith(bytes([len(name) + 2, 0x0a, len(name)]) + name.encode())
+    assert {line["service.name"] for line in hello.log()} == {name}
+
+
+def test_disabled(collect, start):
+    collector = collect()
+    hello = start("hello", env={**SOON, OTLP + "ENDPOINT": collector.url, "OTEL_SDK_DISABLED": "TRUE"}).wait_ready()
+    assert ask(hello.port, "GET", "/api/users/7").status == 200
+    hello.stop()
+    assert collector.requests == []
+
+
+@pytest.mark.parametrize("sampler, arg, sent", [("always_off", "", False), ("traceidratio", "0", False), ("parentbased_traceidratio", "1", True)])
+def test_the_sampler(collect, start, sampler, arg, sent):
+    collector = collect()
+    hello = start("hello", env={**SOON, OTLP + "ENDPOINT": collector.url, "OTEL_TRACES_SAMPLER": sampler,
+                                "OTEL_TRACES_SAMPLER_ARG": arg}).wait_ready()
+    assert ask(hello.port, "GET", "/api/users/7").status == 200
+    hello.stop()  # what waits is sent
+    assert bool(collector.requests) == sent
+
+
+@pytest.mark.parametrize("variable, value", [("OTEL_PROPAGATORS", "jaeger"), ("OTEL_TRACES_SAMPLER", "sometimes"),
+                                             ("OTEL_RESOURCE_ATTRIBUTES", "team")])
+def test_other_bad_values(variable, value):
+    assert variable in refused("hello", {OTLP + "ENDPOINT": "http://127.0.0.1:1", variable: value})
 
 
 def test_empty_ones_are_not_set(collect, start):
@@ -216,6 +275,25 @@ def test_headers_change_together_or_not_at_all(collect, start, tmp_path):
     logs.write_text("x-key=newer")
     hello.send_signal(signal.SIGHUP)
     wait_until(lambda: keys() == ["new", "newer"], what="the new keys")
+
+
+@pytest.mark.parametrize("kind", ["gone", "stuck"])
+def test_a_dead_collector_does_not_hold_up_the_end(collect, start, kind):
+    """Neither of spans nor of log lines, which wait both."""
+    collector = collect(stall=threading.Event())
+    url = collector.url
+    if kind == "gone":
+        collector.close()
+    hello = start("hello", "--http.access-log", env={
+        **SOON, "OTEL_LOGS_EXPORTER": "otlp", OTLP + "ENDPOINT": url, OTLP + "TIMEOUT": "300"}).wait_ready()
+    assert ask(hello.port, "GET", "/api/users/7").status == 200
+    if kind == "stuck":
+        wait_until(lambda: collector.of("/v1/traces") and collector.of("/v1/logs"), what="the first tries")
+    time.sleep(0.6)  # they have failed by now
+    assert ask(hello.port, "GET", "/api/users/7").status == 200
+    began = time.monotonic()
+    hello.stop()
+    assert time.monotonic() - began < 2.5
 
 
 def openssl(*arguments):

@@ -1,5 +1,7 @@
 """The configuration changes under a running, busy program: by a swapped file as Kubernetes mounts it, and by SIGHUP."""
+import json
 import os
+import re
 import signal
 import threading
 
@@ -116,3 +118,22 @@ def test_a_hangup_without_a_file(start, tmp_path):
     users.send_signal(signal.SIGHUP)
     users.wait_for_line("the configuration was reloaded")
     assert ask(users.port, "GET", "/health").status == 200
+
+
+def test_limits_beside_the_server_s(start, mount, tmp_path):
+    """Those of the drain are the frame's own; and the listener of probes has limits too."""
+    hello = start("hello", "--config", str(mount.path), "--admin.address=127.0.0.1:0").wait_ready()
+    admin = int(json.loads(hello.wait_for_line(r'"listening".*"listener":"admin"'))["address"].rsplit(":", 1)[1])
+
+    def limit(name):
+        text = ask(admin, "GET", "/metrics").body.decode()
+        return float(re.search(rf'^http_server_limit{{limit="{name}"}} (\S+)$', text, re.M)[1])
+
+    assert (limit("drain_ms"), limit("drain_delay_ms")) == (25000, 5000)
+    mount.write("http: {drain_ms: 1500, drain_delay_ms: 20, idle_ms: 100}\n")
+    hello.wait_for_line("the configuration was reloaded")
+    assert (limit("drain_ms"), limit("drain_delay_ms"), limit("idle_ms")) == (1500, 20, 100)
+    for port in (admin, hello.port):
+        with Client(port) as client:
+            assert client.ask("GET", "/livez").status == 200
+            assert client.is_closed(10), port

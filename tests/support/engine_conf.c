@@ -1,4 +1,4 @@
-/* Prints the configuration that the operator writes for an engine: engine_conf ENGINE NAME [KEY=VALUE]... */
+/* Prints the configuration that the operator writes for an engine: engine_conf ENGINE NAME [storageSize=SIZE] [KEY=VALUE]... */
 #include "engines/engine.h"
 
 #include <proa/type.h>
@@ -31,7 +31,10 @@ int main(int argc, char **argv)
         parameters[spec.parameters.len].value = (proa_str){0};
         if (proa_str_split(&rest, '=', &parameters[spec.parameters.len].key) && rest.ptr)
             parameters[spec.parameters.len].value = rest;
-        spec.parameters.len++;
+        if (proa_str_eq_c(spec.parameters.ptr[spec.parameters.len].key, "storageSize"))
+            spec.storage_size = rest;
+        else
+            spec.parameters.len++;
     }
     for (int id = 0; id < ENGINES; id++)
         if (strcmp(engine_of((enum database_engine)id)->name, argv[1]) == 0)

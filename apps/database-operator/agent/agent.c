@@ -67,6 +67,7 @@ static int fill_instance(struct agent *agent, struct proa_error *err)
                                         .credentials = &agent->credentials,
                                         .ordinal = (uint32_t)ordinal,
                                         .replicas = 1};
+    agent->why_anew = "";
     return 0;
 }
 

@@ -42,7 +42,8 @@ PROA_ENUM(life_phase, (LIFE_WAITING, "Waiting"), (LIFE_REFUSED, "Refused"), (LIF
 /** What the Database says, as far as it concerns an instance. */
 struct assignment {
     bool is_known;
-    bool is_from_api; /**< and not from memory */
+    bool is_from_api;    /**< and not from memory */
+    bool is_initialized; /**< there have been data, on whatever volume */
     char primary[POD_NAME_MAX];
     uint32_t replicas;
 };
@@ -50,7 +51,8 @@ struct assignment {
 /** The answer of /v1/status, which other instances' agents and people read. */
 struct agent_status {
     proa_str pod, role, phase, reason, warning, primary;
-    bool ready, live, has_data, writable, streaming;
+    bool ready, live, writable, streaming;
+    PROA_OPTIONAL(bool) has_data; /* absent: not known yet */
     proa_str engine, version, identity, timeline, position, oldest;
     uint64_t size_bytes;
     PROA_OPTIONAL(uint64_t) lag_bytes;
@@ -67,9 +69,11 @@ struct tending {
     proa_mono_ns last_streaming_at; /* 0: not yet */
     proa_mono_ns size_due_at, metrics_due_at, duties_due_at, judge_due_at;
     bool last_was_answered;
+    uint32_t misses;      /* answers in a row that did not come */
     uint64_t last_stream; /* of the last answer; 0: none */
     bool stream_is_new;   /* to be looked at again soon */
     bool is_settled;
+    bool is_whole;        /* a standby's, which follows: what was there before it is removed */
     bool duties_are_done; /* once */
     bool credentials_have_changed;
     uint32_t replicas_done; /* that keep_replicas was last called for */
@@ -104,9 +108,10 @@ struct agent {
     char primary_host[HOST_MAX];
 
     enum life_phase phase;
-    char reason[REASON_MAX];  /* why not ready; "" when ready */
-    char warning[REASON_MAX]; /* what could not be done although it serves; "" if nothing */
-    bool has_data;
+    char reason[REASON_MAX];       /* why not ready; "" when ready */
+    char warning[REASON_MAX];      /* what could not be done although it serves; "" if nothing */
+    const char *why_anew;          /* why the data are made anew; static */
+    bool has_data, data_are_known; /* whether the volume holds a database; once it has been looked at */
     bool is_ready;
     struct child *server;
     struct engine_status status; /* the last answer */
@@ -133,6 +138,10 @@ int assignment_watch(void *arg);
 /* credentials.c */
 /** Reads the mounted files again. May suspend. *ret_changed: they differ from what was there. The old stay when some cannot be read. */
 PROA_MUST_USE int credentials_load(struct agent *agent, bool *ret_changed, struct proa_error *err);
+
+/** Reads them again while others are in use: true when they differ. What cannot be read or used is told in the log, and changes nothing. */
+bool credentials_look(struct agent *agent);
+enum { CREDENTIALS_EVERY_MS = 2000 }; /* while nothing else asks for them */
 
 /* life.c */
 /** The fiber that looks after the instance. */

@@ -14,10 +14,14 @@ struct assigned_spec {
 };
 PROA_DESCRIBE_WITH(assigned_spec, (.unknown = PROA_UNKNOWN_IGNORE), (replicas, i32, .default_json = "1"));
 struct assigned_status {
+    int32_t
+        replicas; /* what the operator has made of the spec's, which it does not follow always: 0 from an operator that does not say it */
     proa_str current_primary;
+    bool initialized;
 };
-PROA_DESCRIBE_WITH(assigned_status, (.unknown = PROA_UNKNOWN_IGNORE),
-                   (current_primary, str, .json = "currentPrimary", .default_json = "\"\""));
+PROA_DESCRIBE_WITH(assigned_status, (.unknown = PROA_UNKNOWN_IGNORE), (replicas, i32, .default_json = "0"),
+                   (current_primary, str, .json = "currentPrimary", .default_json = "\"\""),
+                   (initialized, boolean, .default_json = "false"));
 struct assigned {
     struct assigned_spec spec;
     struct assigned_status status;
@@ -28,17 +32,19 @@ PROA_DESCRIBE_WITH(assigned, (.unknown = PROA_UNKNOWN_IGNORE), (spec, object(ass
 static void take(struct agent *agent, const struct assigned *assigned)
 {
     struct assignment *assignment = &agent->assignment;
-    struct assignment next = {.is_known = true, .is_from_api = true, .replicas = 1};
+    struct assignment next = {
+        .is_known = true, .is_from_api = true, .is_initialized = assigned->status.initialized, .replicas = 1};
     proa_str primary = assigned->status.current_primary;
+    int32_t replicas = assigned->status.replicas > 0 ? assigned->status.replicas : assigned->spec.replicas;
 
     /* A status that is not written yet changes nothing of what is known. */
     if (primary.len == 0 || primary.len >= sizeof next.primary)
         return;
     memcpy(next.primary, primary.ptr, primary.len);
-    if (assigned->spec.replicas > 0 && assigned->spec.replicas <= DATABASE_REPLICAS_MAX)
-        next.replicas = (uint32_t)assigned->spec.replicas;
+    if (replicas > 0 && replicas <= DATABASE_REPLICAS_MAX)
+        next.replicas = (uint32_t)replicas;
     if (assignment->is_from_api && strcmp(assignment->primary, next.primary) == 0 &&
-        assignment->replicas == next.replicas)
+        assignment->replicas == next.replicas && assignment->is_initialized == next.is_initialized)
         return;
     *assignment = next;
     PROA_INFO(agent->logger, "the Database says", proa_kv_c("primary", next.primary),

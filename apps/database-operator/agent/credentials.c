@@ -62,3 +62,18 @@ int credentials_load(struct agent *agent, bool *ret_changed, struct proa_error *
     *ret_changed = true;
     return 0;
 }
+
+bool credentials_look(struct agent *agent)
+{
+    struct proa_error err = {0};
+    bool changed = false;
+
+    if (credentials_load(agent, &changed, &err) == 0) {
+        agent->credentials_error[0] = '\0';
+        return changed;
+    }
+    if (strcmp(agent->credentials_error, err.message) != 0)
+        proa_log_failure(agent->logger, PROA_LOG_WARN, "the credentials cannot be used, the last ones hold", &err);
+    memcpy(agent->credentials_error, err.message, sizeof agent->credentials_error);
+    return false;
+}

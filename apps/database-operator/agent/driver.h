@@ -51,7 +51,7 @@ struct instance {
     enum instance_role role;
     uint32_t ordinal;         /**< of config->pod: 0 of "shop-0" */
     uint32_t primary_ordinal; /**< of the primary's pod */
-    uint32_t replicas;        /**< instances that are wanted, spec.replicas: ordinals below it */
+    uint32_t replicas;        /**< instances that there are to be, status.replicas: ordinals below it */
     proa_str primary;         /**< the primary's pod */
     proa_str primary_host;    /**< where it is reached: "shop-0.shop-headless.default.svc" */
 };
@@ -72,6 +72,8 @@ struct data_facts {
 struct engine_status {
     bool is_writable;  /**< takes writes: a primary */
     bool is_streaming; /**< standby: connected to its primary and receiving */
+    bool
+        is_ahead; /**< standby: connected to a primary that has less than it, which never is so between the two of one history */
     /** Of the connection by which it streams; 0: not told. A stream counts when two answers in a row tell of the same one: a connection that
      *  the primary refuses looks like a stream for a moment. */
     uint64_t stream;
@@ -97,13 +99,16 @@ struct primary_status {
 enum verdict {
     VERDICT_WAIT = 0, /**< may still catch up, or nobody can tell */
     VERDICT_LOST,     /**< can never follow this primary again: to be cloned anew */
-    VERDICT_FOREIGN,  /**< the primary's database is another one: cloned anew, the old data is kept aside */
+    VERDICT_FOREIGN, /**< has what the primary lacks (it has another database, or has lost a part of this one): cloned anew, the old data are
+                           kept aside */
 };
 
 struct driver {
     enum database_engine engine;
     int stop_signal; /**< an orderly and quick end: sessions are cut, what is committed is safe and sent to standbys */
     int kill_signal; /**< an end at once that a restart repairs */
+    bool copies_running; /**< `clone` copies nothing: the server does, when it runs */
+    bool stops_writer;   /**< a standby's server that takes writes has been told so by somebody, and is to be stopped */
 
     /** Tells what `folder` (which may be absent) holds. Starts no process. */
     int (*look)(const struct instance *instance, const char *folder, struct data_facts *ret_facts,
@@ -114,7 +119,7 @@ struct driver {
     /** Copies the primary's data into `folder` in the same way. */
     int (*clone)(const struct instance *instance, const char *folder, struct proa_error *err);
     /** Before every start, when no process of the engine runs (the agent has made sure): writes the engine's own configuration files for role and
-     *  primary (config->config_dir holds the operator's), and removes what a server that was killed left in the way, such as a pid file. */
+     *  primary (config->config_dir holds the operator's, as it was when the pod was made), and removes what a server that was killed left in the way, such as a pid file. */
     int (*configure)(const struct instance *instance, const char *folder, struct proa_error *err);
     /** What to run, ended by NULL; text in the arena or static. */
     int (*server_arguments)(const struct instance *instance, struct proa_arena *arena, const char *folder,

@@ -3,8 +3,8 @@
 
 PROA_DEFINE_TYPE_WITH(agent_status, (.unknown = PROA_UNKNOWN_IGNORE), (pod, str), (role, str), (phase, str),
                       (reason, str), (warning, str, .default_json = "\"\""), (primary, str), (ready, boolean),
-                      (live, boolean), (has_data, boolean), (writable, boolean), (streaming, boolean), (engine, str),
-                      (version, str), (identity, str), (timeline, str), (position, str), (oldest, str),
+                      (live, boolean), (has_data, optional(boolean)), (writable, boolean), (streaming, boolean),
+                      (engine, str), (version, str), (identity, str), (timeline, str), (position, str), (oldest, str),
                       (size_bytes, u64), (lag_bytes, optional(u64)), (lag_ms, optional(u64)), (restarts, u64),
                       (clones, u64), (orphans, u64), (api_seen, boolean));
 
@@ -27,7 +27,6 @@ void agent_fill_status(const struct agent *agent, struct agent_status *ret_statu
         .primary = proa_str_c(agent->assignment.primary),
         .ready = agent->is_ready,
         .live = agent_is_live(agent),
-        .has_data = agent->has_data,
         .writable = runs && engine->is_writable,
         .streaming = runs && engine->is_streaming,
         .engine = proa_str_c(agent->instance.engine->name),
@@ -42,6 +41,10 @@ void agent_fill_status(const struct agent *agent, struct agent_status *ret_statu
         .orphans = children_orphans(agent->children),
         .api_seen = agent->api_is_seen,
     };
+    if (agent->data_are_known) {
+        ret_status->has_data.presence = PROA_SET;
+        ret_status->has_data.value = agent->has_data;
+    }
     if (runs && engine->has_lag) {
         ret_status->lag_bytes.presence = ret_status->lag_ms.presence = PROA_SET;
         ret_status->lag_bytes.value = engine->lag_bytes;

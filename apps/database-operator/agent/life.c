@@ -1,6 +1,7 @@
 /* The life of an instance, in one fiber: role, data, server, and looking after it. */
 #include "agent_internal.h"
 
+#include <proa/file.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -9,6 +10,7 @@ enum {
     CREDENTIALS_RETRY_MS = 1000,
     IMMEDIATE_STOP_MS = 5000,
     LEFTOVERS_MS = 10000,
+    CONFIG_MAX_BYTES = 1024 * 1024,
 };
 
 /* -- Small things ---------------------------------------------------------------------------------------------------- */
@@ -250,9 +252,26 @@ static int wait_for_other_assignment(struct agent *agent, const char *why)
 {
     agent->phase = LIFE_REFUSED;
     agent_set_reason(agent, "%s", why);
-    while (life_is_as_assigned(agent))
-        PROA_TRY(agent_wait(agent, PROA_SECONDS(3600)));
+    while (life_is_as_assigned(agent)) {
+        PROA_TRY(agent_wait(agent, PROA_MS(CREDENTIALS_EVERY_MS)));
+        credentials_look(agent); /* others ask with the present token */
+    }
     return 0;
+}
+
+static void note_data(struct agent *agent, const struct data_facts *facts)
+{
+    agent->has_data = facts->is_complete;
+    agent->data_are_known = true;
+}
+
+/* Before the role is known, since a primary that finds its volume empty asks. What cannot be told stays unknown. */
+static void look_first(struct agent *agent)
+{
+    struct data_facts facts = {0};
+
+    if (agent->driver->look(&agent->instance, volume_data(agent->volume), &facts, NULL) == 0)
+        note_data(agent, &facts);
 }
 
 /* From a role to the end of a server. @returns 0 when another life is to follow. */
@@ -266,7 +285,7 @@ static int live_once(struct agent *agent, struct proa_error *err)
     PROA_TRY(wait_assignment(agent));
     life_adopt(agent);
     PROA_TRY(agent->driver->look(&agent->instance, volume_data(agent->volume), &facts, err));
-    agent->has_data = facts.is_complete;
+    note_data(agent, &facts);
     why = why_refused(agent, &facts);
     if (why)
         return wait_for_other_assignment(agent, why);
@@ -299,11 +318,40 @@ static int wait_credentials(struct agent *agent)
     }
 }
 
+/* The operator's file is one for all instances, and it changes below pods that run; what it says is meant for the pods that the operator makes
+ * anew, standbys first and one at a time. So an instance keeps to the file that its pod began with: a mistake stops at the first standby,
+ * instead of waiting for the primary's container to start again. */
+static int keep_config(struct agent *agent, struct proa_error *err)
+{
+    struct agent_config *config = &agent->config;
+    const char *kept, *mounted;
+    struct proa_arena arena;
+    proa_str text;
+    int rc;
+
+    proa_arena_init(&arena, NULL, 0);
+    kept = instance_run_path(&arena, &agent->instance, DATABASE_CONFIG_FILE);
+    mounted = proa_arena_printf(&arena, PROA_FMT "/" DATABASE_CONFIG_FILE, PROA_ARG(config->config_dir)).ptr;
+    rc = kept && mounted ? proa_file_read(agent->loop, &arena, kept, CONFIG_MAX_BYTES, &text, err)
+                         : proa_fail(err, PROA_ENOMEM, "memory is out");
+    if (rc == PROA_ENOTFOUND) {
+        rc = proa_file_read(agent->loop, &arena, mounted, CONFIG_MAX_BYTES, &text, err);
+        if (rc == 0)
+            rc = proa_file_write(agent->loop, kept, text, 0600, err);
+    }
+    if (rc == 0)
+        config->config_dir = config->run_dir;
+    proa_arena_done(&arena);
+    return rc;
+}
+
 static int live(struct agent *agent, struct proa_error *err)
 {
+    PROA_TRY(keep_config(agent, err));
     PROA_TRY(wait_credentials(agent));
     PROA_TRY(
         volume_open(agent->loop, agent->config.volume_dir.ptr, PROA_MS(agent->config.lock_ms), &agent->volume, err));
+    look_first(agent);
     for (;;)
         PROA_TRY(live_once(agent, err));
 }

@@ -6,6 +6,7 @@
 const struct driver driver_mongodb = {
     .engine = ENGINE_MONGODB,
     .stop_signal = SIGTERM, /* hands over what standbys lack, flushes, ends */
+    .copies_running = true,
     .kill_signal = SIGKILL, /* WiredTiger recovers from its journal */
     .look = mo_look,
     .initialise = mo_initialise,

@@ -215,7 +215,6 @@ static bool is_divergence(unsigned error)
         1032, 1062,                   /* a row */
         1396,                         /* an account */
         1451, 1452,                   /* a foreign key */
-        1590, 1594,                   /* an incident at the primary; an unreadable relay log */
         1950,                         /* a GTID out of order: somebody wrote here */
     };
 
@@ -225,6 +224,13 @@ static bool is_divergence(unsigned error)
     return false;
 }
 
+/* An incident at the primary; a relay log that cannot be read. */
+static bool is_broken_log(unsigned error)
+{
+    return error == 1590 || error == 1594;
+}
+
+/* What is here and not at the primary may be what the primary has lost: its volume went back. */
 enum verdict my_verdict_of(const struct my_replica *replica, const char **ret_why)
 {
     *ret_why = "";
@@ -232,14 +238,20 @@ enum verdict my_verdict_of(const struct my_replica *replica, const char **ret_wh
         /* The primary has not noticed yet that an earlier connection of this instance is gone. */
         if (proa_str_find(replica->io_error, PROA_STR("same server_")) >= 0)
             return VERDICT_WAIT;
-        *ret_why = proa_str_find(replica->io_error, PROA_STR("purged")) >= 0
-                       ? "the primary has purged binary logs that it needs"
-                       : "the primary's binary logs do not continue its own";
+        if (proa_str_find(replica->io_error, PROA_STR("purged")) >= 0) {
+            *ret_why = "the primary has purged binary logs that it needs";
+            return VERDICT_LOST;
+        }
+        *ret_why = "the primary's binary logs do not continue its own";
+        return VERDICT_FOREIGN;
+    }
+    if (is_broken_log(replica->sql_errno)) {
+        *ret_why = "what it has received cannot be applied";
         return VERDICT_LOST;
     }
     if (is_divergence(replica->sql_errno)) {
         *ret_why = "its rows are not those of the primary";
-        return VERDICT_LOST;
+        return VERDICT_FOREIGN;
     }
     return VERDICT_WAIT;
 }
@@ -282,7 +294,7 @@ static int judge(const struct instance *instance, struct proa_arena *arena, cons
         return 0;
     PROA_TRY(has_errant(instance, arena, primary, &has_more, err));
     if (has_more) {
-        *ret_verdict = VERDICT_LOST;
+        *ret_verdict = VERDICT_FOREIGN;
         *ret_why = "it has transactions that the primary lacks";
         return 0;
     }

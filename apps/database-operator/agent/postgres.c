@@ -20,7 +20,8 @@ static int server_arguments(const struct instance *instance, struct proa_arena *
 
 const struct driver driver_postgres = {
     .engine = ENGINE_POSTGRES,
-    .stop_signal = SIGINT,  /* fast shutdown: sessions are cut, standbys get all WAL, the last checkpoint's too */
+    .stop_signal = SIGINT, /* fast shutdown: sessions are cut, standbys get all WAL, the last checkpoint's too */
+    .stops_writer = true,
     .kill_signal = SIGQUIT, /* immediate shutdown: recovery at the next start */
     .look = pg_look,
     .initialise = pg_initialise,

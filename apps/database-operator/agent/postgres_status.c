@@ -22,13 +22,15 @@ PROA_DESCRIBE(answer, (in_recovery, boolean), (timeline, u64), (system, str), (v
               (received, u64), (source, u64), (streaming, boolean), (receiver, u64, .default_json = "0"),
               (replay_age_ms, f64), (size_bytes, u64), (oldest, u64));
 
-/* One row of JSON. What follows is added when sizes are asked for too. */
+/* One row of JSON. What follows is added when sizes are asked for too. `source` is a query of its own, so that it is read after `position`, and
+ * is never less on a standby that is well. */
 static const char question[] =
     "SELECT json_build_object('in_recovery', r, 'timeline', c.timeline_id, 'system', s.system_identifier::text, "
     "'version', split_part(current_setting('server_version'), ' ', 1), 'position', "
     "(CASE WHEN r THEN coalesce(pg_last_wal_replay_lsn(), '0/0') ELSE pg_current_wal_lsn() END) - '0/0'::pg_lsn, "
     "'received', (CASE WHEN r THEN coalesce(pg_last_wal_receive_lsn(), '0/0') ELSE '0/0' END) - '0/0'::pg_lsn, "
-    "'source', coalesce(w.latest_end_lsn, '0/0') - '0/0'::pg_lsn, 'receiver', coalesce(w.pid, 0), 'streaming', "
+    "'source', (SELECT coalesce(max(latest_end_lsn), '0/0') - '0/0'::pg_lsn FROM pg_stat_wal_receiver), 'receiver', "
+    "coalesce(w.pid, 0), 'streaming', "
     "coalesce(w.status = 'streaming', "
     "false), "
     "'replay_age_ms', coalesce(extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()) * 1000, -1), "
@@ -52,7 +54,7 @@ static void take_lag(const struct answer *answer, struct engine_status *status)
 {
     bool is_behind = answer->source > answer->position;
 
-    if (!answer->streaming)
+    if (!status->is_streaming)
         return;
     status->has_lag = true;
     status->lag_bytes = is_behind ? answer->source - answer->position : 0;
@@ -67,7 +69,9 @@ int pg_read_status(struct proa_arena *arena, proa_str json, struct engine_status
 
     PROA_TRY(proa_json_read(arena, json, PROA_JSON_LENIENT, &answer_type, &answer, err));
     status.is_writable = !answer.in_recovery;
-    status.is_streaming = answer.in_recovery && answer.streaming;
+    /* A primary that went back a little within a segment of WAL is connected to, and would write over what is here. */
+    status.is_ahead = answer.in_recovery && answer.streaming && answer.source > 0 && answer.position > answer.source;
+    status.is_streaming = answer.in_recovery && answer.streaming && !status.is_ahead;
     status.stream = answer.receiver;
     status.size_bytes = answer.size_bytes;
     take_lag(&answer, &status);
@@ -165,6 +169,8 @@ static uint64_t number(const char *text)
     return value;
 }
 
+/* A primary sends what it has flushed, and stays the primary: a standby that has more is the witness that the primary's volume went back (a
+ * snapshot, an old copy, a disk that lied), and may have the only copy of what was acknowledged. */
 int pg_judge(const struct instance *instance, const struct engine_status *own, const struct primary_status *primary,
              enum verdict *ret_verdict, const char **ret_why, struct proa_error *err)
 {
@@ -181,10 +187,10 @@ int pg_judge(const struct instance *instance, const struct engine_status *own, c
         *ret_verdict = VERDICT_FOREIGN;
         *ret_why = "the primary's database is another one";
     } else if (number(own->history) > number(theirs->history)) {
-        *ret_verdict = VERDICT_LOST;
+        *ret_verdict = VERDICT_FOREIGN;
         *ret_why = "its timeline is ahead of the primary's";
     } else if (number(own->history) == number(theirs->history) && position > number(theirs->position)) {
-        *ret_verdict = VERDICT_LOST;
+        *ret_verdict = VERDICT_FOREIGN;
         *ret_why = "it is ahead of the primary";
     } else if (oldest > 0 && position - position % PG_SEGMENT_BYTES < oldest) {
         *ret_verdict = VERDICT_LOST;

@@ -3,7 +3,14 @@
 
 #include <signal.h>
 
-enum { SIZE_EVERY_MS = 10000, DRIVER_MS = 30000, EAGER_MS = 15000, EAGER_POLL_MS = 200 };
+enum {
+    SIZE_EVERY_MS = 10000,
+    SIZE_RETRY_MS = 60000,
+    DRIVER_MS = 30000,
+    EAGER_MS = 15000,
+    EAGER_POLL_MS = 200,
+    MISSES_MAX = 1
+};
 
 static proa_mono_ns now_of(const struct agent *agent)
 {
@@ -21,7 +28,7 @@ static void confirm_stream(struct tending *tending, struct engine_status *status
     uint64_t before = tending->last_stream;
 
     tending->last_stream = status->is_streaming ? status->stream : 0;
-    tending->stream_is_new = tending->last_stream != 0 && tending->last_stream != before;
+    tending->stream_is_new = status->is_ahead || (tending->last_stream != 0 && tending->last_stream != before);
     if (tending->stream_is_new)
         status->is_streaming = status->has_lag = false;
 }
@@ -31,21 +38,17 @@ static int ask(struct agent *agent, struct proa_error *err)
 {
     struct tending *tending = &agent->tending;
     struct proa_deadline_scope scope PROA_CLEANUP(proa_deadline_leave) = within(agent, agent->config.ask_ms);
-    bool with_size = now_of(agent) >= tending->size_due_at;
     struct engine_status status;
-    int rc = agent->driver->ask(&agent->instance, with_size, &status, err);
+    int rc = agent->driver->ask(&agent->instance, false, &status, err);
 
     tending->last_was_answered = rc == 0;
     if (rc != PROA_ETIMEDOUT && rc != PROA_ECANCELED)
         tending->last_answer_at = now_of(agent);
     if (rc < 0)
         return rc;
-    if (with_size) {
-        tending->size_due_at = now_of(agent) + PROA_MS(SIZE_EVERY_MS);
-    } else {
-        status.size_bytes = agent->status.size_bytes;
+    status.size_bytes = agent->status.size_bytes;
+    if (!status.oldest[0])
         memcpy(status.oldest, agent->status.oldest, sizeof status.oldest);
-    }
     confirm_stream(tending, &status);
     if (status.is_streaming)
         tending->last_streaming_at = now_of(agent);
@@ -53,6 +56,27 @@ static int ask(struct agent *agent, struct proa_error *err)
     agent->has_status = true;
     agent->phase = LIFE_RUNNING;
     return 0;
+}
+
+/* Apart from the question how the engine is: files of many tables on a slow disk take longer to look at than an instance may take to answer, and
+ * that is no reason for it not to serve. */
+static void ask_sizes_if_due(struct agent *agent)
+{
+    struct tending *tending = &agent->tending;
+    struct proa_deadline_scope scope PROA_CLEANUP(proa_deadline_leave) = within(agent, agent->config.ask_ms);
+    struct engine_status status;
+    struct proa_error err = {0};
+
+    if (now_of(agent) < tending->size_due_at)
+        return;
+    if (agent->driver->ask(&agent->instance, true, &status, &err) < 0) {
+        tending->size_due_at = now_of(agent) + PROA_MS(SIZE_RETRY_MS);
+        proa_log_failure(agent->logger, PROA_LOG_WARN, "the sizes of the databases are not known", &err);
+        return;
+    }
+    tending->size_due_at = now_of(agent) + PROA_MS(SIZE_EVERY_MS);
+    agent->status.size_bytes = status.size_bytes;
+    memcpy(agent->status.oldest, status.oldest, sizeof status.oldest);
 }
 
 /* -- Duties ---------------------------------------------------------------------------------------------------------- */
@@ -123,21 +147,6 @@ static int try_duties(struct agent *agent, struct proa_error *err)
     return 0;
 }
 
-static void look_at_credentials(struct agent *agent)
-{
-    struct proa_error err = {0};
-    bool changed;
-
-    if (credentials_load(agent, &changed, &err) == 0) {
-        agent->tending.credentials_have_changed |= changed;
-        agent->credentials_error[0] = '\0';
-        return;
-    }
-    if (strcmp(agent->credentials_error, err.message) != 0)
-        proa_log_failure(agent->logger, PROA_LOG_WARN, "the credentials cannot be used, the last ones hold", &err);
-    memcpy(agent->credentials_error, err.message, sizeof agent->credentials_error);
-}
-
 /* -- Readiness ------------------------------------------------------------------------------------------------------- */
 
 static void tell_primary(struct agent *agent)
@@ -169,25 +178,32 @@ static void tell_standby(struct agent *agent)
 /* -- A standby that does not stream ---------------------------------------------------------------------------------- */
 
 /* @returns TEND_GO_ON, or what is to be done. A verdict counts when it is found twice. */
+static int act_on(struct agent *agent, enum verdict verdict, const char *why, const char *oldest)
+{
+    enum verdict before = agent->tending.last_verdict;
+
+    agent->tending.last_verdict = verdict;
+    if (verdict == VERDICT_WAIT || verdict != before)
+        return TEND_GO_ON;
+    agent->why_anew = why;
+    PROA_WARN(agent->logger, "can never follow its primary again: it is copied anew", proa_kv_c("why", why),
+              proa_kv_c("position", agent->status.position), proa_kv_c("primary_oldest", oldest));
+    agent_set_reason(agent, "is copied anew: %s", why);
+    return verdict == VERDICT_FOREIGN ? TEND_FOREIGN : TEND_LOST;
+}
+
 static int judge(struct agent *agent)
 {
-    struct tending *tending = &agent->tending;
     struct proa_deadline_scope scope PROA_CLEANUP(proa_deadline_leave) = within(agent, DRIVER_MS);
-    struct primary_status primary;
-    enum verdict verdict = VERDICT_WAIT, before = tending->last_verdict;
+    struct primary_status primary = {0};
+    enum verdict verdict = VERDICT_WAIT;
     struct proa_error err = {0};
     const char *why = "";
 
     if (peer_ask_primary(agent, &primary, &err) == 0 && primary.is_ready &&
         agent->driver->judge(&agent->instance, &agent->status, &primary, &verdict, &why, &err) < 0)
         verdict = VERDICT_WAIT;
-    tending->last_verdict = verdict;
-    if (verdict == VERDICT_WAIT || verdict != before)
-        return TEND_GO_ON;
-    PROA_WARN(agent->logger, "can never follow its primary again: it is copied anew", proa_kv_c("why", why),
-              proa_kv_c("position", agent->status.position), proa_kv_c("primary_oldest", primary.engine.oldest));
-    agent_set_reason(agent, "is copied anew: %s", why);
-    return verdict == VERDICT_FOREIGN ? TEND_FOREIGN : TEND_LOST;
+    return act_on(agent, verdict, why, primary.engine.oldest);
 }
 
 static int judge_if_due(struct agent *agent)
@@ -195,7 +211,11 @@ static int judge_if_due(struct agent *agent)
     struct tending *tending = &agent->tending;
     proa_mono_ns now = now_of(agent), since = tending->last_streaming_at;
 
-    if (agent->instance.role != ROLE_STANDBY || agent->status.is_streaming) {
+    /* Without waiting: what the primary writes goes over what is here. */
+    if (agent->instance.role == ROLE_STANDBY && agent->status.is_ahead)
+        return act_on(agent, VERDICT_FOREIGN, "it is ahead of the primary", "");
+    /* One that takes writes may have what its primary lacks: that is for a person. */
+    if (agent->instance.role != ROLE_STANDBY || agent->status.is_streaming || agent->status.is_writable) {
         tending->last_verdict = VERDICT_WAIT;
         return TEND_GO_ON;
     }
@@ -226,6 +246,18 @@ static int take_assignment(struct agent *agent)
     return TEND_GO_ON;
 }
 
+/* A server that copies while it runs is whole when it follows. */
+static void forget_what_was_before(struct agent *agent)
+{
+    struct proa_error err = {0};
+
+    if (agent->tending.is_whole || agent->instance.role != ROLE_STANDBY || !agent->status.is_streaming)
+        return;
+    agent->tending.is_whole = true;
+    if (agent->driver->copies_running && volume_forget_before(agent->volume, &err) < 0)
+        proa_log_failure(agent->logger, PROA_LOG_WARN, "what the copy has replaced cannot be removed", &err);
+}
+
 static void collect_if_due(struct agent *agent)
 {
     struct tending *tending = &agent->tending;
@@ -246,13 +278,24 @@ static void collect_if_due(struct agent *agent)
     proa_arena_done(&agent->samples_arena[agent->samples_turn ^ 1]);
 }
 
+/* One answer too late is none: an instance that served a moment ago goes on. "Takes no connections" is an answer. */
+static bool is_missed(struct agent *agent, int rc)
+{
+    bool is_answer = rc == 0 || rc == PROA_EUNAVAILABLE || rc == PROA_ECANCELED;
+
+    agent->tending.misses = is_answer ? 0 : agent->tending.misses + 1;
+    return !is_answer && agent->is_ready && agent->tending.misses <= MISSES_MAX;
+}
+
 static int tend_once(struct agent *agent)
 {
     struct proa_error err = {0};
     int rc;
 
-    look_at_credentials(agent);
+    agent->tending.credentials_have_changed |= credentials_look(agent);
     rc = ask(agent, &err);
+    if (is_missed(agent, rc))
+        return TEND_GO_ON;
     if (rc == 0)
         rc = try_duties(agent, &err);
     if (rc == PROA_ECANCELED)
@@ -265,6 +308,13 @@ static int tend_once(struct agent *agent)
         tell_primary(agent);
     else
         tell_standby(agent);
+    /* Somebody has promoted it: two servers that take writes. It is not started again, since its data are a primary's now. */
+    if (agent->instance.role == ROLE_STANDBY && agent->status.is_writable && agent->driver->stops_writer) {
+        PROA_WARN(agent->logger, "the engine takes writes, but is to be a standby: it is stopped");
+        return TEND_RESTART;
+    }
+    forget_what_was_before(agent);
+    ask_sizes_if_due(agent);
     collect_if_due(agent);
     return judge_if_due(agent);
 }

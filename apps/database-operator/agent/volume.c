@@ -24,7 +24,7 @@ PROA_DEFINE_TYPE_WITH(memory, (.unknown = PROA_UNKNOWN_IGNORE),
 struct volume {
     struct proa_loop *loop;
     struct proa_arena arena;
-    const char *folder, *data, *fresh, *ready, *old, *memory, *lock_path;
+    const char *folder, *data, *fresh, *ready, *old, *before, *memory, *lock_path;
     int lock;
 };
 
@@ -145,6 +145,16 @@ static int commit(struct volume *volume, struct job *job)
     return remove_tree(volume->old);
 }
 
+static int forget_before(struct volume *volume, struct job *job)
+{
+    (void)job;
+    if (!exists(volume->before))
+        return 0;
+    PROA_TRY(remove_tree(volume->old));
+    PROA_TRY(move(volume, volume->before, volume->old));
+    return remove_tree(volume->old);
+}
+
 static int put_aside(struct volume *volume, struct job *job)
 {
     char path[4096];
@@ -163,6 +173,13 @@ static int remove_data(struct volume *volume, struct job *job)
         PROA_TRY(move(volume, volume->data, volume->old));
     }
     return remove_tree(volume->old);
+}
+
+static int set_before(struct volume *volume, struct job *job)
+{
+    if (exists(volume->before))
+        return remove_data(volume, job);
+    return exists(volume->data) ? move(volume, volume->data, volume->before) : 0;
 }
 
 /* The bytes of a tree, without nftw's lack of an argument. */
@@ -262,8 +279,13 @@ static int name_paths(struct volume *volume, const char *folder)
         const char **path;
         const char *name;
     } const names[] = {
-        {&volume->data, "data"},    {&volume->fresh, "data.new"},    {&volume->ready, "data.ready"},
-        {&volume->old, "data.old"}, {&volume->memory, "agent.json"}, {&volume->lock_path, "agent.lock"},
+        {&volume->data, "data"},
+        {&volume->fresh, "data.new"},
+        {&volume->ready, "data.ready"},
+        {&volume->old, "data.old"},
+        {&volume->before, "data.before"},
+        {&volume->memory, "agent.json"},
+        {&volume->lock_path, "agent.lock"},
     };
 
     volume->folder = proa_arena_cstr(&volume->arena, proa_str_c(folder));
@@ -345,6 +367,20 @@ void volume_abandon(struct volume *volume)
 int volume_put_aside(struct volume *volume, proa_time_ns now, struct proa_error *err)
 {
     struct job job = {.run = put_aside, .what = "putting aside", .path = volume->data, .now = now};
+
+    return do_job(volume, &job, err);
+}
+
+int volume_set_before(struct volume *volume, struct proa_error *err)
+{
+    struct job job = {.run = set_before, .what = "putting aside", .path = volume->data};
+
+    return do_job(volume, &job, err);
+}
+
+int volume_forget_before(struct volume *volume, struct proa_error *err)
+{
+    struct job job = {.run = forget_before, .what = "removing", .path = volume->before};
 
     return do_job(volume, &job, err);
 }

@@ -4,6 +4,7 @@
  *      data.new    being made; removed at the next start
  *      data.ready  whole, about to take data's place
  *      data.old    replaced; being removed
+ *      data.before the last whole data, while the server copies what replaces them
  *      data.kept-N another database's, put aside at the time N; only a person removes it
  *      agent.lock  held by the agent that uses the volume
  *      agent.json  the role that the instance last had
@@ -41,6 +42,9 @@ PROA_MUST_USE int volume_begin(struct volume *volume, const char **ret_folder, s
 PROA_MUST_USE int volume_commit(struct volume *volume, struct proa_error *err);
 /** Throws away what was begun. */
 void volume_abandon(struct volume *volume);
+/** Puts the data aside as data.before, until volume_forget_before. What is there already stays, and the data, which never became whole, go. */
+PROA_MUST_USE int volume_set_before(struct volume *volume, struct proa_error *err);
+PROA_MUST_USE int volume_forget_before(struct volume *volume, struct proa_error *err);
 /** Puts the data aside as data.kept-N, or removes them. */
 PROA_MUST_USE int volume_put_aside(struct volume *volume, proa_time_ns now, struct proa_error *err);
 PROA_MUST_USE int volume_remove_data(struct volume *volume, struct proa_error *err);

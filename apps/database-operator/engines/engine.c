@@ -33,7 +33,7 @@ int engine_write_config(struct proa_buf *out, const struct engine *engine, proa_
     uint8_t order[DATABASE_PARAMETERS_MAX];
 
     proa_buf_add_c(out, "# Written by database-operator; spec.parameters of the Database comes last.\n");
-    engine->write_settings(out, name);
+    engine->write_settings(out, name, spec);
     parameters_sorted(spec, order);
     for (size_t i = 0; i < spec->parameters.len && i < DATABASE_PARAMETERS_MAX; i++)
         engine->write_parameter(out, spec->parameters.ptr[order[i]].key, spec->parameters.ptr[order[i]].value);

@@ -29,7 +29,7 @@ struct engine {
     const char *server_command, *init_command, *client_command; /* what the agent runs */
     /** Whether a parameter's key can be written into the configuration at all. */
     bool (*is_key)(proa_str key);
-    void (*write_settings)(struct proa_buf *out, proa_str name);
+    void (*write_settings)(struct proa_buf *out, proa_str name, const struct database_spec *spec);
     void (*write_parameter)(struct proa_buf *out, proa_str key, proa_str value);
 };
 

@@ -75,8 +75,9 @@ static void write_parameter(struct proa_buf *out, proa_str key, proa_str value)
 }
 
 /* Who may join is said by the key file, which the agent writes; the addresses are its arguments. */
-static void write_settings(struct proa_buf *out, proa_str name)
+static void write_settings(struct proa_buf *out, proa_str name, const struct database_spec *spec)
 {
+    (void)spec;
     proa_buf_add_c(out, "net.port: 27017\n"
                         "net.unixDomainSocket.pathPrefix: " DATABASE_RUN_DIR "\n"
                         "storage.dbPath: " DATABASE_DATA_DIR "\n"

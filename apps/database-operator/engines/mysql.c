@@ -93,9 +93,10 @@ static void write_parameter(struct proa_buf *out, proa_str key, proa_str value)
 /* "loose" settings are of one of the two, or of some versions, only. The server's id, who may write, and the rest of what differs between
  * instances are the agent's. A binary log's size and age are bounded, or a volume would fill: a standby that is away longer is copied
  * anew. */
-static void write_settings(struct proa_buf *out, proa_str name)
+static void write_settings(struct proa_buf *out, proa_str name, const struct database_spec *spec)
 {
     (void)name;
+    (void)spec;
     proa_buf_add_c(
         out, "[mysqld]\n"
              "bind_address = *\n"

@@ -1,6 +1,8 @@
 /* PostgreSQL: streaming standbys by replication slots. */
 #include "engine.h"
 
+enum { WAL_SHARE = 8, WAL_MB_MIN = 64, WAL_MB_MAX = 1024 };
+
 static const char *const owned[] = {"listen_addresses",
                                     "port",
                                     "unix_socket_directories",
@@ -19,7 +21,17 @@ static const char *const owned[] = {"listen_addresses",
                                     "primary_conninfo",
                                     "primary_slot_name",
                                     "restore_command",
+                                    "recovery_target",
+                                    "recovery_target_action",
+                                    "recovery_target_inclusive",
+                                    "recovery_target_lsn",
+                                    "recovery_target_name",
+                                    "recovery_target_time",
                                     "recovery_target_timeline",
+                                    "recovery_target_xid",
+                                    "recovery_end_command",
+                                    "archive_cleanup_command",
+                                    "promote_trigger_file",
                                     "synchronous_standby_names",
                                     "cluster_name",
                                     "logging_collector",
@@ -65,8 +77,24 @@ static void write_parameter(struct proa_buf *out, proa_str key, proa_str value)
     proa_buf_add_c(out, "'\n");
 }
 
+/* An eighth of the volume each for what a slot holds and for what lies between checkpoints, or one standby that is away, or one large load,
+ * would fill the primary's volume and end it. A standby that is away too long is copied anew instead. A change of these restarts nothing, so a
+ * volume that grows needs no restart either: they hold from the next one on. */
+static void write_wal_limits(struct proa_buf *out, const struct database_spec *spec)
+{
+    uint64_t bytes = 0, limit = WAL_MB_MAX;
+
+    if (proa_bytes_parse(spec->storage_size, &bytes) == 0)
+        limit = (bytes >> 20) / WAL_SHARE;
+    limit = limit < WAL_MB_MIN ? WAL_MB_MIN : limit > WAL_MB_MAX ? WAL_MB_MAX : limit;
+    proa_buf_printf(out, "max_slot_wal_keep_size = '%lluMB'\n", (unsigned long long)limit);
+    proa_buf_printf(out, "max_wal_size = '%lluMB'\n", (unsigned long long)limit);
+    proa_buf_printf(out, "min_wal_size = '%lluMB'\n", (unsigned long long)(limit / 2 < 80 ? limit / 2 : 80));
+    proa_buf_printf(out, "wal_keep_size = '%lluMB'\n", (unsigned long long)(limit / 8));
+}
+
 /* The numbers do not depend on `replicas`, so that scaling restarts nothing. */
-static void write_settings(struct proa_buf *out, proa_str name)
+static void write_settings(struct proa_buf *out, proa_str name, const struct database_spec *spec)
 {
     proa_buf_add_c(out, "listen_addresses = '*'\n"
                         "port = 5432\n"
@@ -79,10 +107,8 @@ static void write_settings(struct proa_buf *out, proa_str name)
                         "max_replication_slots = 20\n"
                         "recovery_target_timeline = 'latest'\n"
                         "logging_collector = off\n"
-                        "log_destination = 'stderr'\n"
-                        /* A standby that is away too long is cloned again, before it fills the primary's volume. */
-                        "max_slot_wal_keep_size = '1GB'\n"
-                        "wal_keep_size = '128MB'\n");
+                        "log_destination = 'stderr'\n");
+    write_wal_limits(out, spec);
     write_parameter(out, PROA_STR("cluster_name"), name);
 }
 

@@ -2,7 +2,9 @@
 #include "unit.h"
 
 #include <proa/app.h>
+#include <proa/client.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -88,6 +90,7 @@ static bool wait_status(const char *path, int status)
 
 /* What a program under test does and saw. */
 struct program {
+    unsigned propagators;
     struct proa_app *app;
     int (*when_started)(struct program *program, struct proa_error *err);
     void *(*client)(void *program); /* the test's thread */
@@ -96,6 +99,7 @@ struct program {
     int start_saw; /* what a suspended call in `start` returned */
     int task_saw;
     bool task_ended_before_stop;
+    bool signals_have_stack;
     _Atomic bool dependency_is_there;
     _Atomic bool is_in_start;
     _Atomic bool stop_is_wanted;
@@ -243,6 +247,40 @@ static void test_life(void **state)
     assert_int_equal(access(socket_path, F_OK), -1);
 }
 
+/* What the clients of a program are to send. */
+static int look_at_propagators(struct program *program, struct proa_error *err)
+{
+    unsigned is = proa_app_propagate(program->app);
+
+    if (is != program->propagators)
+        return proa_fail(err, PROA_EINTERNAL, "propagators are %x", is);
+    proa_app_stop(program->app, 0);
+    return 0;
+}
+
+static void test_propagators(void **state)
+{
+    static const struct {
+        const char *value;
+        unsigned propagators;
+    } cases[] = {
+        {NULL, PROA_PROPAGATE_TRACECONTEXT | PROA_PROPAGATE_BAGGAGE},
+        {"b3", PROA_PROPAGATE_B3},
+        {"b3multi, tracecontext", PROA_PROPAGATE_B3MULTI | PROA_PROPAGATE_TRACECONTEXT},
+        {"none", PROA_PROPAGATE_NONE},
+    };
+
+    for (size_t i = 0; i < PROA_COUNT(cases); i++) {
+        struct program program = {.when_started = look_at_propagators, .propagators = cases[i].propagators};
+
+        if (cases[i].value)
+            setenv("OTEL_PROPAGATORS", cases[i].value, 1);
+        assert_int_equal(RUN(&program), 0);
+        assert_int_equal(program.starts, 1);
+    }
+    unsetenv("OTEL_PROPAGATORS");
+}
+
 static void test_without_start_and_stop(void **state)
 {
     struct program program = {.client = ask_and_interrupt};
@@ -270,6 +308,29 @@ static void test_signals_are_given_back(void **state)
     assert_int_equal(sigismember(&mask_before, SIGTERM), sigismember(&mask_after, SIGTERM));
     assert_int_equal(sigismember(&mask_before, SIGINT), sigismember(&mask_after, SIGINT));
     signal(SIGTERM, SIG_DFL);
+}
+
+/* A fiber's stack may be too small for a signal's frame, which is 11 KiB on some processors. */
+static int look_at_signal_stacks(struct program *program, struct proa_error *err)
+{
+    static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGALRM};
+    struct sigaction action;
+    stack_t stack;
+
+    program->signals_have_stack = sigaltstack(NULL, &stack) == 0 && !(stack.ss_flags & SS_DISABLE);
+    for (size_t i = 0; i < PROA_COUNT(signals); i++)
+        if (sigaction(signals[i], NULL, &action) < 0 || !(action.sa_flags & SA_ONSTACK))
+            program->signals_have_stack = false;
+    return 0;
+}
+
+static void test_signals_have_a_stack(void **state)
+{
+    struct program program = {.client = ask_and_interrupt, .when_started = look_at_signal_stacks};
+
+    assert_int_equal(RUN(&program), 0);
+    assert_true(program.client_is_happy);
+    assert_true(program.signals_have_stack);
 }
 
 static int refuse(struct program *program, struct proa_error *err)
@@ -401,11 +462,14 @@ static int add_liveness(struct program *program, struct proa_error *err)
 static void *watch_liveness(void *arg)
 {
     struct program *program = arg;
-    bool happy = wait_status("/readyz", 200) && ask_status("/livez") == 200;
+    bool happy = wait_status("/readyz", 200) && ask_status("/livez") == 200 &&
+                 answer_has("/livez?verbose", "[+]loops ok\n[+]heart ok\n");
 
     program->dependency_is_there = false;
     happy = happy && wait_status("/livez", 503) && ask_status("/readyz") == 200 &&
-            answer_has("/metrics", "liveness_check{name=\"heart\"} 0") && !answer_has("/readyz?verbose", "heart");
+            answer_has("/livez?verbose", "[+]loops ok\n[-]heart failed: the reason is in the log\n") &&
+            ask_status("/livez?verbose") == 503 && answer_has("/metrics", "liveness_check{name=\"heart\"} 0") &&
+            !answer_has("/readyz?verbose", "heart");
     program->dependency_is_there = true;
     program->client_is_happy = happy && wait_status("/livez", 200);
     program->stop_is_wanted = true;
@@ -415,8 +479,20 @@ static void *watch_liveness(void *arg)
 static void test_liveness_and_own_end(void **state)
 {
     struct program program = {.when_started = add_liveness, .client = watch_liveness};
+    int log = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600), out = dup(STDOUT_FILENO);
+    char lines[8192] = "";
 
-    assert_int_equal(RUN(&program), 7);
+    assert_true(log >= 0 && out >= 0);
+    fflush(stdout);
+    assert_true(dup2(log, STDOUT_FILENO) >= 0);
+    assert_int_equal(RUN(&program, "--log.level=info,http=off"), 7);
+    assert_true(dup2(out, STDOUT_FILENO) >= 0);
+    assert_true(pread(log, lines, sizeof lines - 1, 0) > 0);
+    close(log);
+    close(out);
+    assert_non_null(strstr(lines, "\"a liveness check fails\",\"service.name\":\"test\",\"check\":\"heart\""));
+    assert_non_null(strstr(lines, "\"a liveness check passes again\""));
+    assert_null(strstr(lines, "readiness"));
     assert_true(program.client_is_happy);
     assert_int_equal(program.stops, 1);
 }
@@ -722,8 +798,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_life),
+        cmocka_unit_test(test_propagators),
         cmocka_unit_test(test_without_start_and_stop),
         cmocka_unit_test(test_signals_are_given_back),
+        cmocka_unit_test(test_signals_have_a_stack),
         cmocka_unit_test(test_start_fails),
         cmocka_unit_test(test_signal_during_start),
         cmocka_unit_test(test_checks),

@@ -83,7 +83,7 @@ static void test_print(void **state)
                                  "  rows: 9  # file\n"
                                  "  fast: false  # flag --store.fast\n"
                                  "  wait: \"5s\"  # default\n"
-                                 "token: \"***\"  # environment TOKEN\n"
+                                 "# token: \"***\"  # environment TOKEN\n"
                                  "shade: \"light\"  # environment SHADE\n"
                                  "ratio: null  # default\n"
                                  "hosts: [\"x\",\"y\"]  # flag --hosts\n"
@@ -103,7 +103,9 @@ static void test_print_reads_back(void **state)
     proa_arena_init(&arena, NULL, 0);
     assert_int_equal(proa_config_load(&arena, &source, parts, PROA_COUNT(parts), NULL), 0);
     assert_int_equal(proa_config_print(&first, &source, parts, PROA_COUNT(parts)), 0);
-    source = (struct proa_config_source){.file = proa_buf_str(&first), .file_name = "printed"};
+    /* but for secrets, which come from where they came from */
+    source = (struct proa_config_source){
+        .file = proa_buf_str(&first), .file_name = "printed", .env = (char *[]){"TOKEN=hush", NULL}};
     assert_int_equal(proa_config_load(&arena, &source, parts, PROA_COUNT(parts), NULL), 0);
     assert_int_equal(outer.store.rows, 3);
     assert_true(outer.ratio.presence == PROA_SET && outer.ratio.value == 2.5);
@@ -114,6 +116,54 @@ static void test_print_reads_back(void **state)
     assert_true(proa_str_find(proa_buf_str(&again), PROA_STR("# default")) < 0);
     proa_buf_done(&first);
     proa_buf_done(&again);
+    proa_arena_done(&arena);
+}
+
+struct upstream {
+    proa_str url;
+    proa_str password;
+};
+PROA_DESCRIBE(upstream, (url, str), (password, str, .secret = true));
+struct upstreams {
+    PROA_ARRAY_OF(struct upstream) list;
+    PROA_MAP_OF(struct upstream) by_name;
+    PROA_OPTIONAL(struct upstream) spare;
+    PROA_OPTIONAL(struct upstream) none;
+    PROA_ARRAY_OF(proa_str) keys;
+    proa_str unset;
+    PROA_ARRAY_OF(struct upstream) empty;
+};
+PROA_DESCRIBE(upstreams, (list, array(object(upstream))), (by_name, map(object(upstream))),
+              (spare, optional(object(upstream))), (none, optional(object(upstream))),
+              (keys, array(str), .secret = true), (unset, str, .secret = true, .default_json = "\"\""),
+              (empty, array(object(upstream)), .default_json = "[]"));
+
+/* At whatever depth they lie; and what was printed reads back. */
+static void test_secrets_within(void **state)
+{
+    struct proa_arena arena;
+    struct upstreams upstreams;
+    const struct proa_config_part part = {&upstreams_type.type, &upstreams};
+    struct proa_buf out = {0};
+    struct proa_config_source source = {.file =
+                                            PROA_STR("list: [{url: a, password: hush1}, {url: b, password: hush2}]\n"
+                                                     "by_name: {x: {url: c, password: hush3}}\n"
+                                                     "spare: {url: d, password: hush4}\n"
+                                                     "keys: [hush5, hush6]\n")};
+
+    proa_arena_init(&arena, NULL, 0);
+    assert_int_equal(proa_config_load(&arena, &source, &part, 1, NULL), 0);
+    assert_int_equal(proa_config_print(&out, &source, &part, 1), 0);
+    proa_buf_add_char(&out, '\0');
+    assert_string_equal(out.ptr,
+                        "# list: [{\"url\":\"a\",\"password\":\"***\"},{\"url\":\"b\",\"password\":\"***\"}]  # file\n"
+                        "# by_name: {\"x\":{\"url\":\"c\",\"password\":\"***\"}}  # file\n"
+                        "# spare: {\"url\":\"d\",\"password\":\"***\"}  # file\n"
+                        "none: null  # default\n"
+                        "# keys: \"***\"  # file\n"
+                        "unset: \"\"  # default\n"
+                        "empty: []  # default\n");
+    proa_buf_done(&out);
     proa_arena_done(&arena);
 }
 
@@ -134,6 +184,7 @@ int main(void)
         cmocka_unit_test(test_help),
         cmocka_unit_test(test_print),
         cmocka_unit_test(test_print_reads_back),
+        cmocka_unit_test(test_secrets_within),
         cmocka_unit_test(test_buffer_full),
     };
 

@@ -153,6 +153,40 @@ static void the_result_is_validated(void **state)
     assert_int_equal(proa_json_merge(&b->arena, PROA_STR("{"), &limited_type, &l, &b->err), PROA_ESYNTAX);
 }
 
+struct tolerant {
+    int32_t a;
+};
+PROA_DESCRIBE_WITH(tolerant, (.unknown = PROA_UNKNOWN_IGNORE), (a, i32));
+struct tolerant_in {
+    struct tolerant in;
+};
+PROA_DESCRIBE(tolerant_in, (in, object(tolerant)));
+
+/* Also of members that the description does not know and ignores: a patch is JSON like any other. */
+static void doubled_members(void **state)
+{
+    static const char *const cases[][2] = {
+        {"{\"in\":{\"x\":1,\"x\":2}}", "/in/x duplicate;"},
+        {"{\"in\":{\"x\":1,\"a\":2,\"y\":{\"z\":1,\"z\":1}}}", "/in/y/z duplicate;"},
+        {"{\"in\":{\"a\":1,\"x\":1,\"a\":2}}", "/in/a duplicate;"},
+        {"{\"in\":{\"a\":1},\"in\":{\"a\":1}}", "/in duplicate;"},
+    };
+    struct bench *b = *state;
+    struct tolerant_in v = {{5}};
+
+    for (size_t i = 0; i < PROA_COUNT(cases); i++) {
+        proa_error_clear(&b->err);
+        assert_int_equal(proa_json_merge(&b->arena, proa_str_c(cases[i][0]), &tolerant_in_type, &v, &b->err),
+                         PROA_EVALIDATION);
+        assert_string_equal(broken(b), cases[i][1]);
+        assert_int_equal(v.in.a, 5);
+    }
+    proa_error_clear(&b->err);
+    assert_int_equal(
+        proa_json_merge(&b->arena, PROA_STR("{\"in\":{\"x\":1,\"a\":6,\"y\":2}}"), &tolerant_in_type, &v, &b->err), 0);
+    assert_int_equal(v.in.a, 6);
+}
+
 static void memory_that_is_out(void **state)
 {
     struct bench *b = *state;
@@ -179,7 +213,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         bench_test(members_are_replaced),    bench_test(null_removes),       bench_test(absent_objects_begin_anew),
         bench_test(dictionaries_are_merged), bench_test(raw_json_is_merged), bench_test(the_result_is_validated),
-        bench_test(memory_that_is_out),
+        bench_test(memory_that_is_out),      bench_test(doubled_members),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

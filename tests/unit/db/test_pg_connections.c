@@ -1,4 +1,5 @@
 /* Opening, several loops, URLs that are wrong or change, closing. */
+#include "obs/metrics_internal.h"
 #include "postgres.h"
 
 #include <proa/loops.h>
@@ -92,6 +93,165 @@ static void test_two_loops(void **state)
     alarm(0);
     assert_int_equal(all.done, 32 * 40);
     proa_loops_free(all.loops);
+}
+
+/* -- The pools' gauges -- */
+
+/* What stands in the cell that all threads share. */
+static void look_at_shared_cells(struct pg_test *test)
+{
+    const struct proa_metrics *metrics = test->options.metrics;
+    unsigned gauges = 0;
+
+    for (struct metric_family *family = metrics->families; family; family = family->next) {
+        if (family->kind != METRIC_GAUGE)
+            continue;
+        for (struct metric_series *series = family->first; series; series = series->next, gauges++)
+            assert_int_equal(*(_Atomic uint64_t *)metric_cell(series, series->shards), 0);
+    }
+    assert_true(gauges >= 8);
+}
+
+static int look_inside(struct proa_sql tx, void *arg)
+{
+    look_at_shared_cells(arg);
+    return 0;
+}
+
+/* The numbers of connections change with each statement: each loop keeps its own. */
+static void gauges_body(struct pg_test *test)
+{
+    struct pg_timed slow = {.test = test, .text = "SELECT pg_sleep(0.3)"};
+    struct proa_group group;
+
+    assert_int_equal(proa_db_ping(pg_sql(test)), 0);
+    look_at_shared_cells(test);
+    proa_group_init(&group, test->loop);
+    assert_int_equal(proa_group_start(&group, NULL, pg_timed, &slow), 0);
+    assert_int_equal(proa_sleep(test->loop, PROA_MS(100)), 0);
+    look_at_shared_cells(test);
+    assert_int_equal(proa_group_wait(&group), 0);
+    assert_int_equal(proa_db_transaction(pg_sql(test), NULL, look_inside, test), 0);
+    look_at_shared_cells(test);
+}
+
+static void test_gauges_are_of_the_loop(void **state)
+{
+    struct proa_db_options options = {.shared_connections = 1};
+
+    assert_int_equal(proa_metrics_new(1, &options.metrics), 0);
+    pg_test_run(&options, gauges_body);
+    proa_metrics_free(options.metrics);
+}
+
+/* -- Closing while statements run: they end, and it waits for that */
+
+struct closing {
+    struct proa_loops *loops;
+    struct proa_loop *loop; /* where they run */
+    struct proa_db *db;
+    struct proa_task task;
+    _Atomic int running, ended;
+    int at; /* which one is next */
+};
+
+struct running {
+    const char *text; /* NULL: a transaction */
+    bool is_long;
+    int rc;
+};
+static const struct running runs[] = {
+    {"SELECT pg_sleep(10)", false, PROA_EUNAVAILABLE},
+    {"SELECT pg_sleep(10)", true, PROA_EUNAVAILABLE},
+    {"INSERT INTO closing SELECT 1 FROM pg_sleep(10)", false, PROA_EUNKNOWN},
+    {NULL, false, PROA_EUNAVAILABLE},
+};
+
+static int pause_in_tx(struct proa_sql tx, void *arg)
+{
+    struct closing *all = arg;
+    struct proa_sql other = tx;
+
+    PROA_TRY(proa_db_exec(tx, NULL, "INSERT INTO closing VALUES (2)"));
+    all->running++;
+    assert_int_equal(proa_sleep(tx.loop, PROA_MS(400)), 0);
+    other.tx = NULL;
+    assert_int_equal(proa_db_exec(other, NULL, "SELECT 1"), PROA_EUNAVAILABLE);
+    return proa_db_exec(tx, NULL, "INSERT INTO closing VALUES (3)");
+}
+
+static int run_until_closed(void *arg)
+{
+    struct closing *all = arg;
+    const struct running *run = &runs[all->at++];
+    struct proa_error err = {0};
+    struct proa_arena arena;
+    struct proa_sql sql;
+    int rc;
+
+    proa_arena_init(&arena, NULL, 0);
+    sql = proa_sql(all->db, all->loop, &arena, &err);
+    sql.is_long = run->is_long;
+    if (run->text) {
+        all->running++;
+        rc = proa_db_exec(sql, NULL, run->text);
+    } else {
+        rc = proa_db_transaction(sql, NULL, pause_in_tx, all);
+    }
+    assert_int_equal(rc, run->rc);
+    proa_arena_done(&arena);
+    all->ended++;
+    return 0;
+}
+
+static void start_runs(struct proa_task *task)
+{
+    struct closing *all = PROA_CONTAINER(task, struct closing, task);
+
+    for (size_t i = 0; i < PROA_COUNT(runs); i++)
+        assert_int_equal(proa_loop_start_fiber(all->loop, NULL, run_until_closed, all), 0);
+}
+
+static int close_meanwhile(void *arg)
+{
+    struct closing *all = arg;
+    struct proa_loop *loop = proa_loops_at(all->loops, 0);
+
+    all->task.run = start_runs;
+    (void)pg_beside("CREATE TABLE IF NOT EXISTS closing (id bigint)");
+    proa_loop_post(all->loop, &all->task);
+    while (all->running < (int)PROA_COUNT(runs))
+        assert_int_equal(proa_sleep(loop, PROA_MS(5)), 0);
+    assert_int_equal(proa_sleep(loop, PROA_MS(100)), 0);
+    proa_db_close(all->db);
+    assert_int_equal(proa_sleep(loop, PROA_MS(20)), 0);
+    assert_int_equal(all->ended, PROA_COUNT(runs));
+    assert_int_equal(pg_beside("SELECT count(*) FROM closing WHERE id > 1"), 0);
+    proa_loops_stop(all->loops);
+    return 0;
+}
+
+static void test_closing_waits_for_statements(void **state)
+{
+    struct proa_loop_options loop_options = {.fiber_stack_bytes = 256 * 1024};
+    struct proa_error err = {0};
+
+    for (uint32_t on = 0; on < 2; on++) {
+        struct proa_db_options options = {.url = pg_url(), .drivers = pg_drivers, .own_connections = 4};
+        struct closing all = {0};
+
+        assert_int_equal(proa_metrics_new(2, &options.metrics), 0);
+        assert_int_equal(proa_loops_new(2, &loop_options, &all.loops, &err), 0);
+        options.loops = all.loops;
+        all.loop = proa_loops_at(all.loops, on);
+        assert_int_equal(proa_db_open(&options, &all.db, &err), 0);
+        assert_int_equal(proa_loop_start_fiber(proa_loops_at(all.loops, 0), NULL, close_meanwhile, &all), 0);
+        alarm(60);
+        assert_int_equal(proa_loops_run(all.loops, &err), 0);
+        alarm(0);
+        proa_loops_free(all.loops);
+        proa_metrics_free(options.metrics);
+    }
 }
 
 /* When one loop has reached the server again, so have the others: what a readiness check on one of them says is true for all. */
@@ -314,9 +474,14 @@ static void test_closed_at_once(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_two_loops), cmocka_unit_test(test_loops_come_back_together),
-        cmocka_unit_test(test_bad_urls),  cmocka_unit_test(test_wrong_password),
-        cmocka_unit_test(test_new_url),   cmocka_unit_test(test_closed_at_once),
+        cmocka_unit_test(test_two_loops),
+        cmocka_unit_test(test_gauges_are_of_the_loop),
+        cmocka_unit_test(test_closing_waits_for_statements),
+        cmocka_unit_test(test_loops_come_back_together),
+        cmocka_unit_test(test_bad_urls),
+        cmocka_unit_test(test_wrong_password),
+        cmocka_unit_test(test_new_url),
+        cmocka_unit_test(test_closed_at_once),
     };
 
     cmocka_set_test_filter(getenv("PROA_TEST_ONLY"));

@@ -370,21 +370,90 @@ static int on_loops(void *arg)
     return 0;
 }
 
-static void test_several_loops_lose_no_write(void **state)
+static void on_some_loops(uint32_t loops_count, int (*body)(void *arg))
 {
     const struct proa_db_driver *drivers[] = {&proa_sqlite_driver, NULL};
     struct db_case place = {0};
     struct proa_error err = {0};
 
     db_case_folder(&place);
-    assert_int_equal(proa_loops_new(LOOPS, NULL, &loops, &err), 0);
+    assert_int_equal(proa_loops_new(loops_count, NULL, &loops, &err), 0);
     assert_int_equal(
         proa_db_open(&(struct proa_db_options){.url = place.url, .loops = loops, .drivers = drivers}, &shared_db, &err),
         0);
-    assert_int_equal(proa_loop_start_fiber(proa_loops_at(loops, 0), NULL, on_loops, proa_loops_at(loops, 0)), 0);
+    assert_int_equal(proa_loop_start_fiber(proa_loops_at(loops, 0), NULL, body, proa_loops_at(loops, 0)), 0);
     assert_int_equal(proa_loops_run(loops, &err), 0);
     proa_loops_free(loops);
     db_case_remove(&place);
+}
+
+static void test_several_loops_lose_no_write(void **state)
+{
+    on_some_loops(LOOPS, on_loops);
+}
+
+/* -- Closing while statements run: it waits for them */
+
+static _Atomic bool is_reading, has_ended;
+
+static int read_for_a_while(struct proa_sql tx, void *arg)
+{
+    struct proa_sql other = tx;
+    proa_mono_ns until = proa_loop_now_exact(tx.loop) + PROA_MS(300);
+
+    (void)arg;
+    is_reading = true;
+    {
+        struct proa_deadline_scope scope PROA_CLEANUP(proa_deadline_leave) = proa_deadline_enter(tx.loop, until);
+
+        assert_int_equal(proa_db_exec(tx, NULL, ENDLESS), PROA_ETIMEDOUT);
+    }
+    /* What begins meanwhile is refused. */
+    other.tx = NULL;
+    assert_int_equal(proa_db_exec(other, NULL, "SELECT 1"), PROA_EUNAVAILABLE);
+    assert_int_equal(proa_db_transaction(other, NULL, increment, NULL), PROA_EUNAVAILABLE);
+    return PROA_ETIMEDOUT;
+}
+
+static int read_until_closed(void *arg)
+{
+    struct proa_loop *loop = arg;
+    struct proa_arena arena;
+    struct proa_error err = {0};
+
+    proa_arena_init(&arena, NULL, 0);
+    assert_int_equal(proa_db_transaction(proa_sql(shared_db, loop, &arena, &err), NULL, read_for_a_while, NULL),
+                     PROA_ETIMEDOUT);
+    proa_arena_done(&arena);
+    has_ended = true;
+    return 0;
+}
+
+static void start_reading(struct proa_task *task)
+{
+    struct starter *own = PROA_CONTAINER(task, struct starter, task);
+
+    assert_int_equal(proa_loop_start_fiber(own->loop, NULL, read_until_closed, own->loop), 0);
+}
+
+static int close_meanwhile(void *arg)
+{
+    struct proa_loop *loop = arg;
+    struct starter starter = {.task = {.run = start_reading}, .loop = proa_loops_at(loops, 1)};
+
+    proa_loop_post(starter.loop, &starter.task);
+    while (!is_reading)
+        assert_int_equal(proa_sleep(loop, PROA_MS(5)), 0);
+    assert_int_equal(proa_sleep(loop, PROA_MS(50)), 0);
+    proa_db_close(shared_db);
+    assert_int_equal(proa_sleep(loop, PROA_MS(20)), 0);
+    assert_true(has_ended);
+    return 0;
+}
+
+static void test_closing_waits_for_statements(void **state)
+{
+    on_some_loops(2, close_meanwhile);
 }
 
 int main(void)
@@ -397,6 +466,7 @@ int main(void)
         cmocka_unit_test(test_bounded_waiting),
         cmocka_unit_test(test_metrics_of_the_pools),
         cmocka_unit_test(test_several_loops_lose_no_write),
+        cmocka_unit_test(test_closing_waits_for_statements),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

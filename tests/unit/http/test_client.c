@@ -138,6 +138,39 @@ static void test_answers(void **state)
     run(&net, answers_body);
 }
 
+static void cut_off_body(struct net *net)
+{
+    struct proa_client_request request = {.method = "POST", .url = PROA_STR("http://10.0.0.1/")};
+    struct proa_client_response response;
+    struct proa_exchange *exchange;
+    proa_str piece;
+
+    /* It was done, and what came of it is lost: no error that asks for a repeat. */
+    assert_int_equal(fetch(net, request, &response), PROA_EUNKNOWN);
+    assert_string_equal(net->err.message, "POST 10.0.0.1: the answer was cut off: what came of the request is unknown");
+    request.may_repeat = true;
+    assert_int_equal(fetch(net, request, &response), PROA_EUNAVAILABLE);
+    assert_string_equal(net->err.message, "POST 10.0.0.1: the answer was cut off");
+    /* Who reads piece by piece has seen the status. */
+    request.may_repeat = false;
+    proa_error_clear(&net->err);
+    assert_int_equal(proa_client_open(net->client, &net->arena, &request, &exchange, &net->err), 0);
+    assert_int_equal(proa_exchange_read(exchange, &piece, &net->err), 0);
+    assert_true(proa_str_eq(piece, PROA_STR("short")));
+    assert_int_equal(proa_exchange_read(exchange, &piece, &net->err), PROA_EUNAVAILABLE);
+    proa_exchange_close(exchange);
+    assert_int_equal(net->requests_count, 3);
+}
+
+static void test_answers_that_are_cut_off(void **state)
+{
+    struct net net = {.steps = {{OK("10") "short", .close = true},
+                                {OK("10") "short", .close = true},
+                                {OK("10") "short", .close = true}}};
+
+    run(&net, cut_off_body);
+}
+
 static void large_head_body(struct net *net)
 {
     struct proa_client_response response;
@@ -738,6 +771,7 @@ int main(void)
         cmocka_unit_test(test_post_and_head),
         cmocka_unit_test(test_bad_requests_are_refused),
         cmocka_unit_test(test_answers),
+        cmocka_unit_test(test_answers_that_are_cut_off),
         cmocka_unit_test(test_large_heads_are_refused),
         cmocka_unit_test(test_gzip),
         cmocka_unit_test(test_coded_answers_without_content),

@@ -1,6 +1,7 @@
 /* Every limit of the server is reached here, and says so in its metric. */
 #include "http_rig.h"
 
+#include "http/server_internal.h"
 #include <malloc.h>
 
 #define GET(path) "GET " path " HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -48,6 +49,13 @@ static int takes_late(struct proa_req *req)
     return proa_reply_printf(req, 200, "%zu", bytes);
 }
 
+/* Of its own accord, without a look at the body. */
+static int not_found_late(struct proa_req *req)
+{
+    PROA_TRY(proa_sleep(proa_req_loop(req), PROA_SECONDS(3)));
+    return proa_fail(proa_req_error(req), PROA_ENOTFOUND, "it is not there");
+}
+
 static int events(struct proa_req *req)
 {
     struct proa_sse *sse;
@@ -60,7 +68,7 @@ static const struct proa_route routes[] = {
     {PROA_POST, "/echo", echo},       {PROA_POST, "/small", echo, .body_bytes_max = 4},
     {PROA_GET, "/waits", waits},      {PROA_GET, "/short", waits, .timeout_ms = 100},
     {PROA_GET, "/large", large},      {PROA_GET, "/events", events},
-    {PROA_POST, "/late", takes_late},
+    {PROA_POST, "/late", takes_late}, {PROA_POST, "/not-found", not_found_late},
 };
 
 static void run(struct proa_server_limits limits, void (*body)(struct rig *rig))
@@ -108,6 +116,26 @@ static void connections_body(struct rig *rig)
 static void test_connections(void **state)
 {
     run((struct proa_server_limits){.connections = 2}, connections_body);
+}
+
+/* The counts are of several threads, read one after the other: as if of ten idle ones nine had been closed in between. */
+static void counts_body(struct rig *rig)
+{
+    struct rig_client client;
+
+    rig_connect(rig, &client);
+    assert_status(rig_ask(&client, GET("/hello")), 200);
+    assert_true(rig_metric(rig, "http_server_connections{state=\"idle\"} ") == 1);
+    assert_true(rig_metric(rig, "http_server_connections{state=\"active\"} ") == 0);
+    atomic_fetch_add(&rig->server->parts[0].idle_count, 9);
+    assert_true(rig_metric(rig, "http_server_connections{state=\"active\"} ") == 0);
+    atomic_fetch_sub(&rig->server->parts[0].idle_count, 9);
+    rig_close(&client);
+}
+
+static void test_counts(void **state)
+{
+    run((struct proa_server_limits){0}, counts_body);
 }
 
 static void in_flight_body(struct rig *rig)
@@ -324,6 +352,77 @@ static void test_body_waits(void **state)
     run((struct proa_server_limits){.read_ahead_bytes = 4096}, body_waits_body);
 }
 
+/* The time for a body is the client's: what came in time is not late because its handler takes it late. */
+static void body_taken_late_body(struct rig *rig)
+{
+    static char body[100 * 1000];
+    struct rig_client client;
+
+    rig_connect(rig, &client);
+    assert_string_equal(
+        rig_content(rig_ask(&client, "POST /late HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nabcde")), "5");
+    assert_string_equal(
+        rig_content(rig_ask(&client, "POST /late HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+                                     "5\r\nabcde\r\n1\r\nf\r\n0\r\n\r\n")),
+        "6");
+    rig_send(&client, "POST /late HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n");
+    assert_int_equal(rig_try_send(&client, proa_str_n(body, sizeof body)), 0);
+    assert_string_equal(rig_content(rig_answer(&client)), "100000");
+    assert_int_equal(rig_hits(rig, "body_ms"), 0);
+    rig_close(&client);
+}
+
+static void test_body_taken_late(void **state)
+{
+    run((struct proa_server_limits){.read_ahead_bytes = 4096, .body_ms = 1500}, body_taken_late_body);
+}
+
+/* The rest has its time from when it may be sent. */
+static void body_late_rest_body(struct rig *rig)
+{
+    static char body[50 * 1000];
+    proa_mono_ns from = proa_loop_now(rig->loop);
+    struct rig_client client;
+
+    rig_connect(rig, &client);
+    rig_send(&client, "POST /late HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n");
+    assert_int_equal(rig_try_send(&client, proa_str_n(body, sizeof body)), 0);
+    assert_status(rig_rest(&client), 408);
+    assert_in_range(proa_loop_now(rig->loop) - from, PROA_MS(4500), PROA_MS(4600));
+    assert_int_equal(rig_hits(rig, "body_ms"), 1);
+    rig_close(&client);
+    rig_connect(rig, &client);
+    rig_send(&client, "POST /late HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n");
+    assert_status(rig_rest(&client), 408);
+    assert_int_equal(rig_hits(rig, "body_ms"), 2);
+    rig_close(&client);
+}
+
+static void test_body_late_rest(void **state)
+{
+    run((struct proa_server_limits){.read_ahead_bytes = 4096, .body_ms = 1500}, body_late_rest_body);
+}
+
+/* A handler that never asked for the body ends with its own error, not with the body's. */
+static void own_error_body(struct rig *rig)
+{
+    struct rig_client client;
+    const char *answer;
+
+    rig_connect(rig, &client);
+    rig_send(&client, "POST /not-found HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nabc");
+    answer = rig_rest(&client);
+    assert_status(answer, 404);
+    assert_has(answer, "Connection: close\r\n");
+    assert_int_equal(rig_hits(rig, "body_ms"), 1);
+    rig_close(&client);
+}
+
+static void test_own_error(void **state)
+{
+    run((struct proa_server_limits){.body_ms = 1500}, own_error_body);
+}
+
 /* Who does not read its answers gets no further ones. */
 static void unread_answers_body(struct rig *rig)
 {
@@ -419,12 +518,14 @@ static void test_defaults(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_connections),   cmocka_unit_test(test_in_flight),
-        cmocka_unit_test(test_streams),       cmocka_unit_test(test_heads),
-        cmocka_unit_test(test_body_bytes),    cmocka_unit_test(test_times),
-        cmocka_unit_test(test_stalled_write), cmocka_unit_test(test_read_ahead),
-        cmocka_unit_test(test_defaults),      cmocka_unit_test(test_idle_holds_no_buffer),
-        cmocka_unit_test(test_body_waits),    cmocka_unit_test(test_unread_answers),
+        cmocka_unit_test(test_connections),     cmocka_unit_test(test_in_flight),
+        cmocka_unit_test(test_streams),         cmocka_unit_test(test_heads),
+        cmocka_unit_test(test_body_bytes),      cmocka_unit_test(test_times),
+        cmocka_unit_test(test_stalled_write),   cmocka_unit_test(test_read_ahead),
+        cmocka_unit_test(test_defaults),        cmocka_unit_test(test_idle_holds_no_buffer),
+        cmocka_unit_test(test_body_waits),      cmocka_unit_test(test_unread_answers),
+        cmocka_unit_test(test_body_taken_late), cmocka_unit_test(test_body_late_rest),
+        cmocka_unit_test(test_own_error),       cmocka_unit_test(test_counts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

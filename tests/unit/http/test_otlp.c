@@ -415,7 +415,7 @@ static int failed(void *arg)
 
 static void test_what_is_not_repeated(void **state)
 {
-    static const int statuses[] = {400, 401, 404, 413, 500, 501, 301};
+    static const int statuses[] = {400, 401, 404, 413, 500, 501, 301, PROA_EINVAL, PROA_EUNSUPPORTED};
 
     for (size_t i = 0; i < PROA_COUNT(statuses); i++) {
         teardown(NULL);
@@ -497,6 +497,96 @@ static void test_partial_success(void **state)
     assert_int_equal(otlp_read_rejected(PROA_STR("\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff")), 0);
     assert_int_equal(otlp_read_rejected(PROA_STR("\x0b")), 0);
     assert_int_equal(otlp_read_rejected(PROA_STR("<html>")), 0);
+}
+
+static uint64_t stop_takes_ms(void)
+{
+    proa_mono_ns began = proa_loop_now_exact(loop);
+
+    proa_otlp_stop(otlp, 3000);
+    return (proa_loop_now_exact(loop) - began) / 1000000;
+}
+
+/* The first batch is tried at the end only: once, since nobody is there. */
+static int stop_when_nobody_listens(void *arg)
+{
+    end_spans(5);
+    assert_int_equal(stop_takes_ms(), 0);
+    assert_int_equal(collector.tries, 1);
+    check_counts(0, 0, 5, 0);
+    return 0;
+}
+
+/* In the wait before another try: which is made now, and is the last. */
+static int stop_between_tries(void *arg)
+{
+    unsigned tries;
+
+    end_spans(options.batch_spans + 7);
+    assert_int_equal(proa_sleep(loop, PROA_MS(1)), 0);
+    tries = collector.tries;
+    assert_true(tries > 0);
+    assert_int_equal(stop_takes_ms(), 0);
+    assert_int_equal(collector.tries, tries + 2); /* and the rest, likewise */
+    check_counts(0, 0, options.batch_spans + 7, 0);
+    return 0;
+}
+
+static int stop_when_it_is_back(void *arg)
+{
+    end_spans(5);
+    assert_int_equal(proa_sleep(loop, PROA_SECONDS(6)), 0);
+    assert_true(collector.tries > 0);
+    collector.statuses[collector.tries] = 200;
+    assert_int_equal(stop_takes_ms(), 0);
+    check_counts(5, 0, 0, 0);
+    return 0;
+}
+
+/* It takes connections and says nothing, as is known from the try before. */
+static int stop_when_it_is_stuck(void *arg)
+{
+    end_spans(5);
+    assert_int_equal(proa_sleep(loop, PROA_SECONDS(20)), 0);
+    end_spans(5);
+    assert_in_range(stop_takes_ms(), 0, 700);
+    check_counts(0, 0, 10, 0);
+    return 0;
+}
+
+/* It is there, and busy: it may have time soon. */
+static int stop_when_it_is_busy(void *arg)
+{
+    end_spans(5);
+    assert_in_range(stop_takes_ms(), 500, 3100);
+    check_counts(5, 0, 0, 0);
+    return 0;
+}
+
+static void test_stop_without_a_collector(void **state)
+{
+    collector.statuses[0] = PROA_EUNAVAILABLE;
+    run(stop_when_nobody_listens);
+    teardown(NULL);
+    setup(NULL);
+    collector.statuses[0] = PROA_EUNAVAILABLE;
+    options.batch_spans = 10;
+    run(stop_between_tries);
+    teardown(NULL);
+    setup(NULL);
+    collector.statuses[0] = PROA_EUNAVAILABLE;
+    run(stop_when_it_is_back);
+    teardown(NULL);
+    setup(NULL);
+    collector.takes_ns = PROA_SECONDS(100);
+    options.timeout_ms = 3000;
+    options.retry_ms = 5000;
+    run(stop_when_it_is_stuck);
+    teardown(NULL);
+    setup(NULL);
+    collector.statuses[0] = 503;
+    collector.statuses[1] = 200;
+    run(stop_when_it_is_busy);
 }
 
 static int a_dead_collector(void *arg)
@@ -784,6 +874,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_slow_collector, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_batch_ends_within_a_try, setup, teardown),
         cmocka_unit_test_setup_teardown(test_partial_success, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_stop_without_a_collector, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_dead_collector, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stop_does_not_wait_for_ever, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stop_in_a_cancelled_fiber, setup, teardown),

@@ -492,6 +492,40 @@ static void test_drain_cuts(void **state)
     rig_run(waits_routes, PROA_COUNT(waits_routes), NULL, cut_body);
 }
 
+/* A handler that cannot be told to end, for a while: it is waited for, since what it uses may be gone after the drain. */
+static bool shielded_ended;
+
+static int shielded(struct proa_req *req)
+{
+    struct proa_loop *loop = proa_req_loop(req);
+    struct proa_shield_scope shield PROA_CLEANUP(proa_shield_leave) = proa_shield_enter(loop, PROA_SECONDS(60));
+
+    PROA_TRY(proa_sleep(loop, PROA_SECONDS(10)));
+    shielded_ended = true;
+    return proa_reply_text(req, 200, PROA_STR("done"));
+}
+
+static const struct proa_route shielded_routes[] = {{PROA_GET, "/shielded", shielded, .timeout_ms = 60000}};
+
+static void cut_shielded_body(struct rig *rig)
+{
+    struct rig_client waiting;
+
+    rig_connect(rig, &waiting);
+    rig_send(&waiting, GET("/shielded"));
+    assert_int_equal(proa_sleep(rig->loop, PROA_MS(10)), 0);
+    shielded_ended = false;
+    assert_int_equal(proa_server_drain(rig->server, 0, 1000), PROA_ETIMEDOUT);
+    assert_true(shielded_ended);
+    rig_close(&waiting);
+    rig->no_drain = true;
+}
+
+static void test_drain_waits_for_what_was_cut(void **state)
+{
+    rig_run(shielded_routes, PROA_COUNT(shielded_routes), NULL, cut_shielded_body);
+}
+
 /* The Date moves on. */
 static void date_body(struct rig *rig)
 {
@@ -544,13 +578,21 @@ static void test_start_refuses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_keep_alive),    cmocka_unit_test(test_pipelining),
-        cmocka_unit_test(test_methods),       cmocka_unit_test(test_http10),
-        cmocka_unit_test(test_bodies),        cmocka_unit_test(test_expect_continue),
-        cmocka_unit_test(test_blank_line),    cmocka_unit_test(test_broken_rest),
-        cmocka_unit_test(test_done),          cmocka_unit_test(test_client_gone),
-        cmocka_unit_test(test_drain),         cmocka_unit_test(test_drain_cuts),
-        cmocka_unit_test(test_date),          cmocka_unit_test(test_free_without_drain),
+        cmocka_unit_test(test_keep_alive),
+        cmocka_unit_test(test_pipelining),
+        cmocka_unit_test(test_methods),
+        cmocka_unit_test(test_http10),
+        cmocka_unit_test(test_bodies),
+        cmocka_unit_test(test_expect_continue),
+        cmocka_unit_test(test_blank_line),
+        cmocka_unit_test(test_broken_rest),
+        cmocka_unit_test(test_done),
+        cmocka_unit_test(test_client_gone),
+        cmocka_unit_test(test_drain),
+        cmocka_unit_test(test_drain_cuts),
+        cmocka_unit_test(test_drain_waits_for_what_was_cut),
+        cmocka_unit_test(test_date),
+        cmocka_unit_test(test_free_without_drain),
         cmocka_unit_test(test_start_refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

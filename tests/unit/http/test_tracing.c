@@ -58,6 +58,7 @@ static const struct proa_route routes[] = {
     {PROA_GET, "/sees", sees},
     {PROA_GET, "/fails", fails},
     {PROA_GET, "/probe", sees, .probe = true},
+    {PROA_GET, "/probe-calls", calls, .probe = true},
 };
 
 static void ignore(void *arg)
@@ -190,6 +191,9 @@ static void errors_body(struct rig *rig)
     span_record_free(record);
     /* Neither probes nor what the caller does not sample. */
     assert_status(rig_ask(&client, "GET /probe HTTP/1.1\r\n" HOST "traceparent: " PARENT "\r\n\r\n"), 200);
+    assert_status(rig_ask(&client, "GET /probe-calls HTTP/1.1\r\n" HOST "\r\n"), 200);
+    assert_has(world->seen, "traceparent: ");
+    assert_has(world->seen, "-00\n"); /* the call itself, too, would only be noise */
     assert_status(rig_ask(&client, "GET /calls/1 HTTP/1.1\r\n" HOST
                                    "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00\r\n\r\n"),
                   200);
@@ -227,6 +231,44 @@ static void untraced_body(struct rig *rig)
 static void test_without_a_tracer(void **state)
 {
     run(&(struct world){0}, NULL, untraced_body);
+}
+
+static void undecided_body(struct rig *rig)
+{
+    struct world *world = rig->state;
+    struct rig_client client;
+
+    rig_connect(rig, &client);
+    /* Nothing came, and nobody here decides: the next one does. */
+    assert_status(rig_ask(&client, "GET /calls/7 HTTP/1.1\r\n" HOST "baggage: who=me\r\ntracestate: a=1\r\n\r\n"), 200);
+    assert_has_not(world->seen, "traceparent");
+    assert_has_not(world->seen, "tracestate");
+    assert_has(world->seen, "baggage: who=me\n");
+    if (world->propagate) {
+        assert_has(world->seen, "b3: ");
+        assert_has(world->seen, "X-B3-TraceId: ");
+        assert_has_not(world->seen, "-0\n");
+        assert_has_not(world->seen, "X-B3-Sampled");
+    }
+    /* Ids without a decision, which W3C's header cannot say. */
+    assert_status(rig_ask(&client, "GET /calls/7 HTTP/1.1\r\n" HOST
+                                   "b3: 4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7\r\n\r\n"),
+                  200);
+    assert_has_not(world->seen, "traceparent");
+    if (world->propagate)
+        assert_has(world->seen, "b3: 4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7\n");
+    /* A decision alone, without ids. */
+    assert_status(rig_ask(&client, "GET /calls/7 HTTP/1.1\r\n" HOST "b3: 0\r\n\r\n"), 200);
+    assert_has(world->seen, world->propagate ? "-0\n" : "-00\n");
+    rig_close(&client);
+}
+
+static void test_nobody_has_decided(void **state)
+{
+    run(&(struct world){0}, NULL, undecided_body);
+    run(&(struct world){.propagate = PROA_PROPAGATE_TRACECONTEXT | PROA_PROPAGATE_BAGGAGE | PROA_PROPAGATE_B3 |
+                                     PROA_PROPAGATE_B3MULTI},
+        NULL, undecided_body);
 }
 
 static void b3_body(struct rig *rig)
@@ -281,6 +323,7 @@ int main(void)
         cmocka_unit_test(test_through),
         cmocka_unit_test(test_errors),
         cmocka_unit_test(test_without_a_tracer),
+        cmocka_unit_test(test_nobody_has_decided),
         cmocka_unit_test(test_b3),
         cmocka_unit_test(test_tuned_while_it_serves),
     };

@@ -69,6 +69,58 @@ static void test_verbs(void **state)
     sim_kube_rig_run(&(struct sim_kube_rig){.body = verbs_body});
 }
 
+static void put_finalized(struct sim_kube_rig *rig, const char *more, struct proa_arena *arena,
+                          struct proa_kube_object *ret_object)
+{
+    char json[200];
+
+    snprintf(json, sizeof json, "{\"metadata\":{\"name\":\"f\",\"finalizers\":[\"x.dev/f\"%s]},\"data\":{}}", more);
+    assert_int_equal(proa_sim_kube_put(rig->server, &proa_kube_config_maps, proa_str_c(json), "kubectl", NULL), 0);
+    assert_int_equal(proa_sim_kube_delete(rig->server, &proa_kube_config_maps, PROA_STR("default"), PROA_STR("f")), 0);
+    assert_int_equal(proa_kube_get(rig->kube, arena, &proa_kube_config_maps, PROA_STR("default"), PROA_STR("f"),
+                                   &proa_kube_object_type, ret_object, NULL),
+                     0);
+    assert_int_equal(ret_object->metadata.deletion_timestamp.presence, PROA_SET);
+}
+
+/* What another manager owns, too: an object that came from a backup, finalizers and all. */
+static void foreign_finalizer_body(struct sim_kube_rig *rig, void *arg)
+{
+    static const struct proa_sim_kube_faults conflict = {.conflict = 1}, none = {0};
+    const struct proa_kube_kind *kind = &proa_kube_config_maps;
+    struct proa_arena arena PROA_CLEANUP(proa_arena_done);
+    struct proa_error err = {0};
+    struct proa_kube_object object, again;
+
+    proa_arena_init(&arena, NULL, 0);
+    put_finalized(rig, "", &arena, &object);
+    assert_int_equal(proa_kube_remove_finalizer(rig->kube, kind, &object.metadata, "x.dev/f", &err), 0);
+    assert_int_equal(proa_sim_kube_count(rig->server, kind), 0);
+    put_finalized(rig, ",\"theirs.dev/f\"", &arena, &object);
+    assert_int_equal(proa_kube_remove_finalizer(rig->kube, kind, &object.metadata, "x.dev/f", &err), 0);
+    assert_int_equal(proa_kube_get(rig->kube, &arena, kind, PROA_STR("default"), PROA_STR("f"), &proa_kube_object_type,
+                                   &again, NULL),
+                     0);
+    assert_false(proa_kube_has_finalizer(&again.metadata, "x.dev/f"));
+    assert_true(proa_kube_has_finalizer(&again.metadata, "theirs.dev/f"));
+    assert_int_equal(proa_kube_remove_finalizer(rig->kube, kind, &again.metadata, "theirs.dev/f", &err), 0);
+    assert_int_equal(proa_sim_kube_count(rig->server, kind), 0);
+    /* 409 says more than that it is gone. */
+    put_finalized(rig, "", &arena, &object);
+    proa_sim_kube_set_faults(rig->server, &conflict);
+    assert_int_equal(proa_kube_remove_finalizer(rig->kube, kind, &object.metadata, "x.dev/f", &err), PROA_ECONFLICT);
+    assert_int_equal(proa_sim_kube_count(rig->server, kind), 1);
+    proa_sim_kube_set_faults(rig->server, &none);
+    proa_error_clear(&err);
+    assert_int_equal(proa_kube_remove_finalizer(rig->kube, kind, &object.metadata, "x.dev/f", &err), 0);
+    assert_int_equal(proa_sim_kube_count(rig->server, kind), 0);
+}
+
+static void test_foreign_finalizer(void **state)
+{
+    sim_kube_rig_run(&(struct sim_kube_rig){.body = foreign_finalizer_body});
+}
+
 static int count_object(void *arg, const void *object)
 {
     uint32_t *count = arg;
@@ -170,9 +222,8 @@ static void test_status(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_verbs),
-        cmocka_unit_test(test_list),
-        cmocka_unit_test(test_busy),
+        cmocka_unit_test(test_verbs),  cmocka_unit_test(test_foreign_finalizer),
+        cmocka_unit_test(test_list),   cmocka_unit_test(test_busy),
         cmocka_unit_test(test_status),
     };
 

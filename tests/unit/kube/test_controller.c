@@ -56,7 +56,10 @@ struct bench {
     uint32_t key_running[APPS];
     uint64_t delay_ms; /* in each reconcile */
     bool has_finalizer;
+    uint32_t busy_s;    /* each reconcile fails with this Retry-After */
     uint32_t farewells; /* reconciles that took the finalizer off */
+    bool deletes_maps;
+    int deleted; /* what came of it */
 };
 
 /* The watch is cut where it would tell of the deletion, and what was reconciled is to come again at once.
@@ -78,6 +81,30 @@ static int clean_up(struct proa_reconcile *ctx, struct bench *bench, const struc
     return 1;
 }
 
+/* By what the cache tells of it, while somebody changes it and the API server answers with a conflict. */
+static int delete_map(struct proa_reconcile *ctx, struct bench *bench)
+{
+    static const struct proa_sim_kube_faults conflict = {.conflict = 1, .delay_max_ns = PROA_SECONDS(1)}, none = {0};
+    struct proa_cached map;
+    struct proa_kube_meta meta = {0};
+
+    assert_true(proa_cache_get(proa_controller_cache(ctx->controller, &proa_kube_config_maps), ctx->namespace_,
+                               ctx->name, &map));
+    meta.namespace_ = map.namespace_;
+    meta.name = map.name;
+    meta.uid = map.uid;
+    proa_sim_kube_set_faults(bench->api, &conflict);
+    assert_int_equal(proa_sim_kube_put(bench->api, &proa_kube_config_maps,
+                                       PROA_STR("{\"metadata\":{\"namespace\":\"ns\",\"name\":\"a0\"},"
+                                                "\"data\":{\"text\":\"other\"}}"),
+                                       "user", NULL),
+                     0);
+    bench->deleted = proa_reconcile_delete(ctx, &proa_kube_config_maps, &meta, NULL);
+    proa_sim_kube_set_faults(bench->api, &none);
+    bench->deletes_maps = false;
+    return bench->deleted;
+}
+
 static int reconcile_app(struct proa_reconcile *ctx, struct bench *bench)
 {
     struct report report;
@@ -90,6 +117,8 @@ static int reconcile_app(struct proa_reconcile *ctx, struct bench *bench)
         return found;
     if (bench->delay_ms)
         PROA_TRY(proa_sleep(bench->loop, PROA_MS(bench->delay_ms)));
+    if (bench->deletes_maps)
+        return delete_map(ctx, bench);
     found = clean_up(ctx, bench, &app);
     if (found != 0)
         return found;
@@ -120,7 +149,12 @@ static int reconcile(struct proa_reconcile *ctx, void *arg)
     if (proa_str_to_u64(proa_str_slice(ctx->name, 1, ctx->name.len), &number) < 0 || number >= APPS)
         fail_msg("an unknown key");
     assert_int_equal(bench->key_running[number]++, 0); /* never two of one key */
-    rc = reconcile_app(ctx, bench);
+    if (bench->busy_s > 0) {
+        rc = proa_fail(ctx->err, PROA_EBUSY, "too many requests");
+        ctx->err->retry_after_s = bench->busy_s;
+    } else {
+        rc = reconcile_app(ctx, bench);
+    }
     bench->key_running[number]--;
     bench->running--;
     return rc;
@@ -336,6 +370,75 @@ static void an_outage_of_any_length_is_over_at_once(void **state)
     run(2, outage_body);
 }
 
+/* Packets are dropped and no connection is told, as when a node loses its power; afterwards the old ones lead nowhere. */
+static void silent_outage_body(struct bench *bench)
+{
+    /* Without a lease nothing is asked for while all is calm: silence is noticed after half a minute. */
+    const uint32_t lengths_s[] = {bench->lease ? 12 : 40, 120, 3600};
+
+    for (int i = 0; i < APPS; i++)
+        put_app(bench, i, "one");
+    start_manager(bench);
+    wait_for(bench, "one", 5000);
+    for (size_t i = 0; i < PROA_COUNT(lengths_s); i++) {
+        char text[16];
+
+        snprintf(text, sizeof text, "text%zu", i);
+        pass(bench, 60000);
+        proa_sim_partition(bench->sim, "api:6443", true);
+        proa_sim_lose(bench->sim, "api:6443");
+        pass(bench, lengths_s[i] * 500);
+        for (int app = 0; app < APPS; app++)
+            put_app(bench, app, text);
+        pass(bench, lengths_s[i] * 500);
+        proa_sim_partition(bench->sim, "api:6443", false);
+        wait_for(bench, text, 3000);
+    }
+    stop_manager(bench);
+}
+
+static void a_silent_outage_is_noticed(void **state)
+{
+    (void)state;
+    run(1, silent_outage_body);
+}
+
+static void leased_silent_outage_body(struct bench *bench)
+{
+    bench->lease = "lease";
+    silent_outage_body(bench);
+}
+
+static void a_silent_outage_is_noticed_with_a_lease(void **state)
+{
+    (void)state;
+    run(1, leased_silent_outage_body);
+}
+
+/* Of two paths one is gone, as when a load balancer forgets its connections: the lease is renewed over a new one in time. */
+static void lost_connections_body(struct bench *bench)
+{
+    proa_mono_ns until;
+
+    bench->lease = "lease";
+    start_manager(bench);
+    pass(bench, 5000);
+    assert_true(proa_manager_is_leader(bench->manager));
+    proa_sim_lose(bench->sim, "api:6443");
+    until = proa_loop_now(bench->loop) + PROA_SECONDS(60);
+    while (proa_loop_now(bench->loop) < until) {
+        pass(bench, 100);
+        assert_true(proa_manager_is_leader(bench->manager));
+    }
+    stop_manager(bench);
+}
+
+static void lost_connections_do_not_cost_the_lease(void **state)
+{
+    (void)state;
+    run(1, lost_connections_body);
+}
+
 static void farewell_body(struct bench *bench)
 {
     static const struct proa_sim_kube_faults none = {0};
@@ -364,6 +467,27 @@ static void a_deleted_object_is_let_go_once(void **state)
 {
     (void)state;
     run(3, farewell_body);
+}
+
+static void conflict_body(struct bench *bench)
+{
+    put_app(bench, 0, "one");
+    start_manager(bench);
+    pass(bench, 5000);
+    assert_true(map_says(bench, 0, "one"));
+    bench->deletes_maps = true;
+    put_app(bench, 0, "two");
+    pass(bench, 5000);
+    assert_false(bench->deletes_maps);
+    assert_int_equal(bench->deleted, PROA_ECONFLICT);
+    assert_true(map_says(bench, 0, "other"));
+    stop_manager(bench);
+}
+
+static void a_conflict_of_a_deletion_is_no_end(void **state)
+{
+    (void)state;
+    run(4, conflict_body);
 }
 
 static void faults_body(struct bench *bench)
@@ -406,6 +530,24 @@ static void faults_do_not_keep_it_from_converging(void **state)
         run(seed, faults_body);
 }
 
+static void busy_body(struct bench *bench)
+{
+    bench->busy_s = 7;
+    put_app(bench, 0, "one");
+    start_manager(bench);
+    pass(bench, 6900);
+    assert_int_equal(bench->reconciles, 1);
+    pass(bench, 200);
+    assert_int_equal(bench->reconciles, 2);
+    stop_manager(bench);
+}
+
+static void a_busy_api_server_sets_the_pace(void **state)
+{
+    (void)state;
+    run(1, busy_body);
+}
+
 static bool lease_is_held(struct bench *bench)
 {
     proa_str json = proa_sim_kube_get(bench->api, &proa_kube_leases, PROA_STR("default"), PROA_STR("lease"));
@@ -438,8 +580,13 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_wanted_comes_to_be),
         cmocka_unit_test(an_outage_of_any_length_is_over_at_once),
+        cmocka_unit_test(a_silent_outage_is_noticed),
+        cmocka_unit_test(a_silent_outage_is_noticed_with_a_lease),
+        cmocka_unit_test(lost_connections_do_not_cost_the_lease),
         cmocka_unit_test(a_deleted_object_is_let_go_once),
+        cmocka_unit_test(a_busy_api_server_sets_the_pace),
         cmocka_unit_test(a_lease_taken_unawares_is_released),
+        cmocka_unit_test(a_conflict_of_a_deletion_is_no_end),
         cmocka_unit_test(faults_do_not_keep_it_from_converging),
     };
 

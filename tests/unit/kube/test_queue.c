@@ -171,6 +171,28 @@ static void failures_back_off_by_the_item(void **state)
     rig_done(&rig);
 }
 
+static void a_busy_server_sets_the_pace(void **state)
+{
+    const struct queue_outcome busy = {.exists = true, .has_failed = true, .not_before_ns = PROA_SECONDS(3)};
+    struct rig rig;
+
+    (void)state;
+    rig_init(&rig, 0);
+    add(&rig, "a", QUEUE_NORMAL);
+    for (int i = 0; i < 10; i++) { /* up to a back-off of 2,560 ms of its own */
+        queue_finish(take(&rig, "a"), &busy);
+        pass(&rig, 2999);
+        take(&rig, NULL);
+        pass(&rig, 1);
+    }
+    queue_finish(take(&rig, "a"), &busy);
+    pass(&rig, 5119);
+    take(&rig, NULL);
+    pass(&rig, 1);
+    finish(take(&rig, "a"));
+    rig_done(&rig);
+}
+
 static void a_change_does_not_wait_for_the_back_off(void **state)
 {
     struct rig rig;
@@ -433,6 +455,7 @@ int main(void)
         cmocka_unit_test(a_key_is_there_once),
         cmocka_unit_test(low_priority_comes_last),
         cmocka_unit_test(failures_back_off_by_the_item),
+        cmocka_unit_test(a_busy_server_sets_the_pace),
         cmocka_unit_test(a_change_does_not_wait_for_the_back_off),
         cmocka_unit_test(requeues_come_when_asked_for),
         cmocka_unit_test(resync_is_spread_and_regular),

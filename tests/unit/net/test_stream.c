@@ -1,6 +1,10 @@
 /* Streams, used by fibers and by callbacks, on real sockets and on the simulated network. */
 #include "net_fixture.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
 static proa_str text(const char *c)
 {
     return proa_str_c(c);
@@ -654,6 +658,52 @@ static void test_addresses(void **state)
     net_run(addresses_body);
 }
 
+/* Of the descriptors of this process, those with this setting. */
+static int count_options(int level, int option, int expected)
+{
+    int count = 0;
+
+    for (int fd = 3; fd < 1024; fd++) {
+        int value = 0;
+        socklen_t len = sizeof value;
+
+        count += getsockopt(fd, level, option, &value, &len) == 0 && value == expected;
+    }
+    return count;
+}
+
+static void silent_peer_body(struct net *net)
+{
+    struct proa_stream *client, *server;
+    proa_mono_ns began;
+    size_t got;
+    char byte;
+
+    net_pair(net, &client, &server);
+    proa_stream_set_peer_timeout(client, 30000);
+    if (net->sim) {
+        began = proa_loop_now(net->loop);
+        assert_int_equal(proa_sim_lose(net->sim, net->address), 1);
+        assert_int_equal(proa_stream_write(client, PROA_STR("x")), 0);
+        assert_int_equal(proa_stream_read(client, &byte, 1, &got), PROA_ETIMEDOUT);
+        assert_in_range(proa_loop_now(net->loop) - began, PROA_MS(29900), PROA_MS(30100));
+        assert_int_equal(proa_stream_write(client, PROA_STR("x")), PROA_ETIMEDOUT);
+    } else if (strncmp(net->address, "unix:", 5) != 0) {
+        assert_int_equal(count_options(IPPROTO_TCP, TCP_USER_TIMEOUT, 30000), 1);
+        assert_int_equal(count_options(IPPROTO_TCP, TCP_KEEPIDLE, 15), 1);
+        assert_int_equal(count_options(IPPROTO_TCP, TCP_KEEPINTVL, 5), 1);
+        assert_int_equal(count_options(IPPROTO_TCP, TCP_KEEPCNT, 3), 1);
+        assert_int_equal(count_options(SOL_SOCKET, SO_KEEPALIVE, 1), 1);
+    }
+    proa_stream_close(client);
+    proa_stream_close(server);
+}
+
+static void test_a_silent_peer_is_given_up(void **state)
+{
+    net_run(silent_peer_body);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -672,6 +722,7 @@ int main(void)
         cmocka_unit_test(test_a_reset_wakes_fibers),
         cmocka_unit_test(test_attach_after_the_end),
         cmocka_unit_test(test_addresses),
+        cmocka_unit_test(test_a_silent_peer_is_given_up),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -238,7 +238,7 @@ static void test_without_a_tracer_ids_are_passed_on(void **state)
         proa_span_end(&span);
         proa_span_start(round ? NULL : tracer, loop, &(struct proa_span_options){.name = PROA_STR("s")}, &span);
         assert_true(proa_trace_present(&span.ids));
-        assert_int_equal(span.ids.flags, 0);
+        assert_int_equal(span.ids.flags, PROA_TRACE_UNDECIDED);
         proa_span_end(&span);
     }
     assert_int_equal(notified, 0);

@@ -143,8 +143,16 @@ static void statuses(void **state)
     read_status(ANSWER("true", "true", "250", "150", "250", "99999"), &status);
     assert_int_equal(status.lag_bytes, 0);
     assert_int_equal(status.lag_ms, 0); /* nothing is outstanding, however old it is */
+    assert_false(status.is_ahead);
     read_status(ANSWER("true", "false", "250", "150", "900", "1"), &status);
     assert_false(status.has_lag);
+    /* A primary that went back; one that has not been heard of yet; one that is not connected to. */
+    read_status(ANSWER("true", "true", "251", "150", "250", "1"), &status);
+    assert_true(status.is_ahead && !status.is_streaming && !status.has_lag);
+    read_status(ANSWER("true", "true", "251", "150", "0", "1"), &status);
+    assert_true(!status.is_ahead && status.is_streaming);
+    read_status(ANSWER("true", "false", "251", "150", "250", "1"), &status);
+    assert_true(!status.is_ahead && !status.is_streaming);
     assert_true(pg_read_status(&arena, PROA_STR(""), &status, &err) < 0);
     assert_true(pg_read_status(&arena, PROA_STR("{}"), &status, &err) < 0);
     assert_true(pg_read_status(&arena, PROA_STR("ERROR:  no\n"), &status, &err) < 0);
@@ -178,9 +186,9 @@ static void verdicts(void **state)
         {{"1", "1", "33554432"}, {"1", "1", "50000000", "33554432"}, VERDICT_WAIT},
         {{"1", "1", "33554431"}, {"1", "1", "50000000", "33554432"}, VERDICT_LOST},
         {{"1", "1", "33554431"}, {"1", "1", "50000000", ""}, VERDICT_WAIT},
-        {{"1", "1", "50000001"}, {"1", "1", "50000000", "33554432"}, VERDICT_LOST},
+        {{"1", "1", "50000001"}, {"1", "1", "50000000", "33554432"}, VERDICT_FOREIGN},
         {{"1", "1", "50000001"}, {"1", "2", "50000000", "33554432"}, VERDICT_WAIT},
-        {{"1", "2", "40000000"}, {"1", "1", "50000000", "33554432"}, VERDICT_LOST},
+        {{"1", "2", "40000000"}, {"1", "1", "50000000", "33554432"}, VERDICT_FOREIGN},
         {{"1", "1", "40000000"}, {"2", "1", "50000000", "33554432"}, VERDICT_FOREIGN},
         /* What is not known decides nothing. */
         {{"", "1", "40000000"}, {"2", "1", "50000000", "33554432"}, VERDICT_WAIT},
@@ -389,6 +397,21 @@ static int use_volume(void)
     make("data", "fourth");
     PROA_TRY(volume_remove_data(volume, &err));
     assert_int_equal(access(volume_data(volume), F_OK), -1);
+
+    /* What the server copies is whole later than the exchange: what was there first is kept until then. */
+    make("data", "whole");
+    PROA_TRY(volume_set_before(volume, &err));
+    make("data", "half");
+    PROA_TRY(volume_set_before(volume, &err));
+    assert_int_equal(access(volume_data(volume), F_OK), -1);
+    assert_string_equal(read_back("data.before"), "whole");
+    volume_close(volume);
+    PROA_TRY(volume_open(loop, folder, 0, &volume, &err));
+    assert_string_equal(read_back("data.before"), "whole");
+    PROA_TRY(volume_forget_before(volume, &err));
+    PROA_TRY(volume_forget_before(volume, &err));
+    assert_int_equal(access(in_folder("data.before"), F_OK), -1);
+    assert_int_equal(access(in_folder("data.old"), F_OK), -1);
 
     /* Who runs in it uses it. */
     make("data", "fifth");

@@ -125,12 +125,13 @@ static void verdicts(void **state)
          "Got fatal error 1236 from master when reading data from binary log: 'Error: connecting slave requested to "
          "start "
          "from GTID 0-1-100, which is not in the master's binlog.'",
-         VERDICT_LOST, "the primary's binary logs do not continue its own"},
+         VERDICT_FOREIGN, "the primary's binary logs do not continue its own"},
         {1236, 0, "A slave with the same server_uuid/server_id as this slave has connected to the master", VERDICT_WAIT,
          ""},
-        {0, 1062, "", VERDICT_LOST, "its rows are not those of the primary"},
-        {0, 1032, "", VERDICT_LOST, "its rows are not those of the primary"},
-        {0, 1050, "", VERDICT_LOST, "its rows are not those of the primary"},
+        {0, 1062, "", VERDICT_FOREIGN, "its rows are not those of the primary"},
+        {0, 1032, "", VERDICT_FOREIGN, "its rows are not those of the primary"},
+        {0, 1050, "", VERDICT_FOREIGN, "its rows are not those of the primary"},
+        {0, 1594, "", VERDICT_LOST, "what it has received cannot be applied"},
         {0, 1205, "", VERDICT_WAIT, ""}, /* a lock */
         {0, 1114, "", VERDICT_WAIT, ""}, /* a full disk */
     };

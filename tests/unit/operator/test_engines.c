@@ -33,6 +33,29 @@ static void postgres(void **state)
     assert_true(proa_str_ends_with(text, PROA_STR("work_mem = '8MB'\n")));
 }
 
+/* What a slot may hold, and the rest of the log, does not fill the volume. */
+static void postgres_log_fits_the_volume(void **state)
+{
+    static const struct {
+        const char *size, *settings;
+    } cases[] = {
+        {"512Mi",
+         "max_slot_wal_keep_size = '64MB'\nmax_wal_size = '64MB'\nmin_wal_size = '32MB'\nwal_keep_size = '8MB'\n"},
+        {"1Gi",
+         "max_slot_wal_keep_size = '128MB'\nmax_wal_size = '128MB'\nmin_wal_size = '64MB'\nwal_keep_size = '16MB'\n"},
+        {"8Gi", "max_slot_wal_keep_size = '1024MB'\nmax_wal_size = '1024MB'\nmin_wal_size = '80MB'\nwal_keep_size = "
+                "'128MB'\n"},
+        {"1Ti", "max_slot_wal_keep_size = '1024MB'\nmax_wal_size = '1024MB'\nmin_wal_size = '80MB'\nwal_keep_size = "
+                "'128MB'\n"},
+    };
+    struct rig *rig = *state;
+
+    for (size_t i = 0; i < PROA_COUNT(cases); i++) {
+        rig->database.spec.storage_size = proa_str_c(cases[i].size);
+        has(config_of(rig), cases[i].settings);
+    }
+}
+
 static void mysql(void **state)
 {
     struct rig *rig = *state;
@@ -129,7 +152,9 @@ static void quantities(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        RIG_TEST(postgres), RIG_TEST(mysql), RIG_TEST(mongodb), cmocka_unit_test(keys), RIG_TEST(quantities),
+        RIG_TEST(postgres),     RIG_TEST(postgres_log_fits_the_volume),
+        RIG_TEST(mysql),        RIG_TEST(mongodb),
+        cmocka_unit_test(keys), RIG_TEST(quantities),
     };
 
     return cmocka_run_group_tests_name("operator/engines", tests, NULL, NULL);

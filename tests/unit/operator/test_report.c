@@ -243,6 +243,62 @@ static void a_primary_that_cannot_be_moved(void **state)
     assert_true(is(rig, "Degraded", "True", "PrimaryNotMovable"));
 }
 
+static void replicas_are_those_of_the_set(void **state)
+{
+    struct rig *rig = *state;
+
+    rig_report(rig);
+    assert_int_equal(rig->report.status.replicas, 3);
+    rig_serve(rig);
+    rig->database.spec.replicas = 1;
+    rig->database.spec.paused = true;
+    rig_report(rig);
+    assert_int_equal(rig->report.status.replicas, 3);
+    /* Also while the StatefulSet is away. */
+    keep(rig);
+    rig->facts.has_set = false;
+    rig_report(rig);
+    assert_int_equal(rig->report.status.replicas, 3);
+    rig->database.spec.paused = false;
+    rig_report(rig);
+    assert_int_equal(rig->report.status.replicas, 1);
+}
+
+static void there_have_been_data(void **state)
+{
+    struct rig *rig = *state;
+
+    rig_report(rig);
+    assert_false(rig->report.status.initialized);
+    rig_serve(rig);
+    rig_report(rig);
+    assert_true(rig->report.status.initialized);
+    keep(rig);
+    rig->facts.set.status.ready_replicas = 0;
+    for (unsigned i = 0; i < 3; i++)
+        rig->facts.pods[i].is_ready = false;
+    rig_report(rig);
+    assert_int_equal(rig->report.status.replicas_ready, 0);
+    assert_true(rig->report.status.initialized);
+}
+
+/* Over the claims of a deleted Database: without the primary's, a new database would be another one than theirs. */
+static void there_are_kept_claims(void **state)
+{
+    struct rig *rig = *state;
+
+    rig->facts.claims[1].exists = true;
+    rig_report(rig);
+    assert_true(rig->report.status.initialized);
+    rig->facts.claims[0].exists = true; /* an empty one is like those of a Database that never served */
+    rig_report(rig);
+    assert_false(rig->report.status.initialized);
+    rig->facts.claims[0].exists = false;
+    rig->facts.has_set = true; /* whose claims are being made */
+    rig_report(rig);
+    assert_false(rig->report.status.initialized);
+}
+
 static void body(void **state)
 {
     struct rig *rig = *state;
@@ -270,6 +326,9 @@ int main(void)
         RIG_TEST(progress),
         RIG_TEST(volumes_grow_until_they_have_grown),
         RIG_TEST(a_primary_that_cannot_be_moved),
+        RIG_TEST(replicas_are_those_of_the_set),
+        RIG_TEST(there_have_been_data),
+        RIG_TEST(there_are_kept_claims),
         RIG_TEST(body),
     };
 

@@ -44,7 +44,7 @@ run: setup-build ## runs the users service on http://localhost:8080 over an SQLi
 	@echo "users: http://localhost:8080/users"
 	@exec ./build/bin/users
 
-observe: build ## runs users with Prometheus and Jaeger, sends some traffic, prints what to open
+observe: build ## runs users with Prometheus and Jaeger, as far as they are installed, sends some traffic, prints what to open
 	@tools/observe
 
 operator = apps/database-operator/database-operator

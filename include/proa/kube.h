@@ -11,9 +11,9 @@
  *
  *      PROA_TRY(proa_kube_get(kube, arena, &app_kind, PROA_STR("default"), PROA_STR("shop"), &app_type, &app, err));
  *
- *  A client belongs to one loop. Every call comes from a fiber of that loop, may suspend, has the fiber's deadline, and waits
- *  for a place among the requests in flight (watches take none). 429 and 503 with Retry-After are waited for within it,
- *  whatever the method; when there is no time, err->retry_after_s holds what was asked for.
+ *  A client belongs to one loop. Every call comes from a fiber of that loop, may suspend, has the fiber's deadline, and
+ *  waits for a place among the requests in flight (watches take none). 429 and 503 with Retry-After are waited for
+ *  within it, whatever the method; when there is no time, err->retry_after_s holds what was asked for.
  *
  *  Errors follow the API's Status: NotFound PROA_ENOTFOUND, AlreadyExists PROA_EEXISTS, Conflict PROA_ECONFLICT,
  *  Invalid PROA_EVALIDATION (causes as fields), Forbidden PROA_EFORBIDDEN, Unauthorized PROA_EUNAUTHORIZED, BadRequest
@@ -257,9 +257,10 @@ PROA_MUST_USE int proa_kube_delete(struct proa_kube *kube, struct proa_arena *ar
 PROA_MUST_USE int proa_kube_is_served(struct proa_kube *kube, const struct proa_kube_kind *kind,
                                       struct proa_error *err);
 
-/** Adds and removes a finalizer: by server-side apply under a field manager of its own, so that other managers' finalizers stay. What is to
- *  be removed and owned by another manager too (an object applied from a backup) is taken out of the list by a merge patch from the
- *  version seen. An object that is gone, or goes with it, is no error; PROA_ECONFLICT is told only while it is there with its finalizer. */
+/** Adds and removes a finalizer: by server-side apply under a field manager of its own, so that other managers'
+ *  finalizers stay. What is to be removed and owned by another manager too (an object applied from a backup) is taken
+ *  out of the list by a merge patch from the version seen. An object that is gone, or goes with it, is no error;
+ *  PROA_ECONFLICT is told only while it is there with its finalizer. */
 PROA_MUST_USE int proa_kube_add_finalizer(struct proa_kube *kube, const struct proa_kube_kind *kind,
                                           const struct proa_kube_meta *meta, const char *finalizer,
                                           struct proa_error *err);

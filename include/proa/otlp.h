@@ -59,9 +59,9 @@ struct proa_otlp;
  *  PROA_EBUSY, PROA_ENOMEM. */
 PROA_COLD PROA_MUST_USE int proa_otlp_start(const struct proa_otlp_options *options, struct proa_otlp **ret_otlp,
                                             struct proa_error *err);
-/** Exports what waits, for at most `timeout_ms`, and ends. To a collector that gives no answer nothing is sent twice any more, and when
- *  it gave none before, half a second is all. Spans are not recorded any more. In a fiber of the loop; may suspend,
- *  for that long even when the fiber is cancelled. Again is harmless; NULL is fine. */
+/** Exports what waits, for at most `timeout_ms`, and ends. To a collector that gives no answer nothing is sent twice
+ *  any more, and when it gave none before, half a second is all. Spans are not recorded any more. In a fiber of the
+ *  loop; may suspend, for that long even when the fiber is cancelled. Again is harmless; NULL is fine. */
 PROA_COLD void proa_otlp_stop(struct proa_otlp *otlp, uint32_t timeout_ms);
 /** After proa_otlp_stop, or after the loop has ended, when no other loop runs any more. NULL is fine. */
 PROA_COLD void proa_otlp_free(struct proa_otlp *otlp);
@@ -86,8 +86,8 @@ struct proa_otlp_client {
  *  client's error. */
 int proa_otlp_client_send(void *arg, const struct proa_otlp_request *request, struct proa_otlp_answer *answer,
                           struct proa_error *err);
-/** Whether it can send to this URL, but for TLS: else PROA_EINVAL, with a text that does not quote the URL. User information is refused;
- *  credentials belong in `headers`.
+/** Whether it can send to this URL, but for TLS: else PROA_EINVAL, with a text that does not quote the URL. User
+ *  information is refused; credentials belong in `headers`.
  *  @param ret_shown     the URL without its query and fragment, as a slice of it, for people to see
  *  @param ret_needs_tls  https */
 PROA_COLD PROA_MUST_USE int proa_otlp_client_check(proa_str url, proa_str *ret_shown, bool *ret_needs_tls,

@@ -104,10 +104,12 @@ struct proa_server_tuning {
  *  them, also when the fiber is cancelled. */
 PROA_COLD void proa_server_tune(struct proa_server *server, const struct proa_server_tuning *tuning);
 
-/** Drain, from a fiber of loop 0; may suspend. The listener stays open for `delay_ms` (readiness should be false already) while
- *  answers carry Connection: close; then it is emptied and closed, idle connections are closed, in-flight requests finish
- *  within `drain_ms`, after which they are cancelled. Those that are cancelled, and those whose client is gone, are waited for too, without
- *  a limit: what handlers did on any loop has happened before this returns, so what they work with can be closed then. @returns 0 when all ended by themselves, PROA_ETIMEDOUT when some were cut. */
+/** Drain, from a fiber of loop 0; may suspend. The listener stays open for `delay_ms` (readiness should be false
+ *  already) while answers carry Connection: close; then it is emptied and closed, idle connections are closed,
+ *  in-flight requests finish within `drain_ms`, after which they are cancelled. Those that are cancelled, and those
+ *  whose client is gone, are waited for too, without a limit: what handlers did on any loop has happened before this
+ *  returns, so what they work with can be closed then. @returns 0 when all ended by themselves, PROA_ETIMEDOUT when
+ *  some were cut. */
 PROA_COLD PROA_MUST_USE int proa_server_drain(struct proa_server *server, uint32_t delay_ms, uint32_t drain_ms);
 /** Closes everything at once, and frees. From loop 0's thread, when no fiber runs on any loop. Its metrics must not be
  *  written afterwards. NULL is fine. */

@@ -48,8 +48,8 @@ uint32_t proa_sim_cut(struct proa_sim *sim, const char *address);
 /** While partitioned, connects to the address hang and bytes to and from it stay under way. An address of a
  *  listener, or one that is dialed. */
 void proa_sim_partition(struct proa_sim *sim, const char *address, bool partitioned);
-/** No byte moves any more on the connections that are open now, and neither side is told: as when a load balancer between them forgot
- *  them, or a node lost its power. New ones are not touched. Returns how many. */
+/** No byte moves any more on the connections that are open now, and neither side is told: as when a load balancer
+ *  between them forgot them, or a node lost its power. New ones are not touched. Returns how many. */
 uint32_t proa_sim_lose(struct proa_sim *sim, const char *address);
 /** Moves the wall clock (not monotonic time), as NTP would. */
 void proa_sim_step_wall(struct proa_sim *sim, int64_t by_ns);

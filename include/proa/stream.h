@@ -56,9 +56,10 @@ void proa_stream_close(struct proa_stream *stream);
 /** Closes with a reset (RST), for peers that break the rules. NULL is fine. */
 void proa_stream_abort(struct proa_stream *stream);
 
-/** After so long without a sign of life of the peer (the kernel asks for one where nothing is under way) it counts as gone: reading
- *  ends with PROA_ETIMEDOUT. For connections that may be silent for long, whose peer may vanish without a word. Before TLS is laid over
- *  it. Without it the kernel's own limits hold: 15 minutes for bytes sent, for ever where nothing is. Unix sockets need none. */
+/** After so long without a sign of life of the peer (the kernel asks for one where nothing is under way) it counts as
+ *  gone: reading ends with PROA_ETIMEDOUT. For connections that may be silent for long, whose peer may vanish without a
+ *  word. Before TLS is laid over it. Without it the kernel's own limits hold: 15 minutes for bytes sent, for ever where
+ *  nothing is. Unix sockets need none. */
 void proa_stream_set_peer_timeout(struct proa_stream *stream, uint32_t ms);
 
 struct proa_loop *proa_stream_loop(const struct proa_stream *stream);

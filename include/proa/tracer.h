@@ -82,9 +82,9 @@ struct proa_span_options {
     const struct proa_kv *fields;
     uint32_t fields_count;
 };
-/** Starts a span. From the loop's thread, also outside fibers. When `tracer` is NULL, or nobody exports its spans, the span is not
- *  recorded, and a parent's ids are passed on as they came; ids made here are then PROA_TRACE_UNDECIDED: good for log lines, and a
- *  client sends no decision of ours with them. */
+/** Starts a span. From the loop's thread, also outside fibers. When `tracer` is NULL, or nobody exports its spans, the
+ *  span is not recorded, and a parent's ids are passed on as they came; ids made here are then PROA_TRACE_UNDECIDED:
+ *  good for log lines, and a client sends no decision of ours with them. */
 void proa_span_start(struct proa_tracer *tracer, struct proa_loop *loop, const struct proa_span_options *options,
                      struct proa_span *ret_span);
 /** Makes it the running fiber's present span: the parent of those that are started now. Ended or left in reverse

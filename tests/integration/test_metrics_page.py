@@ -5,9 +5,10 @@ from pathlib import Path
 from support import ask
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-# Where a family's name stands: in options, in an alias, in a table of options whose second column is the unit.
+# Where a family's name stands: in options, in an alias, in a table of options whose second column is the unit, in a call.
 NAMED = re.compile(r"\.(?:name|metric)\s*=\s*([^,;}]*)")
 IN_TABLE = re.compile(r'\{"([a-z0-9]+(?:_[a-z0-9]+)+)", (?:NULL|"[a-z]+"),')
+IN_CALL = re.compile(r'\(metrics, "([a-z0-9]+(?:_[a-z0-9]+)+)"')
 
 
 def page():
@@ -26,7 +27,7 @@ def registered():
         text = re.sub(r"/\*.*?\*/", "", file.read_text(), flags=re.S)
         if "proa_metric_options" in text or ".metric = " in text:
             named = " ".join(NAMED.findall(text))
-            found |= set(re.findall(r'"([a-z0-9]+(?:_[a-z0-9]+)+)"', named)) | set(IN_TABLE.findall(text))
+            found |= set(re.findall(r'"([a-z0-9]+(?:_[a-z0-9]+)+)"', named)) | set(IN_TABLE.findall(text)) | set(IN_CALL.findall(text))
     return found
 
 

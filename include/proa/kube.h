@@ -144,8 +144,8 @@ struct proa_kube_options {
     const char *field_manager;        /**< static, of applies and patches; NULL: the user agent */
     uint32_t requests_in_flight;      /**< 0: 16 */
     uint32_t request_ms;              /**< of one request, waiting and repeats included. 0: 30,000 */
-    /** The largest object, as JSON; a watch leaves larger ones out, with a warning and proa_kube_skipped_objects_total. 0: 10 MiB, for what the
-     *  API server stores may be 1.5 MiB, which in JSON's escapes are 9. */
+    /** The largest object, as JSON; a watch leaves larger ones out, with a warning and proa_kube_skipped_objects_total.
+     *  0: 4 MiB. What the API server stores in 1.5 MiB may be 9 in JSON's escapes. */
     uint32_t item_bytes;
 };
 /** Does not suspend: it connects with the first request. The options are copied; what they point to outlives the

@@ -8,7 +8,7 @@
 enum {
     IN_FLIGHT_DEFAULT = 16,
     REQUEST_DEFAULT_MS = 30000,
-    ITEM_DEFAULT_BYTES = 10 * 1024 * 1024,
+    ITEM_DEFAULT_BYTES = 4 * 1024 * 1024,
     ERROR_MAX_BYTES = 256 * 1024,
     BUSY_TRIES = 11 /* the first included */
 };

@@ -36,8 +36,9 @@ struct proa_source {
     const char *namespace_;     /**< NULL: all */
     const char *label_selector; /**< NULL: none */
     const char *field_selector;
-    /** Keys of an index over the cached objects; calls add(ctx, key) for each. Ended by NULL. "namespace/name" and the controlling
-     *  owner's uid are always indexed. An object has at most 64 keys; what is beyond them is not found, and a warning tells the first. */
+    /** Keys of an index over the cached objects; calls add(ctx, key) for each. Ended by NULL. "namespace/name" and the
+     *  controlling owner's uid are always indexed. An object has at most 64 keys; what is beyond them is not found, and
+     *  a warning tells the first. */
     void (*indexes[PROA_INDEXES_MAX])(const void *object, void (*add)(void *ctx, proa_str key), void *ctx);
     /** `watches`: which keys an object's change concerns; calls add(ctx, namespace, name). NULL: for `owns`, its
      *  controlling owner of the controller's kind; for `for_` and `watches`, itself. */
@@ -142,8 +143,8 @@ PROA_MUST_USE int proa_controller_add(struct proa_manager *manager, const struct
  *  and the Lease is released. Sources of the same kind, selector and type share one watch. @returns 0 after a
  *  cancellation. */
 PROA_MUST_USE int proa_manager_run(struct proa_manager *manager, struct proa_error *err);
-/** The same as a fiber function, for proa_app_start_task(app, "manager", proa_manager_task, manager): why it ended is logged, and after 1 to
- *  30 s it is run again, until the fiber is cancelled. */
+/** The same as a fiber function, for proa_app_start_task(app, "manager", proa_manager_task, manager): why it ended is
+ *  logged, and after 1 to 30 s it is run again, until the fiber is cancelled. */
 int proa_manager_task(void *manager);
 /** A readiness check of the app frame (struct proa_check): PROA_EUNAVAILABLE until proa_manager_is_ready. */
 int proa_manager_check(void *manager, struct proa_loop *loop, struct proa_error *err);
@@ -155,8 +156,8 @@ bool proa_manager_is_leader(const struct proa_manager *manager);
 bool proa_manager_is_ready(const struct proa_manager *manager);
 /** The cache of the controller's source of this kind; of for_, owns or watches. */
 struct proa_cache *proa_controller_cache(struct proa_controller *controller, const struct proa_kube_kind *kind);
-/** Asks for a reconcile, from a fiber or callback of the loop, the key's own reconcile too. One asked for after a while comes also when the key
- *  was reconciled before; of several for one key the earliest counts. */
+/** Asks for a reconcile, from a fiber or callback of the loop, the key's own reconcile too. One asked for after a while
+ *  comes also when the key was reconciled before; of several for one key the earliest counts. */
 void proa_controller_enqueue(struct proa_controller *controller, proa_str namespace_, proa_str name, uint64_t after_ns);
 
 /* -- In a reconcile ------------------------------------------------------------------------------------------------- */

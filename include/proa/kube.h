@@ -117,11 +117,12 @@ struct proa_kube_config_options {
     const char *service_account_dir; /**< NULL: /var/run/secrets/kubernetes.io/serviceaccount */
 };
 struct proa_kube_config;
-/** Reads a kubeconfig (files of a list are merged as kubectl merges them; relative paths are relative to their file) or, when there
- *  is none and KUBERNETES_SERVICE_HOST is set, the in-cluster configuration. Errors name file, context and what is missing. May
- *  suspend. Supports client certificates and authorities (files of them are re-read when they change), tokens, token files (likewise),
- *  exec plugins (ExecCredential v1 and v1beta1, run in the blocking pool, cached until they expire), impersonation (as, as-uid,
- *  as-groups, as-user-extra), tls-server-name, insecure-skip-tls-verify, proxy-url; not basic auth, which Kubernetes itself has dropped. */
+/** Reads a kubeconfig (files of a list are merged as kubectl merges them; relative paths are relative to their file)
+ *  or, when there is none and KUBERNETES_SERVICE_HOST is set, the in-cluster configuration. Errors name file, context
+ *  and what is missing. May suspend. Supports client certificates and authorities (files of them are re-read when they
+ *  change), tokens, token files (likewise), exec plugins (ExecCredential v1 and v1beta1, run in the blocking pool,
+ *  cached until they expire), impersonation (as, as-uid, as-groups, as-user-extra), tls-server-name,
+ *  insecure-skip-tls-verify, proxy-url; not basic auth, which Kubernetes itself has dropped. */
 PROA_MUST_USE int proa_kube_config_load(struct proa_loop *loop, const struct proa_kube_config_options *options,
                                         struct proa_kube_config **ret_config, struct proa_error *err);
 /** NULL is fine. */

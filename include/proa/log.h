@@ -127,8 +127,8 @@ struct proa_logger {
     const struct proa_kv *fields;     /**< inherited by every line; outlive the logger */
     uint32_t fields_count;
     const struct proa_logger *parent; /**< whose fields come first; NULL */
-    /** Lines logged in a fiber of this loop bear the ids of its present span, and the fields of that and the spans around it, unless it
-     *  is of another trace than `ids`. Outside the loop's thread it is as if NULL. */
+    /** Lines logged in a fiber of this loop bear the ids of its present span, and the fields of that and the spans
+     *  around it, unless it is of another trace than `ids`. Outside the loop's thread it is as if NULL. */
     const struct proa_loop *loop;
 };
 

@@ -96,8 +96,9 @@ const struct proa_logger *proa_req_log(const struct proa_req *req);
 const struct proa_trace_ids *proa_req_trace(const struct proa_req *req);
 /** Peer address as text, in the arena. */
 proa_str proa_req_peer(struct proa_req *req);
-/** Typed values that middleware hangs on a request. A key is for pointers to one type: `static PROA_REQ_KEY(user_key, struct user);` where
- *  one file sets and reads it; else PROA_REQ_KEY_DECLARE(user_key, struct user) in a header and PROA_REQ_KEY_DEFINE(user_key) in one file. */
+/** Typed values that middleware hangs on a request. A key is for pointers to one type: `static PROA_REQ_KEY(user_key,
+ *  struct user);` where one file sets and reads it; else PROA_REQ_KEY_DECLARE(user_key, struct user) in a header and
+ *  PROA_REQ_KEY_DEFINE(user_key) in one file. */
 #define PROA_REQ_KEY(name_, ...)                                                                                       \
     const struct name_##_of_requests {                                                                                 \
         __VA_ARGS__ *of_;                                                                                              \
@@ -108,8 +109,8 @@ proa_str proa_req_peer(struct proa_req *req);
     };                                                                                                                 \
     extern const struct name_##_of_requests name_
 #define PROA_REQ_KEY_DEFINE(name_) const struct name_##_of_requests name_ = {0}
-/** Hangs `value` (a pointer to the key's type, which lives as long as the request) on it, in place of what was there. @returns 0 or PROA_ENOMEM.
- *  proa_req_value gives it back, with its type: NULL when there is none. */
+/** Hangs `value` (a pointer to the key's type, which lives as long as the request) on it, in place of what was there.
+ *  @returns 0 or PROA_ENOMEM. proa_req_value gives it back, with its type: NULL when there is none. */
 #ifdef __cplusplus
 #define proa_req_set_value(req, key, value) proa_req_set_value_at(req, key, true ? (value) : (key)->of_)
 #define proa_req_value(req, key) (static_cast<decltype((key)->of_)>(proa_req_value_at(req, key)))

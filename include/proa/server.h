@@ -32,8 +32,8 @@ enum {
 /** Limits. 0 is the default above; counts are for the process. Each is configuration key `http.<name>` in the app
  *  frame, and has the metric `http_server_limit{limit="<name>"}` with `http_server_limit_hits_total{limit=…}`. */
 struct proa_server_limits {
-    /** At most the open-files limit less 64. Then the longest idle one of the loop that got the new one is closed, if it has
-     *  none, that of another loop; if none is idle, 503 and close */
+    /** At most the open-files limit less 64. Then the longest idle one of the loop that got the new one is closed, if
+     *  it has none, that of another loop; if none is idle, 503 and close */
     uint32_t connections;
     /** Then 503 with Retry-After at once; probes are exempt. Loops that count at the same instant may exceed it by one
      *  each */
@@ -89,8 +89,8 @@ void proa_server_address(const struct proa_server *server, char *out);
  *  PROA_ENOMEM (some loops may then keep the old). */
 PROA_COLD PROA_MUST_USE int proa_server_set_router(struct proa_server *server, const struct proa_router *router);
 
-/** How many fibers a loop should allow (proa_loop_options.fibers_max) for these: all of them may come to one loop, each with helpers now and
- *  then. */
+/** How many fibers a loop should allow (proa_loop_options.fibers_max) for these: all of them may come to one loop, each
+ *  with helpers now and then. */
 PROA_COLD uint32_t proa_server_fibers(uint32_t requests_in_flight);
 
 /** What can be changed while it serves. */

@@ -1,9 +1,11 @@
-/** A simulated API server (pkg-config: proa-test proa-kube) for controllers under test: on a simulated loop, with faults by seed.
+/** A simulated API server (pkg-config: proa-test proa-kube) for controllers under test: on a simulated loop, with
+ *  faults by seed.
  *
- *  It keeps objects as JSON with resourceVersions, uids, generations and managed fields; serves get, list (pages, selectors),
- *  watch (bookmarks, resume, 410, WatchList), create, replace, merge, JSON and apply patches with conflicts, status and scale
- *  subresources, finalizers, owner garbage collection, SelfSubjectReview (with impersonation), and CRDs with their schemas' defaults and rules where no CEL is needed. The contract suite
- *  tests/contract runs against it and against a real API server, so that it cannot drift.
+ *  It keeps objects as JSON with resourceVersions, uids, generations and managed fields; serves get, list (pages,
+ *  selectors), watch (bookmarks, resume, 410, WatchList), create, replace, merge, JSON and apply patches with conflicts,
+ *  status and scale subresources, finalizers, owner garbage collection, SelfSubjectReview (with impersonation), and CRDs
+ *  with their schemas' defaults and rules where no CEL is needed. The contract suite tests/contract runs against it and
+ *  against a real API server, so that it cannot drift.
  */
 #ifndef PROA_SIM_KUBE_H
 #define PROA_SIM_KUBE_H
@@ -18,7 +20,8 @@ struct proa_sim_kube;
 /** How it can be met. */
 enum proa_sim_kube_state {
     PROA_SIM_KUBE_UP = 0,
-    PROA_SIM_KUBE_STARTING, /**< listens, and refuses everything: /readyz 500 or 403, the rest 403 or 429 as chance has it */
+    /** Listens, and refuses everything: /readyz 500 or 403, the rest 403 or 429 as chance has it */
+    PROA_SIM_KUBE_STARTING,
     PROA_SIM_KUBE_DOWN, /**< cuts every connection without an answer */
 };
 
@@ -30,8 +33,8 @@ struct proa_sim_kube_faults {
     double conflict;     /**< 409 to a write */
     double cut_watch;    /**< per event */
     double expire;       /**< 410 to a watch's resume or a continue token */
-    const char *
-        broken; /**< 500 to every write of objects whose name begins so, as when a webhook fails; NULL: none. Must stay valid */
+    /** 500 to every write of objects whose name begins so, as when a webhook fails; NULL: none. Must stay valid */
+    const char *broken;
     uint64_t delay_max_ns;
 };
 struct proa_sim_kube_options {
@@ -45,8 +48,8 @@ struct proa_sim_kube_options {
     void (*on_request)(void *arg, uint64_t number, const char *method, proa_str path);
     void *arg;
 };
-/** Listens and serves, with the namespaces that a real one begins with. From a fiber of the loop. @returns 0, PROA_ENOMEM, or why it
- *  cannot listen. */
+/** Listens and serves, with the namespaces that a real one begins with. From a fiber of the loop. @returns 0,
+ *  PROA_ENOMEM, or why it cannot listen. */
 PROA_MUST_USE int proa_sim_kube_start(const struct proa_sim_kube_options *options, struct proa_sim_kube **ret_kube,
                                       struct proa_error *err);
 /** The bound address with the real port; out has room for PROA_ADDRESS_MAX (proa/stream.h). */
@@ -56,13 +59,13 @@ void proa_sim_kube_stop(struct proa_sim_kube *kube);
 void proa_sim_kube_set_faults(struct proa_sim_kube *kube, const struct proa_sim_kube_faults *faults);
 /** Changes how it can be met, as a crash and a restart do: watches under way are cut, objects stay. */
 void proa_sim_kube_set_state(struct proa_sim_kube *kube, enum proa_sim_kube_state state);
-/** Forgets the history, as etcd's compaction does: resourceVersions and continue tokens handed out so far are too old. */
+/** Forgets the history, as etcd's compaction does: resourceVersions and continue tokens handed out are too old. */
 void proa_sim_kube_compact(struct proa_sim_kube *kube);
 /** Serves this kind (kinds of proa/kube.h are served from the start). */
 PROA_MUST_USE int proa_sim_kube_serve(struct proa_sim_kube *kube, const struct proa_kube_kind *kind, bool has_status,
                                       bool has_scale);
-/** Directly, past faults and HTTP: JSON of an object, ptr NULL when absent, valid until it changes; puts one, status and all (counted as
- *  a change by `manager`; its namespace is made when absent); deletes one as a client would. */
+/** Directly, past faults and HTTP: JSON of an object, ptr NULL when absent, valid until it changes; puts one, status
+ *  and all (counted as a change by `manager`; its namespace is made when absent); deletes one as a client would. */
 proa_str proa_sim_kube_get(struct proa_sim_kube *kube, const struct proa_kube_kind *kind, proa_str namespace_,
                            proa_str name);
 PROA_MUST_USE int proa_sim_kube_put(struct proa_sim_kube *kube, const struct proa_kube_kind *kind, proa_str json,
@@ -71,8 +74,8 @@ PROA_MUST_USE int proa_sim_kube_delete(struct proa_sim_kube *kube, const struct 
                                        proa_str namespace_, proa_str name);
 size_t proa_sim_kube_count(const struct proa_sim_kube *kube, const struct proa_kube_kind *kind);
 uint64_t proa_sim_kube_requests(const struct proa_sim_kube *kube);
-/** All objects' JSON, a line each, without versions, generations, uids, times and managed fields, in order, Leases and Events left out:
- *  equal for equal outcomes. */
+/** All objects' JSON, a line each, without versions, generations, uids, times and managed fields, in order, Leases and
+ *  Events left out: equal for equal outcomes. */
 PROA_MUST_USE int proa_sim_kube_dump(const struct proa_sim_kube *kube, struct proa_buf *out);
 
 PROA_END_DECLS

@@ -65,8 +65,8 @@ struct proa_span {
     struct proa_span_record *record; /**< NULL: not sampled */
     const struct proa_kv *fields;    /**< of lines within it; the owner's */
     uint32_t fields_count;
-    /** Fills ids, tracestate and baggage of one that is the present span of a fiber already, when somebody first asks for it
-     *  (proa_span_current). NULL: they are there. */
+    /** Fills ids, tracestate and baggage of one that is the present span of a fiber already, when somebody first asks
+     *  for it (proa_span_current). NULL: they are there. */
     void (*resolve)(struct proa_span *span);
 };
 struct proa_span_options {
@@ -77,8 +77,8 @@ struct proa_span_options {
     const struct proa_trace_ids *remote;
     proa_str tracestate; /**< that came with `remote`, as proa_tracestate_parse gave it; outlives the span */
     proa_str baggage;    /**< likewise */
-    /** Attributes of the span, and, whether it is sampled or not, fields of the lines that are logged while it or one within it is
-     *  present (proa_logger.loop). They and their texts outlive it. */
+    /** Attributes of the span, and, whether it is sampled or not, fields of the lines that are logged while it or one
+     *  within it is present (proa_logger.loop). They and their texts outlive it. */
     const struct proa_kv *fields;
     uint32_t fields_count;
 };

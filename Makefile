@@ -95,7 +95,7 @@ test-units: setup ## unit tests, simulations, contracts, kept inputs of fuzzers,
 	@tools/run-tests build/test --no-suite cluster
 
 test-integration: test-units ## whole programs with real sockets, signals and databases
-	@PROA_BUILD=$(CURDIR)/build/test $(PYTHON) -m pytest -q tests/integration
+	@$(PYTHON) tools/run-integration build/test
 
 # Some tests fork processes of their own. Whole programs, with two loops also where there is one CPU:
 tsan: export TSAN_OPTIONS ?= die_after_fork=0

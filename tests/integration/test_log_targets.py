@@ -28,7 +28,7 @@ def test_access_lines_are_turned_off_alone(start, level):
 def test_a_server_that_is_away_is_told_by_the_database(start):
     url = "postgres://nobody:secret@127.0.0.1:1/none"
     users = start("users", env={"DATABASE_URL": url})
-    assert '"target":"db.pg"' in users.wait_for_line("PostgreSQL cannot be reached")
+    assert "PostgreSQL cannot be reached" in users.wait_for_line('"target":"db.pg"')
     silent = start("users", env={"DATABASE_URL": url, "LOG_LEVEL": "info,db=off"})
     silent.wait_for_line("waiting for the database")
     silent.stop()

@@ -609,8 +609,12 @@ static void slow_once_body(struct pg_test *test)
 
     warm(test, division, false);
     warm(test, nap, true);
-    while (pg_number(test, "SELECT count(*) AS n FROM pg_stat_activity WHERE application_name = 'proa'") < 2)
+    /* Until the other connection is made, and the driver has heard of it. */
+    while (pg_number(test,
+                     "SELECT count(*) AS n FROM pg_stat_activity WHERE application_name = 'proa' AND state = 'idle'") <
+           1)
         warm(test, division, false);
+    assert_int_equal(proa_sleep(test->loop, PROA_MS(100)), 0);
     proa_group_init(&group, test->loop);
     assert_int_equal(proa_group_start(&group, NULL, read_one, &slow), 0);
     assert_int_equal(proa_sleep(test->loop, PROA_MS(1)), 0); /* it was sent */

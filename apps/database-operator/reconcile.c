@@ -275,7 +275,8 @@ static int apply_objects(struct reconciling *r)
     return 0;
 }
 
-/* A merge patch of one object of ours; one that is gone meanwhile is no error. */
+/* A merge patch of one object of ours. One that is gone meanwhile is no error, nor is a conflict, which may be with a new one of that name:
+ * looked at again when the cache has had time to see it. */
 static int patch(struct reconciling *r, const struct proa_kube_kind *kind, proa_str name, proa_str body)
 {
     static const struct proa_kube_patch_options merge = {.kind = PROA_KUBE_MERGE};
@@ -286,6 +287,7 @@ static int patch(struct reconciling *r, const struct proa_kube_kind *kind, proa_
 
     if (rc == PROA_ENOTFOUND || (rc == PROA_ECONFLICT && r->ctx->err->origin[0] != '\0')) {
         proa_error_clear(r->ctx->err);
+        r->ctx->requeue_after_ns = PROA_SECONDS(WAIT_S);
         return 0;
     }
     PROA_TRY(rc);

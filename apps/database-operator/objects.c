@@ -750,15 +750,20 @@ static int stateful_set(const struct plan_input *in, struct plan *plan)
 
 int plan_write_objects(const struct plan_input *input, struct plan *plan)
 {
-    /* What instances and their clients need, before the instances: a Service of somebody else's is told before anything runs. The budget
-     * changes with the replicas, which do not wait for it. */
-    static int (*const writers[])(const struct plan_input *, struct plan *) = {
+    /* A Service of somebody else's is told before anything runs; once it does, a change of replicas comes to the StatefulSet without waiting for
+     * what is for clients, and never for the budget. */
+    static int (*const making[])(const struct plan_input *, struct plan *) = {
         service_account, role,       role_binding, config_map,   headless,
         network_policy,  service_rw, service_ro,   stateful_set, disruption_budget,
     };
+    static int (*const changing[])(const struct plan_input *, struct plan *) = {
+        service_account, role,         role_binding, config_map, headless,
+        network_policy,  stateful_set, service_rw,   service_ro, disruption_budget,
+    };
+    int (*const *writers)(const struct plan_input *, struct plan *) = input->facts->has_set ? changing : making;
 
     PROA_TRY(secret(input, plan, true));
-    for (size_t i = 0; i < PROA_COUNT(writers); i++)
+    for (size_t i = 0; i < PROA_COUNT(making); i++)
         if (!plan->problem.reason || (writers[i] != config_map && writers[i] != stateful_set))
             PROA_TRY(writers[i](input, plan));
     return input->settings->has_service_monitors ? service_monitor(input, plan) : 0;

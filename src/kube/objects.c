@@ -91,11 +91,9 @@ static int write(struct proa_kube *kube, struct proa_arena *arena, struct proa_k
     return rc < 0 ? wrap(err, rc, verb, request->kind, request->namespace_, name) : 0;
 }
 
-int proa_kube_create(struct proa_kube *kube, struct proa_arena *arena, const struct proa_kube_kind *kind,
-                     proa_str namespace_, proa_str body, const struct proa_type *type, void *ret_object,
-                     struct proa_error *err)
+/* Of whole objects. */
+static int write_query(struct proa_kube *kube, struct proa_arena *arena, proa_str *ret_query, struct proa_error *err)
 {
-    struct proa_kube_request request = {.method = "POST", .kind = kind, .namespace_ = namespace_};
     struct proa_buf query;
 
     proa_buf_init(&query, arena, 0);
@@ -103,7 +101,17 @@ int proa_kube_create(struct proa_kube *kube, struct proa_arena *arena, const str
     kube_query_add(&query, "fieldValidation", PROA_STR("Strict"));
     if (query.error < 0)
         return proa_fail(err, PROA_ENOMEM, "no memory for a request");
-    request.query = proa_buf_str(&query);
+    *ret_query = proa_buf_str(&query);
+    return 0;
+}
+
+int proa_kube_create(struct proa_kube *kube, struct proa_arena *arena, const struct proa_kube_kind *kind,
+                     proa_str namespace_, proa_str body, const struct proa_type *type, void *ret_object,
+                     struct proa_error *err)
+{
+    struct proa_kube_request request = {.method = "POST", .kind = kind, .namespace_ = namespace_};
+
+    PROA_TRY(write_query(kube, arena, &request.query, err));
     PROA_TRY(complete(arena, kind, (proa_str){NULL, 0}, body, &request.body, err));
     return write(kube, arena, &request, "create", PROA_STR(""), type, ret_object, err);
 }
@@ -114,14 +122,8 @@ int proa_kube_replace(struct proa_kube *kube, struct proa_arena *arena, const st
 {
     struct proa_kube_request request = {
         .method = "PUT", .kind = kind, .namespace_ = namespace_, .name = name, .subresource = subresource};
-    struct proa_buf query;
 
-    proa_buf_init(&query, arena, 0);
-    kube_query_add(&query, "fieldManager", proa_str_c(kube->options.field_manager));
-    kube_query_add(&query, "fieldValidation", PROA_STR("Strict"));
-    if (query.error < 0)
-        return proa_fail(err, PROA_ENOMEM, "no memory for a request");
-    request.query = proa_buf_str(&query);
+    PROA_TRY(write_query(kube, arena, &request.query, err));
     PROA_TRY(complete(arena, kind, name, body, &request.body, err));
     return write(kube, arena, &request, "replace", name, type, ret_object, err);
 }

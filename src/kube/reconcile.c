@@ -372,13 +372,16 @@ int proa_reconcile_delete(struct proa_reconcile *ctx, const struct proa_kube_kin
 int proa_reconcile_finalizer(struct proa_reconcile *ctx, const struct proa_kube_kind *kind,
                              const struct proa_kube_meta *meta, const char *finalizer, bool is_wanted)
 {
-    /* They may lie in the cache, which changes meanwhile. */
-    proa_str namespace_ = proa_arena_str(ctx->arena, meta->namespace_), name = proa_arena_str(ctx->arena, meta->name);
-    uint64_t version = cache_version(meta->resource_version);
     struct proa_kube_object object;
+    proa_str namespace_, name;
+    uint64_t version;
 
     if (proa_kube_has_finalizer(meta, finalizer) == is_wanted)
         return 0;
+    /* They may lie in the cache, which changes meanwhile. */
+    namespace_ = proa_arena_str(ctx->arena, meta->namespace_);
+    name = proa_arena_str(ctx->arena, meta->name);
+    version = cache_version(meta->resource_version);
     if (!namespace_.ptr || !name.ptr)
         return proa_fail(ctx->err, PROA_ENOMEM, "no memory for a finalizer");
     PROA_TRY(check_may_write(ctx));

@@ -137,16 +137,21 @@ static inline int run_body(void *arg)
     return 0;
 }
 
-static inline void run(struct net *net, void (*body)(struct net *net))
+static inline void run_with(struct net *net, const struct proa_sim_options *options, void (*body)(struct net *net))
 {
     net->body = body;
-    assert_int_equal(proa_sim_new(&(struct proa_sim_options){.seed = 7}, &net->sim), 0);
+    assert_int_equal(proa_sim_new(options, &net->sim), 0);
     net->loop = proa_sim_loop(net->sim);
     proa_arena_init(&net->arena, proa_loop_blocks(net->loop), 0);
     net->err.arena = NULL;
     assert_int_equal(proa_loop_start_fiber(net->loop, NULL, run_body, net), 0);
     assert_int_equal(proa_loop_run(net->loop), 0);
     proa_sim_free(net->sim);
+}
+
+static inline void run(struct net *net, void (*body)(struct net *net))
+{
+    run_with(net, &(struct proa_sim_options){.seed = 7}, body);
 }
 
 static inline int fetch(struct net *net, struct proa_client_request request, struct proa_client_response *ret_response)

@@ -14,8 +14,8 @@ struct assigned_spec {
 };
 PROA_DESCRIBE_WITH(assigned_spec, (.unknown = PROA_UNKNOWN_IGNORE), (replicas, i32, .default_json = "1"));
 struct assigned_status {
-    int32_t
-        replicas; /* what the operator has made of the spec's, which it does not follow always: 0 from an operator that does not say it */
+    /* What the operator has made of the spec's, which it does not follow always: 0 from an operator that does not say it. */
+    int32_t replicas;
     proa_str current_primary;
     bool initialized;
 };

@@ -325,8 +325,8 @@ static int wait_credentials(struct agent *agent)
 static int keep_config(struct agent *agent, struct proa_error *err)
 {
     struct agent_config *config = &agent->config;
+    struct proa_arena arena PROA_CLEANUP(proa_arena_done);
     const char *kept, *mounted;
-    struct proa_arena arena;
     proa_str text;
     int rc;
 
@@ -342,7 +342,6 @@ static int keep_config(struct agent *agent, struct proa_error *err)
     }
     if (rc == 0)
         config->config_dir = config->run_dir;
-    proa_arena_done(&arena);
     return rc;
 }
 

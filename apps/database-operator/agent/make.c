@@ -8,14 +8,13 @@ static int ask_for_data(struct agent *agent, uint32_t ordinal, struct proa_error
     struct proa_error ignored = {0};
     struct agent_status status = {0};
     bool is_unknown, has_data;
-    struct proa_arena arena;
+    struct proa_arena arena PROA_CLEANUP(proa_arena_done);
     int rc;
 
     proa_arena_init(&arena, proa_loop_blocks(agent->loop), 0);
     rc = peer_ask(agent, &arena, ordinal, &status, &ignored);
     is_unknown = rc == 0 && status.has_data.presence != PROA_SET;
     has_data = rc == 0 && !is_unknown && status.has_data.value;
-    proa_arena_done(&arena);
     PROA_TRY(proa_fiber_check(agent->loop));
     if (is_unknown)
         return proa_fail(err, PROA_EUNAVAILABLE,

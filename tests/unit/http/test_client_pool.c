@@ -331,20 +331,28 @@ static int put_large(void *arg)
     return 0;
 }
 
-static void large_body(struct net *net)
+enum { CROWD = 8 };
+
+/* Each is answered right or has failed. */
+static void all_together(struct net *net, size_t count, int (*caller)(void *arg))
 {
-    struct caller callers[4] = {0};
+    struct caller callers[CROWD] = {0};
     struct proa_group group;
 
     proa_group_init(&group, net->loop);
-    for (size_t i = 0; i < PROA_COUNT(callers); i++) {
+    for (size_t i = 0; i < count; i++) {
         callers[i].net = net;
-        assert_int_equal(proa_group_start(&group, NULL, put_large, &callers[i]), 0);
+        assert_int_equal(proa_group_start(&group, NULL, caller, &callers[i]), 0);
     }
     assert_int_equal(proa_group_wait(&group), 0);
-    for (size_t i = 0; i < PROA_COUNT(callers); i++)
+    for (size_t i = 0; i < count; i++)
         if (callers[i].rc == 0)
             assert_true(proa_str_eq(callers[i].response.body, PROA_STR("hello")));
+}
+
+static void large_body(struct net *net)
+{
+    all_together(net, 4, put_large);
     for (size_t i = 0; i < net->requests_count; i++) {
         const char *body = strstr(net->requests[i], "\r\n\r\n") + 4;
 
@@ -362,23 +370,18 @@ static void test_bodies_that_are_sent_in_part(void **state)
     for (uint64_t seed = 1; seed <= 100; seed++) {
         static struct net net;
 
-        net = (struct net){.options = {.connections_per_origin = 2}, .body = large_body};
+        net = (struct net){.options = {.connections_per_origin = 2}};
         for (size_t i = 0; i < STEPS_MAX; i++)
             net.steps[i] = (struct step){OK("5") "hello"};
-        assert_int_equal(proa_sim_new(&(struct proa_sim_options){.seed = seed,
-                                                                 .network = {.delay_min_ns = 1000,
-                                                                             .delay_max_ns = 5000000,
-                                                                             .chunk_max_bytes = 700,
-                                                                             .cut_probability = 0.03,
-                                                                             .refuse_probability = 0.1}},
-                                      &net.sim),
-                         0);
-        net.loop = proa_sim_loop(net.sim);
-        proa_arena_init(&net.arena, proa_loop_blocks(net.loop), 0);
-        assert_int_equal(proa_loop_start_fiber(net.loop, NULL, run_body, &net), 0);
-        assert_int_equal(proa_loop_run(net.loop), 0);
+        run_with(&net,
+                 &(struct proa_sim_options){.seed = seed,
+                                            .network = {.delay_min_ns = 1000,
+                                                        .delay_max_ns = 5000000,
+                                                        .chunk_max_bytes = 700,
+                                                        .cut_probability = 0.03,
+                                                        .refuse_probability = 0.1}},
+                 large_body);
         repeated += net.connections > 2;
-        proa_sim_free(net.sim);
     }
     assert_true(repeated > 10);
 }
@@ -388,18 +391,7 @@ static void test_bodies_that_are_sent_in_part(void **state)
 /* Whatever the network does to the bytes, an answer is right or an error, and nothing is left behind. */
 static void faults_body(struct net *net)
 {
-    struct caller callers[8] = {0};
-    struct proa_group group;
-
-    proa_group_init(&group, net->loop);
-    for (size_t i = 0; i < PROA_COUNT(callers); i++) {
-        callers[i].net = net;
-        assert_int_equal(proa_group_start(&group, NULL, call, &callers[i]), 0);
-    }
-    assert_int_equal(proa_group_wait(&group), 0);
-    for (size_t i = 0; i < PROA_COUNT(callers); i++)
-        if (callers[i].rc == 0)
-            assert_true(proa_str_eq(callers[i].response.body, PROA_STR("hello")));
+    all_together(net, CROWD, call);
 }
 
 static void test_faults(void **state)
@@ -413,16 +405,11 @@ static void test_faults(void **state)
                                                        .refuse_probability = 0.1,
                                                        .stall_probability = 0.01,
                                                        .stall_ns = 1000000000}};
-        struct net net = {.options = {.connections_per_origin = 3}, .body = faults_body};
+        struct net net = {.options = {.connections_per_origin = 3}};
 
         for (size_t i = 0; i < STEPS_MAX; i++)
             net.steps[i] = (struct step){OK("5") "hello"};
-        assert_int_equal(proa_sim_new(&options, &net.sim), 0);
-        net.loop = proa_sim_loop(net.sim);
-        proa_arena_init(&net.arena, proa_loop_blocks(net.loop), 0);
-        assert_int_equal(proa_loop_start_fiber(net.loop, NULL, run_body, &net), 0);
-        assert_int_equal(proa_loop_run(net.loop), 0);
-        proa_sim_free(net.sim);
+        run_with(&net, &options, faults_body);
     }
 }
 
@@ -502,22 +489,16 @@ static void test_a_storm(void **state)
     for (uint64_t seed = 1; seed <= 500; seed++) {
         uint64_t dice = seed * UINT64_C(0x9e3779b97f4a7c15);
 
-        net = (struct net){.options = {.connections_per_origin = 1 + seed % 3, .waiting_max = 4 + seed % 20},
-                           .body = storm_body};
+        net = (struct net){.options = {.connections_per_origin = 1 + seed % 3, .waiting_max = 4 + seed % 20}};
         for (size_t i = 0; i < STEPS_MAX; i++, dice = dice * 6364136223846793005u + 1442695040888963407u)
             net.steps[i] = kinds[(dice >> 33) % PROA_COUNT(kinds)];
-        assert_int_equal(proa_sim_new(&(struct proa_sim_options){.seed = seed,
-                                                                 .network = {.delay_min_ns = seed % 2 ? 1000000 : 1000,
-                                                                             .delay_max_ns = 1000000,
-                                                                             .cut_probability = 0.01,
-                                                                             .refuse_probability = 0.05}},
-                                      &net.sim),
-                         0);
-        net.loop = proa_sim_loop(net.sim);
-        proa_arena_init(&net.arena, proa_loop_blocks(net.loop), 0);
-        assert_int_equal(proa_loop_start_fiber(net.loop, NULL, run_body, &net), 0);
-        assert_int_equal(proa_loop_run(net.loop), 0);
-        proa_sim_free(net.sim);
+        run_with(&net,
+                 &(struct proa_sim_options){.seed = seed,
+                                            .network = {.delay_min_ns = seed % 2 ? 1000000 : 1000,
+                                                        .delay_max_ns = 1000000,
+                                                        .cut_probability = 0.01,
+                                                        .refuse_probability = 0.05}},
+                 storm_body);
     }
 }
 

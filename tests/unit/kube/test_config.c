@@ -30,21 +30,30 @@ static int rig_body(void *arg)
     return 0;
 }
 
-static void run(void (*body)(struct rig *rig))
+#define FOLDER "/tmp/proa-config-XXXXXX"
+
+/* With a folder of its own, on the rig's loop. */
+static void run_on_loop(struct rig *rig, int (*fiber)(void *arg))
 {
-    struct rig rig = {.body = body, .folder = "/tmp/proa-config-XXXXXX"};
     char command[100];
 
-    assert_non_null(mkdtemp(rig.folder));
+    assert_non_null(mkdtemp(rig->folder));
+    proa_arena_init(&rig->arena, NULL, 0);
+    assert_int_equal(proa_loop_start_fiber(rig->loop, NULL, fiber, rig), 0);
+    assert_int_equal(proa_loop_run(rig->loop), 0);
+    proa_arena_done(&rig->arena);
+    snprintf(command, sizeof command, "rm -r %s", rig->folder);
+    assert_int_equal(system(command), 0);
+}
+
+static void run(void (*body)(struct rig *rig))
+{
+    struct rig rig = {.body = body, .folder = FOLDER};
+
     assert_int_equal(proa_sim_new(&(struct proa_sim_options){.seed = 1}, &rig.sim), 0);
     rig.loop = proa_sim_loop(rig.sim);
-    proa_arena_init(&rig.arena, NULL, 0);
-    assert_int_equal(proa_loop_start_fiber(rig.loop, NULL, rig_body, &rig), 0);
-    assert_int_equal(proa_loop_run(rig.loop), 0);
+    run_on_loop(&rig, rig_body);
     proa_sim_free(rig.sim);
-    proa_arena_done(&rig.arena);
-    snprintf(command, sizeof command, "rm -r %s", rig.folder);
-    assert_int_equal(system(command), 0);
 }
 
 static const char *path_of(struct rig *rig, const char *name)
@@ -431,18 +440,11 @@ static int interrupted_body(void *arg)
 
 static void test_exec_is_interrupted(void **state)
 {
-    struct rig rig = {.folder = "/tmp/proa-config-XXXXXX"};
-    char command[100];
+    struct rig rig = {.folder = FOLDER};
 
-    assert_non_null(mkdtemp(rig.folder));
     assert_int_equal(proa_loop_new(NULL, &rig.loop), 0);
-    proa_arena_init(&rig.arena, NULL, 0);
-    assert_int_equal(proa_loop_start_fiber(rig.loop, NULL, interrupted_body, &rig), 0);
-    assert_int_equal(proa_loop_run(rig.loop), 0);
+    run_on_loop(&rig, interrupted_body);
     proa_loop_free(rig.loop);
-    proa_arena_done(&rig.arena);
-    snprintf(command, sizeof command, "rm -r %s", rig.folder);
-    assert_int_equal(system(command), 0);
 }
 
 static void test_exec_env(void **state)

@@ -624,6 +624,20 @@ static void test_the_writer_may_start_later(void **state)
     close(writer);
 }
 
+/* More than a pipe or a socket takes while nobody reads: the alarm ends a call that waits for a reader. */
+static void log_more_than_is_taken(void)
+{
+    alarm(20);
+    for (int i = 0; i < 3000; i++)
+        PROA_INFO(&logger, "unread", proa_kv_i64("i", i));
+    alarm(0);
+    for (int i = 0; i < 250 && count_lines("unread") < 3000; i++) {
+        usleep(20 * 1000);
+        read_text();
+    }
+    assert_int_equal(count_lines("unread"), 3000);
+}
+
 /* The thread that logs would wait for this one, for ever. */
 static void test_a_reader_that_stands_still_before_the_writer_starts(void **state)
 {
@@ -633,15 +647,7 @@ static void test_a_reader_that_stands_still_before_the_writer_starts(void **stat
     PROA_INFO(&logger, "first");
     read_text();
     assert_string_equal(text, HEAD "\"first\"}\n"); /* in the caller's thread */
-    alarm(20);
-    for (int i = 0; i < 3000; i++) /* more than a pipe takes */
-        PROA_INFO(&logger, "unread", proa_kv_i64("i", i));
-    alarm(0);
-    for (int i = 0; i < 250 && count_lines("unread") < 3000; i++) {
-        usleep(20 * 1000);
-        read_text();
-    }
-    assert_int_equal(count_lines("unread"), 3000);
+    log_more_than_is_taken();
     assert_true(strstr(text, "\"i\":0}\n") < strstr(text, "\"i\":1500}\n"));
     assert_true(strstr(text, "\"i\":1500}\n") < strstr(text, "\"i\":2999}\n"));
     assert_int_equal(proa_log_start_writer(log_, NULL), 0); /* again is harmless */
@@ -653,15 +659,7 @@ static void test_a_reader_that_stands_still_before_the_writer_starts(void **stat
     writer = fds[1];
     open_log((struct proa_log_options){.fd = writer, .late_writer = true});
     text[0] = '\0';
-    alarm(20);
-    for (int i = 0; i < 3000; i++)
-        PROA_INFO(&logger, "unread", proa_kv_i64("i", i));
-    alarm(0);
-    for (int i = 0; i < 250 && count_lines("unread") < 3000; i++) {
-        usleep(20 * 1000);
-        read_text();
-    }
-    assert_int_equal(count_lines("unread"), 3000);
+    log_more_than_is_taken();
     assert_int_equal(text_len, strlen(text));
     assert_string_equal(text + text_len - strlen("\"i\":2999}\n"), "\"i\":2999}\n");
     close_log();

@@ -418,8 +418,11 @@ static int plan_deletion(const struct plan_input *in, struct plan *plan)
     plan->is_deleting = true;
     if (!proa_kube_has_finalizer(&in->database->metadata, DATABASE_FINALIZER))
         return 0;
+    /* Pods that a StatefulSet let go (volumes were growing) would run on for ever. One that is going may still let go of some. */
+    for (uint32_t i = 0; i < INSTANCES_MAX && !facts->has_set; i++)
+        plan->delete_pods[i] = facts->pods[i].exists && facts->pods[i].is_orphan && !facts->pods[i].is_terminating;
     if (in->database->spec.deletion_policy == DELETION_RETAIN) {
-        plan->remove_finalizer = true;
+        plan->remove_finalizer = !facts->has_set || !facts->set_is_terminating;
         return facts->has_secret ? plan_write_kept_secret(in, plan) : 0;
     }
     /* A claim that goes while its StatefulSet is there would be made again. */

@@ -44,12 +44,14 @@ struct plan_settings {
 
 struct plan_pod {
     bool exists, is_ready, is_terminating;
+    bool is_orphan;       /**< no controller has it */
     proa_str role;        /**< its label */
     proa_str spec_hash;   /**< its annotation */
     proa_str credentials; /**< its annotation */
     proa_str problem;     /**< why it cannot run: "ImagePullBackOff", "Unschedulable"; "" */
     proa_str problem_message;
     proa_time_ns problem_since; /**< 0: it counts at once */
+    uint64_t kept;              /**< data that its agent put aside, and that lie there still */
 };
 struct plan_claim {
     bool exists, is_terminating;
@@ -113,8 +115,9 @@ struct plan {
     /* Of a Database that is being deleted. */
     bool is_deleting;
     bool delete_set;
-    bool delete_claims;    /* all that there are, before the finalizer goes */
-    bool remove_finalizer; /**< last, when all else is done */
+    bool delete_pods[INSTANCES_MAX]; /**< that go with no StatefulSet */
+    bool delete_claims;              /* all that there are, before the finalizer goes */
+    bool remove_finalizer;           /**< last, when all else is done */
 };
 
 /** @returns 0, or PROA_ENOMEM. */

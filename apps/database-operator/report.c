@@ -164,6 +164,21 @@ static proa_str resize_problem(const struct reporting *r)
     return PROA_STR("");
 }
 
+/* Where they lie and what to do with them; "" when there are none. */
+static proa_str data_aside(const struct reporting *r)
+{
+    for (uint32_t i = 0; i < INSTANCES_MAX; i++)
+        if (r->facts->pods[i].exists && r->facts->pods[i].kept > 0)
+            return proa_arena_printf(
+                r->arena,
+                "instance " PROA_FMT "-%u had data that its primary lacks, and put them aside: %llu "
+                "folder(s) " DATABASE_VOLUME_DIR "/data.kept-TIME in its pod (PersistentVolumeClaim "
+                "data-" PROA_FMT "-%u); take out of them what is missed, then remove them",
+                PROA_ARG(r->database->metadata.name), i, (unsigned long long)r->facts->pods[i].kept,
+                PROA_ARG(r->database->metadata.name), i);
+    return PROA_STR("");
+}
+
 /* Instances that served once and do not now, and that nobody restarts. */
 static bool lost_instances(const struct reporting *r)
 {
@@ -181,7 +196,7 @@ static void report_degraded(struct reporting *r)
 {
     const struct plan_pod *pod;
     uint32_t index = 0;
-    proa_str resize;
+    proa_str resize, aside;
 
     if (r->problem.reason) {
         set(r, CONDITION_DEGRADED, true, r->problem.reason, r->problem.message);
@@ -189,6 +204,7 @@ static void report_degraded(struct reporting *r)
     }
     pod = r->plan->is_deleting ? NULL : failing_pod(r, &index);
     resize = r->plan->is_deleting ? PROA_STR("") : resize_problem(r);
+    aside = r->plan->is_deleting ? PROA_STR("") : data_aside(r);
     if (pod) {
         r->has_failed = is_mistaken(r, pod);
         set(r, CONDITION_DEGRADED, true, "InstanceFailing",
@@ -204,6 +220,8 @@ static void report_degraded(struct reporting *r)
                               "spec.replicas %d would remove the primary " PROA_FMT ": %u instances are kept; set "
                               "spec.replicas to that",
                               r->database->spec.replicas, PROA_ARG(r->plan->primary), r->plan->replicas));
+    else if (aside.len > 0)
+        set(r, CONDITION_DEGRADED, true, "DataPutAside", aside);
     else if (!r->plan->is_deleting && lost_instances(r))
         set(r, CONDITION_DEGRADED, true, "InstancesNotReady", counted(r));
     else
@@ -300,6 +318,12 @@ static int32_t kept_replicas(const struct reporting *r)
     return before > 0 && (is_stopped(r) || r->database->spec.paused) ? before : (int32_t)r->plan->replicas;
 }
 
+/* One that is going (a Database of this name was deleted with its volumes a moment ago) is none. */
+static bool has_claim(const struct reporting *r, uint32_t index)
+{
+    return r->facts->claims[index].exists && !r->facts->claims[index].is_terminating;
+}
+
 /* Never false again. A Database made anew over kept claims, without its primary's, has data too. */
 static bool is_initialized(const struct reporting *r)
 {
@@ -307,10 +331,10 @@ static bool is_initialized(const struct reporting *r)
     bool has_other_claim = false;
 
     for (uint32_t i = 0; i < INSTANCES_MAX; i++)
-        has_other_claim = has_other_claim || (i != r->plan->primary_index && r->facts->claims[i].exists);
+        has_other_claim = has_other_claim || (i != r->plan->primary_index && has_claim(r, i));
     return before->initialized || r->ready > 0 ||
            (before->observed_generation == 0 && !r->facts->has_set && has_other_claim &&
-            !r->facts->claims[r->plan->primary_index].exists);
+            !has_claim(r, r->plan->primary_index));
 }
 
 int plan_report(struct proa_arena *arena, const struct database *database, const struct plan_facts *facts,

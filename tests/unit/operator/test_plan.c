@@ -469,6 +469,30 @@ static void deletion_that_deletes(void **state)
     assert_true(rig->plan.delete_claims && rig->plan.remove_finalizer);
 }
 
+/* Pods that no StatefulSet has any more (it was replaced just then) go with the Database, under either policy. */
+static void deletion_while_the_set_is_replaced(void **state)
+{
+    struct rig *rig = *state;
+
+    begin_deletion(rig);
+    for (uint32_t i = 0; i < 3; i++)
+        rig->facts.pods[i].is_orphan = true;
+    rig->facts.set_is_terminating = true;
+    rig_plan(rig);
+    assert_false(rig->plan.remove_finalizer || rig->plan.delete_pods[0]); /* it may still let go of some */
+    assert_int_equal(rig->plan.objects_count, 1);                         /* the Secret is kept at once */
+    rig->facts.has_set = false;
+    rig->facts.pods[1].is_terminating = true;
+    rig->facts.pods[2].is_orphan = false;
+    rig_plan(rig);
+    assert_true(rig->plan.delete_pods[0] && !rig->plan.delete_pods[1] && !rig->plan.delete_pods[2]);
+    assert_true(rig->plan.remove_finalizer);
+    rig->database.spec.deletion_policy = DELETION_DELETE;
+    rig_plan(rig);
+    assert_true(rig->plan.delete_pods[0] && !rig->plan.delete_pods[1] && !rig->plan.delete_pods[2]);
+    assert_false(rig->plan.remove_finalizer || rig->plan.delete_claims);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -493,6 +517,7 @@ int main(void)
         RIG_TEST(a_finalizer_comes_first),
         RIG_TEST(deletion_that_retains),
         RIG_TEST(deletion_that_deletes),
+        RIG_TEST(deletion_while_the_set_is_replaced),
     };
 
     return cmocka_run_group_tests_name("operator/plan", tests, NULL, NULL);

@@ -253,6 +253,32 @@ static void volumes_grow_until_they_have_grown(void **state)
     assert_int_equal(rig->report.status.phase, PHASE_READY);
 }
 
+/* An instance that had data which its primary lacks: where they lie and what to do, while all serve. */
+static void data_that_were_put_aside(void **state)
+{
+    struct rig *rig = *state;
+
+    rig_serve(rig);
+    rig_report(rig);
+    keep(rig);
+    rig->facts.pods[2].kept = 2;
+    rig_report(rig);
+    assert_true(is(rig, "Degraded", "True", "DataPutAside"));
+    assert_true(rig_has_event(rig, "DataPutAside"));
+    assert_true(
+        proa_str_find(rig_condition(rig, "Degraded")->message,
+                      PROA_STR("shop-2 had data that its primary lacks, and put them aside: 2 folder(s) "
+                               "/var/lib/database/data.kept-TIME in its pod (PersistentVolumeClaim data-shop-2)")) > 0);
+    assert_int_equal(rig->report.status.phase, PHASE_READY);
+    assert_true(is(rig, "Ready", "True", "AllInstancesServe"));
+    keep(rig);
+    rig_report(rig);
+    assert_int_equal(rig->report.events_count, 0);
+    rig->facts.pods[2].kept = 0;
+    rig_report(rig);
+    assert_true(is(rig, "Degraded", "False", "AsExpected"));
+}
+
 static void a_primary_that_cannot_be_moved(void **state)
 {
     struct rig *rig = *state;
@@ -314,7 +340,14 @@ static void there_are_kept_claims(void **state)
     rig->facts.claims[0].exists = true; /* an empty one is like those of a Database that never served */
     rig_report(rig);
     assert_false(rig->report.status.initialized);
+    rig->facts.claims[0].is_terminating = true; /* somebody gave up on it */
+    rig_report(rig);
+    assert_true(rig->report.status.initialized);
+    rig->facts.claims[1].is_terminating = true; /* all of a Database that was deleted with its volumes */
     rig->facts.claims[0].exists = false;
+    rig_report(rig);
+    assert_false(rig->report.status.initialized);
+    rig->facts.claims[1].is_terminating = false;
     rig->facts.has_set = true; /* whose claims are being made */
     rig_report(rig);
     assert_false(rig->report.status.initialized);
@@ -347,6 +380,7 @@ int main(void)
         RIG_TEST(wholly_down),
         RIG_TEST(progress),
         RIG_TEST(volumes_grow_until_they_have_grown),
+        RIG_TEST(data_that_were_put_aside),
         RIG_TEST(a_primary_that_cannot_be_moved),
         RIG_TEST(replicas_are_those_of_the_set),
         RIG_TEST(there_have_been_data),

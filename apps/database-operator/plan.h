@@ -30,6 +30,7 @@ enum {
     PLAN_OBJECTS_MAX = 13,
     PLAN_EVENTS_MAX = 6,
     SPEC_HASH_LEN = 16,
+    MISSING_S = 30,       /* until then a pod is on its way */
     UNSCHEDULABLE_S = 15, /* until then volumes are bound and nodes are found, as with every new pod */
 };
 
@@ -76,6 +77,9 @@ struct plan_facts {
     proa_str set_size; /**< of its claims' template */
     struct plan_pod pods[INSTANCES_MAX];
     struct plan_claim claims[INSTANCES_MAX];
+    bool has_missing; /**< a pod that the StatefulSet's controller does not make */
+    uint32_t missing_index;
+    proa_time_ns missing_since;
 };
 
 struct plan_object {

@@ -12,7 +12,7 @@ enum {
 struct reconciling {
     struct proa_reconcile *ctx;
     const struct plan_settings *settings;
-    const struct instances *instances;
+    struct database_controller *controller;
     struct database database;
     struct plan_facts facts;
     proa_str set_uid, pod_uids[INSTANCES_MAX], claim_uids[INSTANCES_MAX];
@@ -131,7 +131,7 @@ static void gather_pod(struct reconciling *r, uint32_t index)
     r->pod_uids[index] = keep(r, cached.uid);
     *out = (struct plan_pod){.exists = true,
                              .is_orphan = cached.owner_uid.len == 0,
-                             .kept = instances_kept(r->instances, cached.uid),
+                             .kept = instances_kept(&r->controller->instances, cached.uid),
                              .is_terminating = pod->metadata.deletion_timestamp.len > 0,
                              .role = keep(r, pod->metadata.labels.role),
                              .spec_hash = keep(r, pod->metadata.annotations.spec_hash),
@@ -201,6 +201,38 @@ static int gather_user_secret(struct reconciling *r)
     return 0;
 }
 
+static proa_str key_of(const struct proa_reconcile *ctx)
+{
+    return proa_arena_printf(ctx->arena, PROA_FMT "/" PROA_FMT, PROA_ARG(ctx->namespace_), PROA_ARG(ctx->name));
+}
+
+/* A pod that its StatefulSet's controller knows to be wanted, and that does not come. Since when is remembered with its index, as one
+ * number: in a rolling restart another one is missing each time. */
+static int note_missing(struct reconciling *r)
+{
+    const struct stateful_set *set = &r->facts.set;
+    uintptr_t since = (uintptr_t)proa_map_get(r->controller->missing, key_of(r->ctx));
+    uint32_t index = 0;
+
+    while (index < INSTANCES_MAX && r->facts.pods[index].exists)
+        index++;
+    if (!r->facts.has_set || r->facts.set_is_terminating || (int32_t)index >= set->spec.replicas ||
+        set->status.ready_replicas >= set->spec.replicas ||
+        set->status.observed_generation < set->metadata.generation) {
+        proa_map_remove(r->controller->missing, key_of(r->ctx));
+        return 0;
+    }
+    if (since == 0 || since % 8 != index) {
+        since = (uintptr_t)(r->facts.now / INT64_C(1000000000)) * 8 + index;
+        PROA_TRY(proa_map_put(r->controller->missing, key_of(r->ctx), (void *)since, NULL));
+    }
+    r->facts.has_missing = true;
+    r->facts.missing_index = index;
+    r->facts.missing_since = (proa_time_ns)(since / 8) * INT64_C(1000000000);
+    r->ctx->requeue_after_ns = PROA_SECONDS(MISSING_S);
+    return 0;
+}
+
 /* May suspend first, then reads all caches at one moment. */
 static int gather(struct reconciling *r)
 {
@@ -212,7 +244,7 @@ static int gather(struct reconciling *r)
         gather_pod(r, i);
         gather_claim(r, i);
     }
-    return 0;
+    return note_missing(r);
 }
 
 /* -- Steps ------------------------------------------------------------------------------------------------------------ */
@@ -633,15 +665,10 @@ static uint64_t fingerprint(const struct proa_reconcile *ctx, const struct insta
     return h | 1;
 }
 
-static proa_str verified_key(const struct proa_reconcile *ctx)
-{
-    return proa_arena_printf(ctx->arena, PROA_FMT "/" PROA_FMT, PROA_ARG(ctx->namespace_), PROA_ARG(ctx->name));
-}
-
 /* A plan that found nothing to do, and that looked at nothing but the caches. */
 static void note_verified(struct reconciling *r, struct database_controller *controller, uint64_t before)
 {
-    proa_str key = verified_key(r->ctx);
+    proa_str key = key_of(r->ctx);
     bool is_settled = before != 0 && r->changes == 0 && !r->outcome.reason && !r->plan.problem.reason &&
                       r->ctx->requeue_after_ns == 0 && r->database.spec.credentials_secret_name.len == 0;
 
@@ -661,7 +688,7 @@ static int reconcile(struct proa_reconcile *ctx, void *arg)
 
     instances_look(&controller->instances, ctx);
     before = fingerprint(ctx, &controller->instances);
-    if (before != 0 && (uintptr_t)proa_map_get(controller->verified, verified_key(ctx)) == (uintptr_t)before) {
+    if (before != 0 && (uintptr_t)proa_map_get(controller->verified, key_of(ctx)) == (uintptr_t)before) {
         PROA_INFO(ctx->logger, "resynced");
         return 0;
     }
@@ -671,10 +698,12 @@ static int reconcile(struct proa_reconcile *ctx, void *arg)
         return proa_fail(ctx->err, PROA_ENOMEM, "no memory for a reconcile");
     r->ctx = ctx;
     r->settings = controller->settings;
-    r->instances = &controller->instances;
+    r->controller = controller;
     rc = proa_reconcile_object(ctx, &database_type, &r->database);
-    if (rc == 0)
-        proa_map_remove(controller->verified, verified_key(ctx));
+    if (rc == 0) {
+        proa_map_remove(controller->verified, key_of(ctx));
+        proa_map_remove(controller->missing, key_of(ctx));
+    }
     if (rc <= 0)
         return rc;
     PROA_TRY(gather(r));
@@ -725,8 +754,9 @@ int database_controller_add(struct proa_manager *manager, const struct reconcile
                                     {.kind = NULL}};
     size_t count = 2;
 
-    *controller = (struct database_controller){.settings = settings, .verified = proa_map_new(0)};
-    if (!controller->verified)
+    *controller =
+        (struct database_controller){.settings = settings, .verified = proa_map_new(0), .missing = proa_map_new(0)};
+    if (!controller->verified || !controller->missing)
         return proa_fail(err, PROA_ENOMEM, "no memory for a controller");
     PROA_TRY(instances_start(&controller->instances, proa_kube_loop(options->kube), err));
     for (size_t i = 0; i < PROA_COUNT(kinds); i++)
@@ -762,5 +792,6 @@ void database_controller_done(struct database_controller *controller)
 {
     instances_stop(&controller->instances);
     proa_map_free(controller->verified);
-    controller->verified = NULL;
+    proa_map_free(controller->missing);
+    controller->verified = controller->missing = NULL;
 }

@@ -20,6 +20,8 @@ struct database_controller {
     const struct plan_settings *settings;
     /** By "namespace/name": the fingerprint of the versions at which all was found as wanted. While it is the same, it still is. */
     struct proa_map *verified;
+    /** By the same: which pod has been missing since when, see note_missing. */
+    struct proa_map *missing;
     struct instances instances;
 };
 /** Adds the controller to a manager. `controller` and `settings` outlive that. */

@@ -4,6 +4,7 @@
 #include <proa/json.h>
 #include <stdio.h>
 
+enum { MESSAGE_MAX = 1500 }; /* a status with more than the definition takes would be refused as a whole */
 enum { CONDITION_READY, CONDITION_PROGRESSING, CONDITION_DEGRADED, CONDITIONS };
 static const char *const condition_types[CONDITIONS] = {"Ready", "Progressing", "Degraded"};
 
@@ -39,7 +40,7 @@ static void set(struct reporting *r, int which, bool is_true, const char *reason
         (struct database_condition){.type = proa_str_c(condition_types[which]),
                                     .status = is_true ? PROA_STR("True") : PROA_STR("False"),
                                     .reason = proa_str_c(reason),
-                                    .message = message,
+                                    .message = proa_utf8_cut(message, MESSAGE_MAX),
                                     .last_transition_time = r->facts->now - r->facts->now % INT64_C(1000000000)};
     if (before && proa_str_eq(before->status, condition->status))
         condition->last_transition_time = before->last_transition_time;
@@ -164,6 +165,13 @@ static proa_str resize_problem(const struct reporting *r)
     return PROA_STR("");
 }
 
+/* No pod says why: whoever refuses it tells the StatefulSet's controller. */
+static bool is_missing(const struct reporting *r)
+{
+    return r->facts->has_missing && !r->plan->is_deleting && !r->database->spec.paused &&
+           r->facts->now - r->facts->missing_since >= (proa_time_ns)PROA_SECONDS(MISSING_S);
+}
+
 /* Where they lie and what to do with them; "" when there are none. */
 static proa_str data_aside(const struct reporting *r)
 {
@@ -212,7 +220,15 @@ static void report_degraded(struct reporting *r)
                               PROA_ARG(r->database->metadata.name), index, PROA_ARG(pod->problem),
                               pod->problem_message.len > 0 ? ": " : "",
                               PROA_ARG(proa_utf8_cut(pod->problem_message, 400)), advice(pod->problem)));
-    } else if (resize.len > 0)
+    } else if (is_missing(r))
+        set(r, CONDITION_DEGRADED, true, "InstanceMissing",
+            proa_arena_printf(r->arena,
+                              "pod " PROA_FMT "-%u is not made: kubectl describe statefulset " PROA_FMT
+                              " says why (a quota, a limit range, an admission policy); mend that, or change "
+                              "spec.resources, spec.storageSize or spec.replicas",
+                              PROA_ARG(r->database->metadata.name), r->facts->missing_index,
+                              PROA_ARG(r->database->metadata.name)));
+    else if (resize.len > 0)
         set(r, CONDITION_DEGRADED, true, "StorageExpansionFailing", resize);
     else if (r->plan->primary_index >= (uint32_t)r->database->spec.replicas && !r->plan->is_deleting)
         set(r, CONDITION_DEGRADED, true, "PrimaryNotMovable",

@@ -1,5 +1,5 @@
 /* Single encounters of the database operator with a simulated API server on virtual time: objects of others that look like its own, a
- * deletion at a bad moment, what an instance's agent has to tell. */
+ * deletion at a bad moment, what an instance's agent has to tell, a pod that nobody makes. */
 #include "unit.h"
 
 #include "reconcile.h"
@@ -277,6 +277,39 @@ static void silent_agent(struct world *world)
     wait_until(world, is_gone, "the Database is not gone");
 }
 
+/* -- What nobody tells ------------------------------------------------------------------------------------------------- */
+
+static bool is_missing(struct world *world)
+{
+    return has(find(world, &database_kind, "shop"), "\"reason\":\"InstanceMissing\"");
+}
+
+static bool is_made(struct world *world)
+{
+    return !is_missing(world);
+}
+
+/* Its controller has seen the StatefulSet, and no pod comes, as when a quota refuses it. */
+static void refused_pod(struct world *world)
+{
+    struct proa_buf json = {0};
+    proa_str is;
+
+    put(world, &database_kind, "user", DATABASE(""));
+    wait_until(world, has_set, "no StatefulSet");
+    is = find(world, &proa_kube_stateful_sets, "shop");
+    proa_buf_add(&json, proa_str_slice(is, 0, is.len - 1));
+    proa_buf_add_c(&json, ",\"status\":{\"observedGeneration\":1,\"replicas\":0}}");
+    proa_buf_add_char(&json, '\0');
+    put(world, &proa_kube_stateful_sets, "controllers", json.ptr);
+    proa_ignore(proa_sleep(world->loop, PROA_SECONDS(20)));
+    expect(world, !is_missing(world), "it is told too soon");
+    wait_until(world, is_missing, "a pod that is not made is not told");
+    put_pod(world, "");
+    wait_until(world, is_made, "it is told for ever");
+    proa_buf_done(&json);
+}
+
 /* -- All of it --------------------------------------------------------------------------------------------------------- */
 
 static void on_request(void *arg, uint64_t number, const char *method, proa_str path)
@@ -374,6 +407,7 @@ STORY(deleted_while_growing)
 STORY(deleted_with_volumes_while_growing)
 STORY(data_put_aside)
 STORY(silent_agent)
+STORY(refused_pod)
 
 int main(void)
 {
@@ -381,6 +415,7 @@ int main(void)
         cmocka_unit_test(test_anothers_secret),       cmocka_unit_test(test_copied_set),
         cmocka_unit_test(test_deleted_while_growing), cmocka_unit_test(test_deleted_with_volumes_while_growing),
         cmocka_unit_test(test_data_put_aside),        cmocka_unit_test(test_silent_agent),
+        cmocka_unit_test(test_refused_pod),
     };
 
     return cmocka_run_group_tests_name("sim/operator_cases", tests, NULL, NULL);

@@ -253,6 +253,59 @@ static void volumes_grow_until_they_have_grown(void **state)
     assert_int_equal(rig->report.status.phase, PHASE_READY);
 }
 
+static void body(void **state)
+{
+    struct rig *rig = *state;
+    struct database_status read;
+    proa_str text;
+
+    rig_serve(rig);
+    rig_report(rig);
+    assert_int_equal(plan_status_body(&rig->arena, &rig->report.status, &text), 0);
+    assert_true(proa_str_starts_with(text, PROA_STR("{\"status\":{")));
+    text = proa_str_slice(text, strlen("{\"status\":"), text.len - 1);
+    assert_int_equal(proa_json_read(&rig->arena, text, 0, &database_status_type, &read, NULL), 0);
+    assert_true(proa_equal_type(&database_status_type.type, &read, &rig->report.status));
+}
+
+/* A pod that a quota refuses says nothing itself. */
+static void an_instance_that_is_not_made(void **state)
+{
+    struct rig *rig = *state;
+
+    rig_serve(rig);
+    rig->facts.pods[1].exists = false;
+    rig->facts.set.status.ready_replicas = 2;
+    rig->facts.has_missing = true;
+    rig->facts.missing_index = 1;
+    rig->facts.missing_since = rig->facts.now - INT64_C(29000000000);
+    rig_report(rig);
+    assert_true(is(rig, "Degraded", "False", "AsExpected"));
+    rig->facts.now += INT64_C(1000000000);
+    rig_report(rig);
+    assert_true(is(rig, "Degraded", "True", "InstanceMissing"));
+    assert_true(proa_str_starts_with(rig_condition(rig, "Degraded")->message,
+                                     PROA_STR("pod shop-1 is not made: kubectl describe statefulset shop says why")));
+    assert_true(rig_has_event(rig, "InstanceMissing"));
+    rig->database.spec.paused = true;
+    rig_report(rig);
+    assert_true(is(rig, "Degraded", "False", "AsExpected"));
+}
+
+/* The definition's limit holds for the status too, whatever a webhook or a key of spec.parameters says. */
+static void a_long_message_is_cut(void **state)
+{
+    struct rig *rig = *state;
+    char *text = proa_arena_alloc(&rig->arena, 4000);
+
+    assert_non_null(text);
+    memset(text, 'x', 4000);
+    rig->outcome = (struct plan_problem){.reason = "Rejected", .message = proa_str_n(text, 4000)};
+    rig_report(rig);
+    assert_true(rig_condition(rig, "Degraded")->message.len <= 2000);
+    body(state);
+}
+
 /* An instance that had data which its primary lacks: where they lie and what to do, while all serve. */
 static void data_that_were_put_aside(void **state)
 {
@@ -353,21 +406,6 @@ static void there_are_kept_claims(void **state)
     assert_false(rig->report.status.initialized);
 }
 
-static void body(void **state)
-{
-    struct rig *rig = *state;
-    struct database_status read;
-    proa_str text;
-
-    rig_serve(rig);
-    rig_report(rig);
-    assert_int_equal(plan_status_body(&rig->arena, &rig->report.status, &text), 0);
-    assert_true(proa_str_starts_with(text, PROA_STR("{\"status\":{")));
-    text = proa_str_slice(text, strlen("{\"status\":"), text.len - 1);
-    assert_int_equal(proa_json_read(&rig->arena, text, 0, &database_status_type, &read, NULL), 0);
-    assert_true(proa_equal_type(&database_status_type.type, &read, &rig->report.status));
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -380,6 +418,8 @@ int main(void)
         RIG_TEST(wholly_down),
         RIG_TEST(progress),
         RIG_TEST(volumes_grow_until_they_have_grown),
+        RIG_TEST(an_instance_that_is_not_made),
+        RIG_TEST(a_long_message_is_cut),
         RIG_TEST(data_that_were_put_aside),
         RIG_TEST(a_primary_that_cannot_be_moved),
         RIG_TEST(replicas_are_those_of_the_set),

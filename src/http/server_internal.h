@@ -147,6 +147,7 @@ struct proa_server {
     struct proa_counter *requests_metric;
     struct proa_histogram *duration_metric;
     struct proa_gauge_series *gauges[4];
+    struct proa_counter_series *accept_failures;
     struct proa_gauge_series *limit_gauges[LIMITS];
     struct proa_counter_series *limit_series[LIMITS];
     _Atomic uint32_t late_flushes; /* of a freed server: flushes that their loops have yet to take off their lists */

@@ -246,6 +246,9 @@ static void query_body(struct rig *rig)
     expect(&client, SEARCH("?%z=a"), 400, "broken escape");
     expect(&client, SEARCH("?%ff=a"), 400, "UTF-8");
     expect(&client, SEARCH("?q=%ff"), 400, "#/query/q");
+    /* A name as a part of a JSON pointer, and that as a URI's fragment. */
+    expect(&client, SEARCH("?q=a&a/b~c=1"), 400, "\"pointer\":\"#/query/a~1b~0c\"");
+    expect(&client, SEARCH("?q=a&%20%C3%A4=1"), 400, "\"pointer\":\"#/query/%20%C3%A4\"");
     expect(&client, "GET /fields HTTP/1.1\r\n" HOST "X-Name: n\r\nx-count: 4\r\n\r\n", 200, "\r\n\r\nn 4");
     expect(&client, "GET /fields HTTP/1.1\r\n" HOST "X-count: x\r\n\r\n", 400, "#/header/x-name");
     rig_close(&client);
@@ -284,6 +287,9 @@ static void json_body(struct rig *rig)
     send_json(&client, "PATCH", "application/json", "{\"age\":31}", 200, "{\"name\":\"Ann\",\"age\":31}");
     send_json(&client, "PATCH", "application/x+json", "{\"age\":31}", 415, "Accept-Patch: ");
     expect(&client, "POST /users HTTP/1.1\r\n" HOST "Content-Length: 2\r\n\r\n{}", 415, "\"status\":415");
+    send_json(&client, "POST", "application/json\r\nContent-Encoding: gzip", "{}", 415,
+              "Accept-Encoding: identity\r\n");
+    send_json(&client, "POST", "application/json\r\nContent-Encoding: Identity", "{}", 422, "#/name");
     rig_close(&client);
 }
 

@@ -352,6 +352,8 @@ bool conn_step_head(struct conn *conn)
             conn->blank = true;
             conn_use(conn, conn->input.len);
             conn_parser_free(conn);
+            if (conn->state != CONN_IDLE) /* its two bytes came one by one */
+                conn_set_state(conn, CONN_IDLE);
         } else if (conn->state != CONN_HEAD) {
             conn_set_state(conn, CONN_HEAD);
         }

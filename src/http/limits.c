@@ -104,8 +104,7 @@ static void set_scraped(void *arg)
     proa_gauge_set(server->gauges[1], (double)counts.idle);
     proa_gauge_set(server->gauges[2], (double)counts.in_flight);
     proa_gauge_set(server->gauges[3], (double)counts.streams);
-    if (server->listener) /* not while it starts */
-        proa_counter_set(server->accept_failures, (double)proa_listener_accept_failures(server->listener));
+    proa_counter_set(server->accept_failures, (double)proa_listener_accept_failures(server->listener));
 }
 
 static int scraped_init(struct proa_server *server, struct proa_error *err)
@@ -137,7 +136,12 @@ static int scraped_init(struct proa_server *server, struct proa_error *err)
                              .help = "How often a connection could not be accepted, for want of descriptors or memory"},
                          &failures, err));
     server->accept_failures = proa_counter_with(failures, NULL);
-    return proa_metrics_on_scrape(metrics, set_scraped, server);
+    return 0;
+}
+
+int server_metrics_watch(struct proa_server *server)
+{
+    return server->options.metrics ? proa_metrics_on_scrape(server->options.metrics, set_scraped, server) : 0;
 }
 
 /* One instrument under two names. */

@@ -41,9 +41,10 @@ struct proa_sim_kube_options {
     struct proa_loop *loop; /**< simulated (or real: then on a real port) */
     const char *address;    /**< "10.0.0.1:6443" */
     struct proa_sim_kube_faults faults;
-    uint32_t history;   /**< changes kept for resuming watches and lists; 0: 1,000 */
-    uint64_t seed;      /**< of its faults, names and uids; 0: drawn from the loop */
-    bool no_watch_list; /**< refuses streaming lists, as an API server without WatchList does */
+    uint32_t history;        /**< changes kept for resuming watches and lists; 0: 1,000 */
+    uint64_t seed;           /**< of its faults, names and uids; 0: drawn from the loop */
+    bool no_watch_list;      /**< refuses streaming lists, as an API server without WatchList does */
+    bool ignores_watch_list; /**< takes them for watches from anywhere, as aggregated API servers may */
     /** Called before each request is handled, in order; for killing a program "after every single call". */
     void (*on_request)(void *arg, uint64_t number, const char *method, proa_str path);
     void *arg;

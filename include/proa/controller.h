@@ -125,11 +125,14 @@ struct proa_manager_options {
     /** Leader election by a Lease of this name; NULL: none. */
     const char *lease_name;
     const char *lease_namespace;
-    const char *identity;                  /**< NULL: host name and a random part */
-    uint32_t lease_ms, renew_ms, retry_ms; /**< 0: 15,000, 10,000, 2,000 */
+    const char *identity; /**< NULL: host name and a random part */
+    /** How long a lease that nobody renews is another's, how long a leader tries to renew its own before it stops (so
+     *  less than that), and the pause between two tries (less than five sixths of that). 0: 15,000, 10,000, 2,000 */
+    uint32_t lease_ms, renew_ms, retry_ms;
 };
 /** The options are copied; what they point to outlives the manager. May suspend when it makes a client. @returns 0,
- *  PROA_EINVAL (neither a client nor a loop and a name), PROA_ENOMEM, or why there is no configuration. */
+ *  PROA_EINVAL (neither a client nor a loop and a name, a lease without a namespace or with times that do not fit),
+ *  PROA_ENOMEM, or why there is no configuration. */
 PROA_MUST_USE int proa_manager_new(const struct proa_manager_options *options, struct proa_manager **ret_manager,
                                    struct proa_error *err);
 /** Not while it runs. Frees its controllers and caches, and the client that it made. NULL is fine. */
@@ -178,10 +181,12 @@ PROA_MUST_USE int proa_reconcile_object_type(struct proa_reconcile *ctx, const s
  *  PROA_ECONFLICT. The kind needs a source in the controller, or each call is a request. */
 struct proa_apply {
     const struct proa_kube_kind *kind;
-    proa_str namespace_, name; /**< ptr NULL: those of the object that is reconciled */
+    /** ptr NULL: those of the object that is reconciled; a cluster-scoped kind has no namespace whatever is said here */
+    proa_str namespace_, name;
     proa_str body; /**< JSON object without apiVersion, kind, name; its `metadata`, if any, is the first member */
     const struct proa_type *type; /**< instead of a body: PROA_APPLY_VALUE(&config_map_type, &map) */
     const void *value;
+    /** Of the same namespace, or cluster-scoped; else PROA_EINVAL, since the garbage collector would delete the object */
     const struct proa_kube_meta *owner;
     const struct proa_kube_kind *owner_kind; /**< NULL: the controller's */
     const char *subresource;

@@ -3,7 +3,7 @@
  *
  *  It keeps objects as JSON with resourceVersions, uids, generations and managed fields; serves get, list (pages,
  *  selectors), watch (bookmarks, resume, 410, WatchList), create, replace, merge, JSON and apply patches with conflicts,
- *  status and scale subresources, finalizers, owner garbage collection, SelfSubjectReview (with impersonation), and CRDs
+ *  status and scale subresources, checks of names, labels and owners, finalizers, owner garbage collection, SelfSubjectReview (with impersonation), and CRDs
  *  with their schemas' defaults and rules where no CEL is needed. The contract suite tests/contract runs against it and
  *  against a real API server, so that it cannot drift.
  */

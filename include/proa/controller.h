@@ -22,6 +22,9 @@ PROA_BEGIN_DECLS
 
 enum { PROA_INDEXES_MAX = 4 };
 
+struct proa_cached;
+struct proa_controller;
+
 /* -- Cache --------------------------------------------------------------------------------------------------------- */
 
 /** Where objects come from, and what is kept of each: exactly the members of `type`. Strings are static or outlive the
@@ -43,6 +46,10 @@ struct proa_source {
     /** `watches`: which keys an object's change concerns; calls add(ctx, namespace, name). NULL: for `owns`, its
      *  controlling owner of the controller's kind; for `for_` and `watches`, itself. */
     void (*map)(const void *object, void (*add)(void *ctx, proa_str namespace_, proa_str name), void *ctx);
+    /** The same where the controller's caches tell which keys those are: of a Secret, the objects that name it, by an
+     *  index of for_ (proa_controller_cache, proa_cache_next_indexed). Must not suspend. Needs no type. */
+    void (*map_with)(struct proa_controller *controller, const struct proa_cached *changed,
+                     void (*add)(void *ctx, proa_str namespace_, proa_str name), void *ctx);
     /** Whether a change matters; old is NULL for an object new in the cache, new for one that is gone. NULL: always.
      *  proa_generation_changed is a useful one. */
     bool (*predicate)(const void *old_object, const void *new_object);
@@ -80,7 +87,6 @@ size_t proa_cache_bytes(const struct proa_cache *cache);
 /* -- Reconciling --------------------------------------------------------------------------------------------------- */
 
 struct proa_manager;
-struct proa_controller;
 struct proa_crd_options;
 
 /** What a reconcile works with. Lives during the call. */
@@ -105,7 +111,7 @@ struct proa_controller_options {
     struct proa_source for_;
     const struct proa_crd_options *crd; /**< installed when the manager starts; NULL: that is somebody else's. Static */
     const struct proa_source *owns;     /**< ended by {NULL}; objects whose controlling owner is of for_'s kind */
-    const struct proa_source *watches;  /**< ended by {NULL}; with a map */
+    const struct proa_source *watches;  /**< ended by {NULL}; with a map or map_with */
     uint32_t concurrency;               /**< reconciles at once; 0: 1 */
     uint64_t resync_ns;        /**< every object again after it, spread over 64 moments, at low priority; 0: never */
     uint64_t backoff_first_ns; /**< wait after a first error, doubled by each further one. 0: 5 ms */

@@ -3,9 +3,9 @@
  *
  *  It keeps objects as JSON with resourceVersions, uids, generations and managed fields; serves get, list (pages,
  *  selectors), watch (bookmarks, resume, 410, WatchList), create, replace, merge, JSON and apply patches with conflicts,
- *  status and scale subresources, checks of names, labels and owners, finalizers, owner garbage collection, SelfSubjectReview (with impersonation), and CRDs
- *  with their schemas' defaults and rules where no CEL is needed. The contract suite tests/contract runs against it and
- *  against a real API server, so that it cannot drift.
+ *  status and scale subresources, checks of names, labels and owners, finalizers, owner garbage collection,
+ *  SelfSubjectReview (with impersonation), and CRDs with their schemas' defaults and rules where no CEL is needed. The
+ *  contract suite tests/contract runs against it and against a real API server, so that it cannot drift.
  */
 #ifndef PROA_SIM_KUBE_H
 #define PROA_SIM_KUBE_H

@@ -437,6 +437,51 @@ static void test_checks(void **state)
     assert_true(program.client_is_happy);
 }
 
+/* A check that cannot be ended, as one of a disk that does not answer, fails when its deadline is over. */
+static void wait_for_dependency(void *arg)
+{
+    struct program *program = arg;
+
+    while (!program->dependency_is_there)
+        nap_ms(5);
+}
+
+static int check_that_blocks(void *arg, struct proa_loop *loop, struct proa_error *err)
+{
+    return proa_blocking(loop, wait_for_dependency, arg, NULL, NULL);
+}
+
+static int add_blocking_check(struct program *program, struct proa_error *err)
+{
+    program->dependency_is_there = true;
+    return proa_app_add_check(
+        program->app,
+        &(struct proa_check){
+            .name = "disk", .check = check_that_blocks, .arg = program, .timeout_ms = 1000, .interval_ms = 20});
+}
+
+static void *watch_blocking_check(void *arg)
+{
+    struct program *program = arg;
+    bool happy = wait_status("/readyz", 200);
+
+    program->dependency_is_there = false;
+    happy = happy && wait_status("/readyz", 503) && answer_has("/readyz?verbose", "[-]disk failed") &&
+            answer_has("/metrics", "readiness_check{name=\"disk\"} 0");
+    program->dependency_is_there = true;
+    program->client_is_happy = happy && wait_status("/readyz", 200);
+    kill(getpid(), SIGINT);
+    return NULL;
+}
+
+static void test_a_check_that_does_not_end(void **state)
+{
+    struct program program = {.when_started = add_blocking_check, .client = watch_blocking_check};
+
+    assert_int_equal(RUN(&program), 0);
+    assert_true(program.client_is_happy);
+}
+
 /* A check for liveness moves /livez and not /readyz; the program ends itself with a code of its own. */
 static int stop_oneself(void *arg)
 {
@@ -805,6 +850,7 @@ int main(void)
         cmocka_unit_test(test_start_fails),
         cmocka_unit_test(test_signal_during_start),
         cmocka_unit_test(test_checks),
+        cmocka_unit_test(test_a_check_that_does_not_end),
         cmocka_unit_test(test_liveness_and_own_end),
         cmocka_unit_test(test_a_hung_loop_is_not_alive),
         cmocka_unit_test(test_tasks),

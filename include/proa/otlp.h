@@ -92,6 +92,9 @@ int proa_otlp_client_send(void *arg, const struct proa_otlp_request *request, st
  *  @param ret_needs_tls  https */
 PROA_COLD PROA_MUST_USE int proa_otlp_client_check(proa_str url, proa_str *ret_shown, bool *ret_needs_tls,
                                                    struct proa_error *err);
+/** Whether it can send this header: else PROA_EINVAL, with a text that does not quote the value. */
+PROA_COLD PROA_MUST_USE int proa_otlp_client_check_header(const struct proa_client_field *header,
+                                                          struct proa_error *err);
 
 PROA_END_DECLS
 #endif

@@ -156,6 +156,8 @@ static int set_headers(struct proa_app *app, const struct choice *choice, struct
         if (!headers[count].name || !part.ptr)
             return proa_fail(err, PROA_ENOMEM, "memory is out");
         PROA_TRY(decode(&app->arena, part, what, &headers[count].value, err));
+        if (proa_otlp_client_check_header(&headers[count], err) < 0)
+            return proa_error_wrap(err, "%s", what);
         count++;
     }
     sender->headers = headers;

@@ -137,14 +137,16 @@ static int help(const struct command_line *line)
 
     proa_buf_printf(&out, "%s %s%s%s\n\n", options->name, version_of(line->app), options->doc ? ": " : "",
                     options->doc ? options->doc : "");
-    proa_buf_printf(
-        &out,
-        "Usage: %s [settings]\n"
-        "       %s --health-check [settings]   asks the running instance; exits 0 when it serves, else 1\n"
-        "       %s --print-config [settings]   shows all settings and where they come from\n"
-        "       %s --help | --version\n\n"
-        "Settings: flags over [environment variables] over the file (a.b is the key b below a) over defaults.\n\n",
-        options->name, options->name, options->name, options->name);
+    proa_buf_printf(&out,
+                    "Usage: %s [settings]\n"
+                    "       %s --print-config [settings]\n"
+                    "       %s --health-check [settings]\n"
+                    "       %s --help | --version\n\n"
+                    "  --print-config   shows all settings and where they come from\n"
+                    "  --health-check   asks the running instance; exits 0 when it serves, else 1\n\n"
+                    "Settings: flags over [environment variables] over the file (a.b is the key b\n"
+                    "below a) over defaults.\n\n",
+                    options->name, options->name, options->name, options->name);
     if (proa_config_help(&out, line->parts, line->parts_count) < 0)
         return EXIT_FAILURE_CODE;
     return print(&out);

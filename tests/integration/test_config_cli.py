@@ -23,6 +23,7 @@ def test_help(name):
     for word in (f"Usage: {name}", "--port <integer>   [PORT]", "--http.body-bytes", "--threads", "--log.level", "--health-check",
                  "--print-config", "--process.address-space-bytes", "--http.drain-delay-ms"):
         assert word in done.stdout
+    assert [line for line in done.stdout.splitlines() if len(line) > 80] == []
 
 
 def test_help_of_the_program_s_own_settings():
@@ -147,14 +148,15 @@ def test_guide_has_every_setting():
     """The reference table of docs/guide/app.md is what --help says; OpenTelemetry's variables have their own in observability.md."""
     help_text = run("hello", "--help").stdout
     guide = (ROOT / "docs" / "guide" / "app.md").read_text()
-    settings = re.findall(r"^  (--[a-z.-]+).*\[([A-Z_]+)\]\n.* Default: (.*)\.$", help_text, re.MULTILINE)
+    entries = [" ".join(entry.split()) for entry in re.split(r"\n(?=  --)", help_text.partition("over defaults.")[2])]
+    settings = [re.match(r"(--[a-z.-]+)[^[]*\[([A-Z_]+)[^]]*\].*?(?: Default: (.*)\.)?$", entry).groups() for entry in entries if entry]
     assert len(settings) > 20
     variables = (ROOT / "docs" / "guide" / "observability.md").read_text()
     for flag, variable, default in settings:
         if flag.startswith("--otel."):
             assert variable.removeprefix("OTEL_EXPORTER_OTLP") in variables, variable
             continue
-        shown = f"`{default}`" if default != '""' else ""
+        shown = f"`{default}`" if default else ""
         assert f"| `{flag}` | `{variable}` | {shown} |" in guide, flag
     others = [flag for flag, _, _ in settings if not flag.startswith("--otel.")]
     assert len(re.findall(r"^\| .* \| `--(?!otel)", guide, re.MULTILINE)) == len(others)

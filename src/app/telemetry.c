@@ -111,7 +111,7 @@ static int read_propagators(struct telemetry *telemetry, proa_str text, struct p
         size_t i = 0;
 
         name = proa_str_trim(name);
-        while (i < PROA_COUNT(known) && !proa_str_eq_c(name, known[i].name))
+        while (i < PROA_COUNT(known) && !proa_str_eq_nocase(name, proa_str_c(known[i].name)))
             i++;
         if (i == PROA_COUNT(known))
             return proa_fail(err, PROA_EINVAL,

@@ -209,7 +209,8 @@ def test_disabled(collect, start):
     assert collector.requests == []
 
 
-@pytest.mark.parametrize("sampler, arg, sent", [("always_off", "", False), ("traceidratio", "0", False), ("parentbased_traceidratio", "1", True)])
+# Names are taken in any case, as the specification has it.
+@pytest.mark.parametrize("sampler, arg, sent", [("always_off", "", False), ("traceidratio", "0", False), ("ParentBased_TraceIdRatio", "1", True)])
 def test_the_sampler(collect, start, sampler, arg, sent):
     collector = collect()
     hello = start("hello", env={**SOON, OTLP + "ENDPOINT": collector.url, "OTEL_TRACES_SAMPLER": sampler,

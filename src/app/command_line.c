@@ -163,6 +163,17 @@ static int print_config(const struct command_line *line)
     return print(&out);
 }
 
+/* A mistake like others, though only the log can read it. */
+static int check_log_level(const struct proa_app *app, struct proa_error *err)
+{
+    struct proa_error why = {0};
+    int rc = proa_log_filter_check(app->config.log.level.ptr, &why);
+
+    if (rc < 0)
+        proa_error_add_field(err, rc, PROA_STR("log.level"), "invalid", "log.level: %s", why.message);
+    return rc;
+}
+
 static int load(struct command_line *line, struct proa_error *err)
 {
     struct proa_app *app = line->app;
@@ -180,7 +191,8 @@ static int load(struct command_line *line, struct proa_error *err)
     if (line->command == COMMAND_RUN)
         PROA_TRY(reload_note_files(app, err));
     PROA_TRY(command_line_file(app, &app->arena, &line->source.file, &line->source.file_name, err));
-    return proa_config_load(&app->arena, &line->source, line->parts, line->parts_count, err);
+    PROA_TRY(proa_config_load(&app->arena, &line->source, line->parts, line->parts_count, err));
+    return check_log_level(app, err);
 }
 
 int command_line_read(struct proa_app *app, int argc, char **argv, int *ret_exit_code)

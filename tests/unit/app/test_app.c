@@ -802,6 +802,62 @@ static void test_commands(void **state)
     free(text);
 }
 
+/* Settings of a program that takes over none while it runs: those that have changed are named. */
+static void write_settings(const char *text)
+{
+    char path[sizeof folder + 16], fresh[sizeof folder + 16];
+    FILE *file;
+
+    snprintf(path, sizeof path, "%s/settings", folder);
+    snprintf(fresh, sizeof fresh, "%s/fresh", folder);
+    file = fopen(fresh, "we");
+    assert_non_null(file);
+    assert_true(fputs(text, file) >= 0);
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(rename(fresh, path), 0);
+}
+
+static void *change_settings(void *arg)
+{
+    struct program *program = arg;
+    bool happy = wait_status("/readyz", 200);
+
+    write_settings("answer: 8\ntext: a\n");
+    kill(getpid(), SIGHUP);
+    for (int i = 0; i < PATIENCE_MS / 5 && answer_has("/metrics", "config_reloads_total{outcome=\"done\"} 0"); i++)
+        nap_ms(5);
+    program->client_is_happy = happy && answer_has("/metrics", "config_reloads_total{outcome=\"failed\"} 0");
+    kill(getpid(), SIGINT);
+    return NULL;
+}
+
+static void test_settings_that_cannot_change(void **state)
+{
+    struct program program = {.client = change_settings};
+    struct proa_app_options options = base_options;
+    int log = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600), out = dup(STDOUT_FILENO);
+    char lines[8192] = "", flag[sizeof folder + 32];
+
+    options.config_type = &settings_type.type;
+    options.config = &settings;
+    snprintf(flag, sizeof flag, "--config=%s/settings", folder);
+    write_settings("answer: 7\ntext: a\n");
+    assert_true(log >= 0 && out >= 0);
+    fflush(stdout);
+    assert_true(dup2(log, STDOUT_FILENO) >= 0);
+    assert_int_equal(run_with(&options, &program, flag, "--log.level=info,http=off", (char *)NULL), 0);
+    assert_true(dup2(out, STDOUT_FILENO) >= 0);
+    assert_true(pread(log, lines, sizeof lines - 1, 0) > 0);
+    close(log);
+    close(out);
+    snprintf(flag, sizeof flag, "%s/settings", folder);
+    unlink(flag);
+    assert_true(program.client_is_happy);
+    assert_non_null(strstr(lines, "it needs a restart\",\"service.name\":\"test\",\"setting\":\"answer\""));
+    assert_null(strstr(lines, "\"setting\":\"text\""));
+    assert_int_equal(settings.answer, 7);
+}
+
 static void test_wrong_command_lines(void **state)
 {
     struct program program = {0};
@@ -859,6 +915,7 @@ int main(void)
         cmocka_unit_test(test_further_signals),
         cmocka_unit_test(test_watchdog),
         cmocka_unit_test(test_commands),
+        cmocka_unit_test(test_settings_that_cannot_change),
         cmocka_unit_test(test_wrong_command_lines),
         cmocka_unit_test(test_address_that_cannot_be),
     };

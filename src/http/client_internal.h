@@ -28,6 +28,10 @@ struct client_url {
 /** Slices point into `text` or the arena. @returns 0, PROA_EINVAL or PROA_ENOMEM. */
 int client_url_parse(struct proa_arena *arena, proa_str text, struct client_url *ret_url, struct proa_error *err);
 
+/* client.c */
+/** Whether a request may have this field of the caller's: else PROA_EINVAL, with a text that does not quote the value. */
+PROA_MUST_USE int client_field_check(const struct proa_client_field *field, struct proa_error *err);
+
 /* client_proxy.c */
 struct client_proxy {
     char *address;       /* "host:port"; NULL: none */

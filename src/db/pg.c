@@ -187,6 +187,8 @@ static void loop_stop(struct proa_task *task)
         node = node->next;
         close_conn(conn);
     }
+    pg_shared_end(pl);
+    pg_own_end(pl);
     stopped_if_quiet(pl);
 }
 

@@ -325,6 +325,9 @@ bool pg_is_down(struct pg_loop *pl);
 /** The task of a loop: another one has reached the server. */
 void pg_wake_run(struct proa_task *task);
 PROA_MUST_USE int pg_fail_down(const struct pg_loop *pl, struct proa_error *err);
+int pg_fail_closed(struct proa_error *err);
+/** The part is closing: ends those that wait for a shared connection. */
+void pg_shared_end(struct pg_loop *pl);
 
 /* pg_renew.c */
 int pg_set_url(struct proa_db *db, const char *url, struct proa_error *err);
@@ -336,6 +339,8 @@ static inline bool pg_is_outdated(const struct pg_conn *conn)
 }
 
 /* pg_own.c */
+/** The part is closing: ends those that wait for a connection. */
+void pg_own_end(struct pg_loop *pl);
 /** Closes the idle ones of an older configuration. */
 void pg_own_renew(struct pg_loop *pl);
 void pg_own_release(struct pg_conn *conn);

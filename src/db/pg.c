@@ -5,8 +5,6 @@
 #include <proa/pg.h>
 #include <stdlib.h>
 
-enum { CLOSE_WAIT_S = 3600 };
-
 struct pg_loop *pg_loop_of(struct pg *pg, const struct proa_loop *loop)
 {
     uint32_t guess = proa_loop_index(loop);
@@ -205,8 +203,7 @@ static void pg_stop(struct proa_db *db)
 {
     struct pg *pg = db->impl;
     struct proa_loop *loop = pg->loops[0].loop;
-    struct proa_shield_scope shield PROA_CLEANUP(proa_shield_leave) =
-        proa_shield_enter(loop, PROA_SECONDS(CLOSE_WAIT_S));
+    struct proa_shield_scope shield PROA_CLEANUP(proa_shield_leave) = proa_shield_enter(loop, PROA_NEVER);
 
     pg->open_loops = pg->loops_count;
     for (uint32_t i = 0; i < pg->loops_count; i++)

@@ -1,5 +1,6 @@
-/* JSON into structs: parsed by yyjson, then taken apart by the description. One pass collects all broken rules in the order
- * of the document. The recursion is bounded by the depth of 64 and its frames are small: it runs on fibers' stacks. */
+/* JSON into structs: parsed by yyjson, then taken apart by the description. One pass collects all broken rules in the
+ * order of the document. The recursion is bounded by the depth of 64 and its frames are small: it runs on fibers'
+ * stacks. */
 #include "json_walk.h"
 
 #include <math.h>
@@ -227,7 +228,8 @@ void json_check_tree(struct rules *rules, struct yyjson_val *value, const struct
 
 /* -- Lists, dictionaries, members ------------------------------------------------------------------------------- */
 
-/* Room for the elements, all zero. NULL: memory is out, or there are more than the description allows, which is said. */
+/* Room for the elements, all zero. NULL: memory is out, or there are more than the description allows, which is
+ * said. */
 static char *new_elements(struct rules *rules, const struct proa_field *field, size_t count,
                           const struct value_path *path)
 {

@@ -56,8 +56,8 @@ static size_t add_steps(const struct value_path *path, char *out, size_t at)
     return at;
 }
 
-/* RFC 6901, in `room` of POINTER_SHORT bytes or the arena. One that is out of all bounds becomes that of the nearest value
- * above that fits. */
+/* RFC 6901, in `room` of POINTER_SHORT bytes or the arena. One that is out of all bounds becomes that of the nearest
+ * value above that fits. */
 static proa_str pointer_text(const struct rules *rules, const struct value_path *path, char *room)
 {
     size_t bytes = pointer_bytes(rules, path), at = rules->prefix.len;

@@ -1,5 +1,5 @@
-/* YAML into JSON text: libyaml's events, one after the other, without recursion. An anchor remembers which part of the JSON
- * text its node became; an alias appends that part again. */
+/* YAML into JSON text: libyaml's events, one after the other, without recursion. An anchor remembers which part of the
+ * JSON text its node became; an alias appends that part again. */
 #include "data_internal.h"
 #include "yaml_scalar.h"
 

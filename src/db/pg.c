@@ -218,7 +218,8 @@ static void pg_stop(struct proa_db *db)
     }
 }
 
-/* No call is left, and db_calls.c went to every loop since: what other loops had posted there before they stopped has run. */
+/* No call is left, and db_calls.c went to every loop since: what other loops had posted there before they stopped has
+ * run. */
 static void pg_close(struct proa_db *db)
 {
     pg_free(db->impl);

@@ -353,7 +353,8 @@ int pg_begin(struct proa_sql sql, const struct proa_tx_options *options, struct 
     return 0;
 }
 
-/* A script, or a statement whose words did not tell, may have ended the transaction: what follows would be on its own. */
+/* A script, or a statement whose words did not tell, may have ended the transaction: what follows would be on its
+ * own. */
 static int check_in_tx(struct proa_sql sql, int rc)
 {
     const struct pg_conn *conn = PROA_CONTAINER(sql.tx, struct pg_tx, base)->conn;

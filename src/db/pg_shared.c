@@ -26,7 +26,8 @@ void pg_tell(struct pg_loop *pl, const char *what)
     PROA_WARN(&pl->pg->db->logger, what, proa_kv_c("error", pl->reason));
 }
 
-/* The server was reached from elsewhere: connections try it now and not when their back-off ends, and statements wait for that. */
+/* The server was reached from elsewhere: connections try it now and not when their back-off ends, and statements wait
+ * for that. */
 static void try_anew(struct pg_loop *pl)
 {
     pl->ups_seen = atomic_load_explicit(&pl->pg->ups, memory_order_acquire);

@@ -1,5 +1,5 @@
-/* --health-check: what a container's own probe runs. A client of its own, without a loop: it must say yes or no within 3 s whatever state
- * the instance is in. */
+/* --health-check: what a container's own probe runs. A client of its own, without a loop: it must say yes or no within
+ * 3 s whatever state the instance is in. */
 #include "app_internal.h"
 
 #include "base/clock.h"

@@ -286,8 +286,8 @@ static uint64_t backoff_ms(struct proa_otlp *otlp, unsigned tries, uint64_t want
     return wanted_ms > ms ? wanted_ms : ms;
 }
 
-/* Waits before the next try. A stop may make the wait too long, and is a reason to try earlier only where nobody answers: that try is
- * the last. @returns whether to try. */
+/* Waits before the next try. A stop may make the wait too long, and is a reason to try earlier only where nobody
+ * answers: that try is the last. @returns whether to try. */
 static bool wait_backoff(struct proa_otlp *otlp, uint64_t ms, proa_mono_ns give_up_at)
 {
     struct proa_loop *loop = otlp->options.loop;

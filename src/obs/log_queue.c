@@ -399,8 +399,8 @@ static bool write_or_start(struct log_queue *queue, proa_str line)
     return written >= 0;
 }
 
-/* Blocks SIGPIPE for the calling thread while it writes, and takes back the one it caused. @returns false when the writer was started
- * meanwhile: nothing is done then. */
+/* Blocks SIGPIPE for the calling thread while it writes, and takes back the one it caused. @returns false when the
+ * writer was started meanwhile: nothing is done then. */
 static bool put_synchronous(struct log_queue *queue, proa_str line)
 {
     static const struct timespec at_once;

@@ -1,4 +1,5 @@
-/* Schemas from descriptions. What a schema says is what the reader does: its kinds, rules, defaults and what it requires. */
+/* Schemas from descriptions. What a schema says is what the reader does: its kinds, rules, defaults and what it
+ * requires. */
 #include "data_internal.h"
 
 #include <proa/schema.h>

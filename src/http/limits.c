@@ -1,18 +1,13 @@
 /* Limits with their defaults and metrics, and the metrics of requests. */
 #include "server_internal.h"
 
+#include "base/defaults.h"
 #include "obs/log_form.h"
 #include <proa/metrics.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 
 enum { DESCRIPTORS_KEPT = 64, FIBERS_BESIDE_REQUESTS = 1024 };
-
-static void fill_u32(uint32_t *value, uint32_t standard)
-{
-    if (*value == 0)
-        *value = standard;
-}
 
 void limits_fill(struct proa_server_limits *limits)
 {

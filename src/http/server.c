@@ -323,8 +323,8 @@ static void set_phase(struct proa_server *server, enum server_phase phase)
     atomic_store_explicit(&server->shared.phase, (int)phase, memory_order_relaxed);
 }
 
-/* Cancels what is left, also when the draining fiber itself was told to end. However long a handler takes that cannot end at once: what
- * it works with is closed next. */
+/* Cancels what is left, also when the draining fiber itself was told to end. However long a handler takes that cannot
+ * end at once: what it works with is closed next. */
 static void cut_rest(struct proa_server *server)
 {
     struct proa_loop *loop = server->parts[0].loop;

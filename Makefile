@@ -41,7 +41,7 @@ build: setup-build ## release programs in build/bin
 run: setup-build ## runs the users service on http://localhost:8080 over an SQLite file
 	@test -x build/bin/users || echo "run: compiling users"
 	@$(call release,apps/users)
-	@echo "users: http://localhost:8080/users"
+	@echo "users: http://localhost:$${PORT:-8080}/users"
 	@exec ./build/bin/users
 
 observe: build ## runs users with Prometheus and Jaeger, as far as they are installed, sends some traffic, prints what to open

@@ -182,8 +182,9 @@ struct proa_sse_options {
 /** Answers 200 text/event-stream. Counted against the limit of streams (PROA_EBUSY → 503). */
 PROA_MUST_USE int proa_reply_sse(struct proa_req *req, const struct proa_sse_options *options,
                                  struct proa_sse **ret_sse);
-/** Sends an event from the stream's loop, in a fiber or not; never suspends. `event` and `id` may be empty. @returns 0
- *  or PROA_ECLOSED. Lines of `data` are split as the format demands. */
+/** Sends an event from the stream's loop, in a fiber or not; never suspends. `event` and `id` may be empty. Lines of
+ *  `data` are split as the format demands. @returns 0, PROA_ECLOSED (the stream has ended; `closed` is called later,
+ *  never from within), PROA_EINVAL (`event` or `id` of several lines), PROA_ENOMEM. */
 PROA_MUST_USE int proa_sse_send(struct proa_sse *sse, proa_str event, proa_str id, proa_str data);
 /** Ends the stream after what was sent; `closed` is called a little later. From the stream's loop, in a fiber or not;
  *  never suspends. Again is harmless until `closed` was called. NULL is fine. */

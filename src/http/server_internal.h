@@ -79,6 +79,7 @@ struct server_loop {
     struct proa_list connections; /* all */
     struct proa_list waits[WAIT_CLASSES];
     struct proa_timer tick;
+    proa_mono_ns due_at; /* who is late since then is so once the loop has read what has come; 0: nobody */
     struct proa_flush flush;
     struct proa_list work; /* connections to go on with outside of fibers */
     struct conn *current;  /* whose input is being read; its answers gather in `out` */

@@ -2,6 +2,7 @@
 the test does."""
 import base64
 import json
+import re
 import signal
 import time
 
@@ -59,6 +60,11 @@ def condition(kubectl, namespace, kind, name="shop"):
     return next((c for c in status(kubectl, namespace, name).get("conditions", []) if c["type"] == kind), {})
 
 
+def looks(log):
+    """What came of each look at a Database."""
+    return re.findall(r'"(applied|resynced)"', log)
+
+
 def owned_versions(kubectl, namespace):
     kinds = "db,sts,svc,cm,secret,pdb,networkpolicy,sa,role,rolebinding"
     items = json.loads(kubectl("get", kinds, "-n", namespace, "-o", "json"))["items"]
@@ -91,10 +97,12 @@ def test_from_apply_to_ready_and_nothing_after_a_restart(kubectl, operator, read
     data = kubectl.get("secret", "shop-credentials", "-n", ready)["data"]
     assert {"username", "password", "replicationPassword", "agentToken"} == set(data)
     assert base64.b64decode(data["password"]).decode() not in operator.log()
+    eventually(lambda: looks(operator.log())[-1:] == ["resynced"], what="nothing left to do")
     before = owned_versions(kubectl, ready)
     operator.kill()
+    seen = len(operator.log())
     operator.start()
-    eventually(lambda: operator.log().count("resynced") > 0, 40, "a new leader's first look")
+    eventually(lambda: looks(operator.log()[seen:]), 40, "a new leader's first look")
     time.sleep(1)
     assert owned_versions(kubectl, ready) == before
 
@@ -214,8 +222,9 @@ def test_storage_grows(kubectl, operator, ready):
     for index in range(2):
         claim = kubectl.get("pvc", f"data-shop-{index}", "-n", ready)
         assert claim["spec"]["resources"]["requests"]["storage"] == "2Gi"
-    eventually(lambda: kubectl.serve(ready, "shop") or condition(kubectl, ready, "Progressing")["reason"] == "ExpandingStorage")
-    assert phase(kubectl, ready) == "Running"  # asked for is not done
+    eventually(lambda: kubectl.serve(ready, "shop") or
+               (phase(kubectl, ready), condition(kubectl, ready, "Progressing")["reason"]) == ("Running", "ExpandingStorage"),
+               what="asked for, which is not done")
     for index in range(2):
         grown(kubectl, ready, index)
     eventually(lambda: phase(kubectl, ready) == "Ready", what="grown")
@@ -234,15 +243,15 @@ def test_storage_class_that_does_not_grow(kubectl, operator, ready):
 def test_deleted_and_made_again(kubectl, operator, ready):
     bound_claim(kubectl, ready, 0, "grows")
     password = kubectl.get("secret", "shop-credentials", "-n", ready)["data"]["password"]
-    kubectl("delete", "db", "shop", "-n", ready, "--timeout=20s")
+    kubectl("delete", "db", "shop", "-n", ready, "--timeout=30s")
     kept = kubectl.get("secret", "shop-credentials", "-n", ready)
     assert "ownerReferences" not in kept["metadata"] and kept["data"]["password"] == password
     assert kubectl.get("pvc", "data-shop-0", "-n", ready)
     for kind in ("statefulset/shop", "configmap/shop-config", "service/shop-rw", "service/shop-ro", "service/shop-headless",
                  "pdb/shop", "networkpolicy/shop", "sa/shop-agent", "role/shop-agent", "rolebinding/shop-agent"):
-        kubectl("delete", kind, "-n", ready)  # the garbage collector's part
+        kubectl("delete", kind, "-n", ready, "--ignore-not-found")  # the garbage collector's part
     kubectl.apply(database("shop", ready, deletionPolicy="Delete"))
-    eventually(lambda: kubectl.get("statefulset", "shop", "-n", ready))
+    eventually(lambda: kubectl.get("statefulset", "shop", "-n", ready), what="StatefulSet made again")
     again = kubectl.get("secret", "shop-credentials", "-n", ready)
     assert again["data"]["password"] == password and again["metadata"]["ownerReferences"][0]["name"] == "shop"
     kubectl("delete", "db", "shop", "-n", ready, "--timeout=30s")

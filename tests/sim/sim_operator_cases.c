@@ -370,6 +370,43 @@ static void refused_pod(struct world *world)
     wait_until(world, is_made, "it is told for ever");
 }
 
+/* -- Whether ServiceMonitors are served -------------------------------------------------------------------------------- */
+
+static int look(struct world *world, struct proa_kube *kube)
+{
+    struct proa_deadline_scope scope PROA_CLEANUP(proa_deadline_leave) =
+        proa_deadline_enter(world->loop, proa_loop_now(world->loop) + PROA_SECONDS(60));
+    struct proa_error err = {0};
+
+    return proa_kube_is_served(kube, &service_monitor_kind, &err);
+}
+
+/* An API server that cannot say it has not said no. */
+static void no_answer_is_no_no(struct world *world)
+{
+    const struct proa_sim_kube_faults unavailable = {.unavailable = 1}, none = {0};
+    struct proa_kube_config *config = NULL;
+    struct proa_kube *kube = NULL;
+    struct proa_error err = {0};
+
+    assert_int_equal(proa_kube_config_plain("http://" ADDRESS, &config), 0);
+    assert_int_equal(proa_kube_new(&(struct proa_kube_options){.loop = world->loop, .config = config}, &kube, &err), 0);
+    expect(world, look(world, kube) == 0, "the kind is not there");
+    proa_sim_kube_set_faults(world->api, &unavailable);
+    expect(world, look(world, kube) < 0, "429 and 503 count as no");
+    proa_sim_kube_set_faults(world->api, &none);
+    proa_sim_kube_set_state(world->api, PROA_SIM_KUBE_STARTING);
+    expect(world, look(world, kube) < 0, "one that starts counts as no");
+    proa_sim_kube_set_state(world->api, PROA_SIM_KUBE_DOWN);
+    expect(world, look(world, kube) < 0, "one that is down counts as no");
+    proa_sim_kube_set_state(world->api, PROA_SIM_KUBE_UP);
+    if (proa_sim_kube_serve(world->api, &service_monitor_kind, false, false) < 0)
+        world->failure = "the kind cannot be served";
+    expect(world, look(world, kube) == 1, "the kind is there");
+    proa_kube_free(kube);
+    proa_kube_config_free(config);
+}
+
 /* -- All of it --------------------------------------------------------------------------------------------------------- */
 
 static void on_request(void *arg, uint64_t number, const char *method, proa_str path)
@@ -469,6 +506,7 @@ STORY(data_put_aside)
 STORY(an_instance_says_why)
 STORY(silent_agent)
 STORY(refused_pod)
+STORY(no_answer_is_no_no)
 
 int main(void)
 {
@@ -477,6 +515,7 @@ int main(void)
         cmocka_unit_test(test_deleted_while_growing), cmocka_unit_test(test_deleted_with_volumes_while_growing),
         cmocka_unit_test(test_data_put_aside),        cmocka_unit_test(test_an_instance_says_why),
         cmocka_unit_test(test_silent_agent),          cmocka_unit_test(test_refused_pod),
+        cmocka_unit_test(test_no_answer_is_no_no),
     };
 
     return cmocka_run_group_tests_name("sim/operator_cases", tests, NULL, NULL);

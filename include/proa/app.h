@@ -63,7 +63,7 @@ struct proa_app_options {
     const struct proa_layer_provider *tls;
 };
 
-/** Runs the program. @returns the exit code: 0 after a clean end, 1 when it could not start or not drain, 2 for a wrong
+/** Runs the program; one at a time in a process, whose signals it takes. @returns the exit code: 0 after a clean end, 1 when it could not start or not drain, 2 for a wrong
  *  command line or configuration, 130 after a second Ctrl+C. */
 PROA_COLD int proa_app_run(const struct proa_app_options *options, int argc, char **argv);
 

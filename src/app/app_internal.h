@@ -19,6 +19,7 @@
 #include "app_config.h"
 #include <proa/app.h>
 #include <proa/sync.h>
+#include <signal.h>
 #include <stdatomic.h>
 
 enum app_phase { APP_STARTING = 0, APP_SERVING, APP_DRAINING };
@@ -90,7 +91,8 @@ struct proa_app {
     struct proa_event stop_asked;
     struct proa_fd_watch *signal_watch;
     int signal_fd;
-    int stop_signal; /* the first, 0 while there was none */
+    sigset_t mask_before; /* of the thread that runs the program */
+    int stop_signal;      /* the first, 0 while there was none */
     int exit_code;
     int asked_exit_code; /* of proa_app_stop */
 };
@@ -178,8 +180,9 @@ PROA_COLD void telemetry_free(struct proa_app *app);
 
 /* signals.c */
 /** SIGTERM and SIGINT wait from here on. */
-void signals_hold(void);
-/** Has `app->signal_fd` tell of them; a second SIGINT ends the process at once. Before the loops run; lets what waited come. */
+void signals_hold(struct proa_app *app);
+/** Has `app->signal_fd` tell of them; a second SIGINT ends the process at once. Before the loops run; lets what waited come.
+ *  PROA_EBUSY when another program of this process has them. */
 PROA_COLD PROA_MUST_USE int signals_catch(struct proa_app *app, struct proa_error *err);
 /** The first signal that came; 0 when none did. */
 int signals_first(void);

@@ -111,7 +111,8 @@ static int start(struct proa_app *app, void *state, struct proa_error *err)
     PROA_TRY(running_keys_init(&users->running, loop));
     PROA_TRY(open_database(users, app, err));
     rc = migrate(users, loop, ATTEMPT_MS, err);
-    /* A server that cannot be reached yet, or steps that take long, are waited for in the background; anything else is a mistake to be told now. */
+    /* A server that cannot be reached yet, or steps that take long, are waited for in the background; anything else is
+     * a mistake to be told now. */
     if (rc < 0 && rc != PROA_EUNAVAILABLE && rc != PROA_ETIMEDOUT && rc != PROA_EBUSY)
         return rc;
     if (rc < 0)

@@ -6,6 +6,7 @@
 #ifndef PROA_LOG_H
 #define PROA_LOG_H
 
+#include <proa/args.h>
 #include <proa/defs.h>
 #include <proa/error.h>
 #include <proa/str.h>
@@ -152,7 +153,7 @@ void proa_log_failure(const struct proa_logger *logger, enum proa_log_level leve
 #define PROA_LOG_AT(logger, level, message, ...)                                                                       \
     do {                                                                                                               \
         if (proa_log_enabled(logger, level)) {                                                                         \
-            const struct proa_kv proa_kvs_[] = {{0}, ##__VA_ARGS__};                                                   \
+            const struct proa_kv proa_kvs_[] = {{0} PROA_ARGS(struct proa_kv, ##__VA_ARGS__)};                         \
             proa_log_line(logger, level, proa_str_c(message), proa_kvs_ + 1, (uint32_t)PROA_COUNT(proa_kvs_) - 1);     \
         }                                                                                                              \
     } while (0)

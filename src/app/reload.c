@@ -1,5 +1,6 @@
-/* Reading the configuration again while the program runs: on SIGHUP, and when a file of it has changed, which is looked for every two
- * seconds. A ConfigMap or Secret that is mounted changes by the swap of a symbolic link, so what the name leads to is compared.
+/* Reading the configuration again while the program runs: on SIGHUP, and when a file of it has changed, which is looked
+ * for every two seconds. A ConfigMap or Secret that is mounted changes by the swap of a symbolic link, so what the name
+ * leads to is compared.
  *
  * What is read is checked whole before anything is taken over: a mistake keeps all as it was, and the log says why. */
 #include "app_internal.h"

@@ -1,6 +1,7 @@
 /* Exchanges: one request and its answer, with repeats, deadlines and content codings. */
 #include "client_internal.h"
 
+#include "base/defaults.h"
 #include <assert.h>
 #include <proa/buf.h>
 #include <proa/checked.h>
@@ -56,12 +57,6 @@ struct attempt {
 };
 
 /* -- The client --------------------------------------------------------------------------------------------------- */
-
-static void fill_u32(uint32_t *value, uint32_t standard)
-{
-    if (*value == 0)
-        *value = standard;
-}
 
 int proa_client_new(const struct proa_client_options *options, struct proa_client **ret_client, struct proa_error *err)
 {

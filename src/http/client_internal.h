@@ -101,7 +101,8 @@ struct response {
     uint32_t head_bytes;
     uint32_t head_bytes_max;
     int status;
-    int error; /* why a callback refused: PROA_ETOOLARGE, PROA_ENOMEM or 0 */
+    int error;          /* why a callback refused: PROA_ETOOLARGE, PROA_ENOMEM, PROA_EPROTOCOL or 0 */
+    const char *reason; /* of PROA_EPROTOCOL; static */
     uint8_t phase;
     bool is_head;   /* the answer to HEAD: no body whatever its fields say */
     bool is_tunnel; /* the answer to CONNECT */

@@ -135,7 +135,7 @@ def test_log_lines_arrive(collector, start, tmp_path):
     assert "service.name" not in fields and int(record["timeUnixNano"]) > 0
     line = wait_until(lambda: next((line for line in users.log() if line.get("trace_id") == trace), None))  # and written as ever
     assert line["message"] == "request" and line["level"] == "info"
-    assert users.metric("proa_otlp_log_records_total", outcome="sent") >= 1
+    wait_until(lambda: users.metric("proa_otlp_log_records_total", outcome="sent") >= 1, what="the collector's answer to be counted")
     assert users.metric("proa_otlp_log_records_total", outcome="dropped") == 0
 
 

@@ -2,6 +2,7 @@
 import gzip
 import http.server
 import os
+import re
 import signal
 import ssl
 import subprocess
@@ -117,7 +118,7 @@ def test_how_long_a_try_and_a_batch_take(collect, start, kind, path, metric, oth
         **SOON, **others, OTLP + "ENDPOINT": collector.url, OTLP + "TIMEOUT": "60000", OTLP + f"{kind}_TIMEOUT": "100"}).wait_ready()
     assert ask(hello.port, "GET", "/api/users/7").status == 200
     wait_until(lambda: hello.metric(metric, outcome="failed") > 0, what="the batch to be given up")
-    assert len(collector.of(path)) >= 2
+    wait_until(lambda: len(collector.of(path)) >= 2, what="a second try")
     collector.stall.set()
 
 
@@ -129,7 +130,7 @@ def test_a_batch_ends_within_a_try(collect, start, variable, metric, others):
     hello = start("hello", "--http.access-log", env={
         **SOON, **others, variable: "300", OTLP + "ENDPOINT": collector.url, OTLP + "TIMEOUT": "60000"}).wait_ready()
     assert ask(hello.port, "GET", "/api/users/7").status == 200
-    wait_until(lambda: hello.metric(metric, outcome="failed") > 0, 10, "the batch to be given up")
+    wait_until(lambda: hello.metric(metric, outcome="failed") > 0, what="the batch to be given up")
     collector.stall.set()
 
 
@@ -183,7 +184,8 @@ def test_an_endpoint_s_query_is_not_logged(collect, start):
     hello = start("hello", env={**SOON, OTLP + "TRACES_ENDPOINT": collector.url + "/v1/traces?key=hush"}).wait_ready()
     assert ask(hello.port, "GET", "/api/users/7").status == 200
     wait_until(lambda: collector.of("/v1/traces?key=hush"))
-    assert f'"url.full":"{collector.url}/v1/traces"' in hello.text() and "hush" not in hello.text()
+    hello.wait_for_line(re.escape(f'"url.full":"{collector.url}/v1/traces"'))
+    assert "hush" not in hello.text()
 
 
 @pytest.mark.parametrize("env, name", [
@@ -198,6 +200,7 @@ def test_the_service_s_name(collect, start, env, name):
     key = b"\x0a\x0cservice.name\x12"
     assert spans.count(key) == 1  # once, in the resource
     assert spans[spans.index(key) + len(key):].startswith(bytes([len(name) + 2, 0x0a, len(name)]) + name.encode())
+    hello.wait_for_line('"ready"')
     assert {line["service.name"] for line in hello.log()} == {name}
 
 
@@ -301,7 +304,7 @@ def test_a_dead_collector_does_not_hold_up_the_end(collect, start, kind):
     assert ask(hello.port, "GET", "/api/users/7").status == 200
     began = time.monotonic()
     hello.stop()
-    assert time.monotonic() - began < 2.5
+    assert time.monotonic() - began < 8  # and not the 10 s and more that a try and a batch may take by default
 
 
 def openssl(*arguments):

@@ -42,7 +42,8 @@ struct proa_otlp_options {
     void *send_arg;
     const char *service_name;    /**< goes before that of `resource_attributes`; both missing: "unknown_service" */
     const char *service_version; /**< unless `resource_attributes` has one; NULL: none */
-    /** OTEL_RESOURCE_ATTRIBUTES: "key=value,key=value", percent-encoded; of a key given twice the last holds. NULL: none */
+    /** OTEL_RESOURCE_ATTRIBUTES: "key=value,key=value", percent-encoded; of a key given twice the last holds. NULL:
+     *  none */
     const char *resource_attributes;
     bool gzip;           /**< OTEL_EXPORTER_OTLP_COMPRESSION=gzip */
     uint32_t timeout_ms; /**< of one try, OTEL_EXPORTER_OTLP_TIMEOUT; 0: 10,000 */

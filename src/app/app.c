@@ -235,7 +235,7 @@ int proa_app_run(const struct proa_app_options *options, int argc, char **argv)
 
     process_keep_standard_descriptors();
     proa_arena_init(&app.arena, NULL, 0);
-    signals_hold();
+    signals_hold(&app);
     command = command_line_read(&app, argc, argv, &exit_code);
     if (command < 0)
         return exit_code;

@@ -802,6 +802,30 @@ static void test_commands(void **state)
     free(text);
 }
 
+/* A second program of the process is refused: the first keeps the signals. */
+static void *run_another(void *arg)
+{
+    struct program *program = arg, second = {0};
+    struct proa_app_options options = base_options;
+    char *argv[] = {"second", "--http.address=127.0.0.1", "--port=0", "--log.level=off", NULL};
+    bool happy = wait_status("/readyz", 200);
+
+    options.state = &second;
+    happy = happy && proa_app_run(&options, 4, argv) == 1 && second.starts == 0;
+    program->client_is_happy = happy && ask_status("/readyz") == 200;
+    kill(getpid(), SIGINT);
+    return NULL;
+}
+
+static void test_one_at_a_time(void **state)
+{
+    struct program program = {.client = run_another};
+
+    assert_int_equal(RUN(&program), 0);
+    assert_true(program.client_is_happy);
+    assert_int_equal(program.stops, 1);
+}
+
 /* Settings of a program that takes over none while it runs: those that have changed are named. */
 static void write_settings(const char *text)
 {
@@ -915,6 +939,7 @@ int main(void)
         cmocka_unit_test(test_further_signals),
         cmocka_unit_test(test_watchdog),
         cmocka_unit_test(test_commands),
+        cmocka_unit_test(test_one_at_a_time),
         cmocka_unit_test(test_settings_that_cannot_change),
         cmocka_unit_test(test_wrong_command_lines),
         cmocka_unit_test(test_address_that_cannot_be),

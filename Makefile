@@ -11,7 +11,7 @@ comma := ,
 export LSAN_OPTIONS ?= suppressions=$(CURDIR)/tests/support/lsan.supp:print_suppressions=0
 .DEFAULT_GOAL := help
 .PHONY: bench sim help setup setup-build build run agent-image engine-images run-operator observe test test-units test-integration test-cluster \
-	test-nodes lint format figures soak fuzz tsan clang valgrind hardening limits install clean
+	test-nodes lint format figures soak fuzz tsan clang valgrind hardening limits seldom install clean
 
 # Configures a build folder, again when its options have changed here; ninja notices later changes of the build files. $(1): folder,
 # $(2): environment, $(3): options.
@@ -125,7 +125,15 @@ hardening: build ## reads from the release programs that they are hardened
 	@tools/check-binary --self-test
 	@tools/check-binary --static build/bin/hello build/bin/database-operator
 	@tools/check-binary build/bin/users
-	@tools/seldom --check build/release/apps/database-operator/database-operator.map apps/database-operator/seldom.ld
+	@tools/seldom --check $(seldom_map) apps/database-operator/seldom.ld
+
+# Of the program that ran, so nothing is built here.
+seldom_map = build/release/$(operator).map
+seldom: ## makes the order of the operator's code anew, from its runs under valgrind: CALLGRIND_OUT='FILE...' (tools/seldom)
+	@test -n "$(CALLGRIND_OUT)" && test -e $(seldom_map) || \
+		{ echo "seldom: CALLGRIND_OUT must name runs of the program of make build; tools/seldom says which" >&2; exit 1; }
+	@tools/seldom $(seldom_map) $(CALLGRIND_OUT) >build/seldom.ld
+	@mv build/seldom.ld apps/database-operator/seldom.ld
 
 # An address sanitizer reserves terabytes, so `make test` leaves out what limits the address space.
 limits: build ## the release programs under limits of address space and descriptors

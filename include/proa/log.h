@@ -54,6 +54,8 @@ PROA_COLD PROA_MUST_USE int proa_log_start_writer(struct proa_log *log, struct p
 PROA_COLD void proa_log_free(struct proa_log *log);
 /** Waits until what was logged before has been written, at most `timeout_ms`. From any thread. */
 void proa_log_flush(struct proa_log *log, uint32_t timeout_ms);
+/** Whether it can be a filter. @returns 0, PROA_EINVAL or PROA_ENOMEM. */
+PROA_COLD PROA_MUST_USE int proa_log_filter_check(const char *filter, struct proa_error *err);
 /** Replaces the filter; the old one stays when the text is bad. From any thread. */
 PROA_COLD PROA_MUST_USE int proa_log_set_filter(struct proa_log *log, const char *filter, struct proa_error *err);
 /** Lines lost because the queue was full. */

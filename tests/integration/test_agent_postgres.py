@@ -751,7 +751,7 @@ def test_credentials_change_while_the_first_data_are_made(cluster):
     one = shop[0].start()
     one.wait_reason("the username is one of the engine's own")
     shop.write_credentials(username="somebody")
-    one.wait_ready(30)
+    one.wait_ready()
     one.sql("SELECT 1")
 
 
@@ -767,7 +767,7 @@ def test_credentials_change_while_a_standby_waits(cluster):
     shop[1].start().wait_reason("waits for the primary")
     shop.write_credentials(agentToken="another-one", replicationPassword="another-copy")
     shop[0].start().wait_ready()
-    shop[1].wait_ready(30)
+    shop[1].wait_ready()
     shop.api.set(primary="shop-1")
     shop[1].wait_reason("moving the primary is not built yet")
     shop.write_credentials(agentToken="a-third-one")

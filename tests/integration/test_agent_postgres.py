@@ -744,6 +744,16 @@ def test_a_username_comes_back(cluster):
     assert rows(one) == [1, 2, 3, 4, 5]
 
 
+def test_settings_that_sessions_begin_with_are_not_the_agents(cluster):
+    """A database that is read-only for its clients still gets its users; a backslash is a letter, whatever clients are used to."""
+    shop = cluster(engine_conf="default_transaction_read_only = on\nstandard_conforming_strings = off\n")
+    one = shop[0].start().wait_ready()
+    for user in ("o\\'hara", "app"):
+        shop.write_credentials(username=user, password=f"of-{len(user)}-letters")
+        wait_until(lambda: one.superuser("SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'app'") == user, 30)
+        assert one.sql("SHOW transaction_read_only") == [("on",)]
+
+
 def test_credentials_change_while_the_first_data_are_made(cluster):
     """Those that cannot be used are replaced by those that can, without a new pod."""
     shop = cluster(fresh=True)

@@ -37,7 +37,10 @@ struct app_check {
     struct proa_gauge_series *gauge; /* NULL without metrics */
     _Atomic bool passes;             /* written by loop 0, read by the probes */
     bool was_run;
-    proa_mono_ns told_at;              /* of the last line about it */
+    struct proa_timer
+        overdue;          /* behind the deadline of the run under way, which may wait for what cannot be cancelled */
+    bool is_overdue;      /* it has fired */
+    proa_mono_ns told_at; /* of the last line about it */
     char told[PROA_ERROR_MESSAGE_MAX]; /* why it fails, as was told */
     struct app_check *next;            /* in the order of adding */
 };
@@ -135,6 +138,9 @@ PROA_COLD int reload_run(void *arg);
 PROA_COLD int health_check(const struct app_config *config);
 
 /* process_limits.c */
+/** Opens /dev/null for standard input, output and error where they are closed: else files and sockets of the program would get
+ *  their numbers, and with them what is written for people. Before anything is opened. */
+PROA_COLD void process_keep_standard_descriptors(void);
 /** Applies RLIMIT_NOFILE and RLIMIT_AS, and fits malloc to the latter. Before threads are started. *ret_open_files is less than asked
  *  for where the hard limit allows no more. */
 PROA_COLD PROA_MUST_USE int process_limits_apply(const struct app_process_config *process, uint64_t *ret_open_files,

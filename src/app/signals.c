@@ -1,7 +1,7 @@
 /* SIGTERM and SIGINT, SIGHUP, and the alarm behind a drain that does not end.
  *
- * A handler of its own rather than the loop's signals: a second Ctrl+C must end the process also when loop 0 is held up. What it touches
- * is process-wide as signals are, and kept here. */
+ * A handler of its own rather than the loop's signals: a second Ctrl+C must end the process also when loop 0 is held
+ * up. What it touches is process-wide as signals are, and kept here. */
 #include "app_internal.h"
 
 #include <errno.h>

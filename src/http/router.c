@@ -329,11 +329,37 @@ static int add_one(struct proa_router *router, const char *prefix, const struct 
     return insert(router, route, err);
 }
 
+/* A copy that lives as long as the router: the arguments of middleware are known at run time, so callers have them in an array
+ * of a function. */
+static int keep_middleware(struct proa_router *router, const struct proa_middleware *middleware,
+                           const struct proa_middleware **ret_kept)
+{
+    struct proa_middleware *kept;
+    size_t count = 1;
+
+    while (middleware[count - 1].run)
+        count++;
+    kept = malloc(count * sizeof *kept);
+    if (!kept)
+        return PROA_ENOMEM;
+    memcpy(kept, middleware, count * sizeof *kept);
+    if (router_own(router, kept) < 0) {
+        free(kept);
+        return PROA_ENOMEM;
+    }
+    *ret_kept = kept;
+    return 0;
+}
+
 int proa_router_add(struct proa_router *router, const char *prefix, const struct proa_middleware *middleware,
                     const struct proa_route *routes, size_t count, struct proa_error *err)
 {
+    const struct proa_middleware *group = NULL;
+
+    if (middleware && keep_middleware(router, middleware, &group) < 0)
+        return proa_fail(err, PROA_ENOMEM, "memory is out");
     for (size_t i = 0; i < count; i++)
-        PROA_TRY(add_one(router, prefix ? prefix : "", middleware, &routes[i], err));
+        PROA_TRY(add_one(router, prefix ? prefix : "", group, &routes[i], err));
     return 0;
 }
 

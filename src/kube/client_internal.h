@@ -92,6 +92,9 @@ void kube_transport_free(struct proa_kube *kube);
  *  requests in flight: who asks for less than a watch takes one before. An answer of 300 and above is an error already. */
 int kube_open(struct proa_kube *kube, struct proa_arena *arena, const struct proa_kube_request *request,
               struct proa_exchange **ret_exchange, struct proa_error *err);
+/** The same, and comes again when the API server asks to, whatever the method, while the fiber has time. */
+int kube_open_when_asked(struct proa_kube *kube, struct proa_arena *arena, const struct proa_kube_request *request,
+                         struct proa_exchange **ret_exchange, struct proa_error *err);
 /** "/apis/apps/v1/namespaces/x/statefulsets/y/status?query" */
 int kube_path(struct proa_buf *out, const struct proa_kube_request *request);
 /** "&name=value", or "name=value" in front, percent-encoded; nothing for an empty value. */

@@ -1,4 +1,5 @@
-/* Bearer tokens and client certificates that change while the program runs: token files and exec plugins (ExecCredential v1, KEP-541). */
+/* Bearer tokens and client certificates that change while the program runs: token files and exec plugins
+ * (ExecCredential v1, KEP-541). */
 #include "client_internal.h"
 
 #include <proa/fiber.h>

@@ -267,10 +267,10 @@ static bool asks_to_come_again(int rc, const struct proa_error *err)
     return (rc == PROA_EBUSY || rc == PROA_EUNAVAILABLE) && err->retry_after_s > 0;
 }
 
-/* Comes again when asked to, whatever the method, as client-go does, while there is time; the HTTP client's budget of repeats, which
- * protects servers from their clients, does not count where the server itself sets the pace. */
-static int open_when_asked(struct proa_kube *kube, struct proa_arena *arena, const struct proa_kube_request *request,
-                           struct proa_exchange **ret_exchange, struct proa_error *err)
+/* As client-go does; the HTTP client's budget of repeats, which protects servers from their clients, does not count where the server itself
+ * sets the pace. */
+int kube_open_when_asked(struct proa_kube *kube, struct proa_arena *arena, const struct proa_kube_request *request,
+                         struct proa_exchange **ret_exchange, struct proa_error *err)
 {
     struct proa_loop *loop = kube->options.loop;
     struct proa_error own = {0};
@@ -306,7 +306,7 @@ int proa_kube_send(struct proa_kube *kube, struct proa_arena *arena, const struc
     if (rc < 0)
         return proa_fail(err, rc, "no place among the %u requests in flight",
                          (unsigned)kube->options.requests_in_flight);
-    rc = open_when_asked(kube, arena, request, &exchange, err);
+    rc = kube_open_when_asked(kube, arena, request, &exchange, err);
     if (rc == 0) {
         assert(exchange);
         rc = read_all(exchange, arena, kube->options.item_bytes, ret_body, err);

@@ -242,7 +242,6 @@ static int failing(struct proa_req *req)
     return PROA_EUNAVAILABLE;
 }
 
-static const struct proa_middleware group[] = {{mark, (void *)"g"}, {NULL, NULL}};
 static const struct proa_middleware own[] = {{mark, (void *)"o"}, {guard, NULL}, {NULL, NULL}};
 static const struct proa_middleware swallows[] = {{swallow, NULL}, {NULL, NULL}};
 static const struct proa_route plain_routes[] = {
@@ -255,9 +254,14 @@ static const struct proa_route group_routes[] = {{PROA_GET, "/own", handler, .mi
 
 static int more(struct proa_router *router)
 {
+    struct proa_middleware group[] = {{mark, (void *)"g"}, {NULL, NULL}}; /* needs to live for the call only */
+    int rc;
+
     PROA_TRY(proa_router_use(router, mark, (void *)"1"));
     PROA_TRY(proa_router_use(router, mark, (void *)"2"));
-    return proa_router_add(router, "/api", group, group_routes, PROA_COUNT(group_routes), NULL);
+    rc = proa_router_add(router, "/api", group, group_routes, PROA_COUNT(group_routes), NULL);
+    group[0] = (struct proa_middleware){mark, (void *)"gone"};
+    return rc;
 }
 
 static void expect_trail(struct rig_client *client, const char *request, int status, const char *wanted)

@@ -27,7 +27,7 @@ help: ## lists the targets
 # The linker warns of what static programs cannot have; what this log holds is shown when a build fails. $(1): targets, none: all.
 release = $(call configure,release,CC=gcc,$(release_options)) && \
 	{ ninja -C build/release --quiet $(1) >build/release-ninja.log 2>&1 || { tail -n 40 build/release-ninja.log; exit 1; }; } && \
-	tools/split-debug build/release build/bin
+	tools/split-debug build/release build/bin && tools/notices build/bin/NOTICES
 
 setup: ## installs from the distribution what build and tests need (as root or with sudo)
 	@tools/setup
@@ -41,7 +41,7 @@ build: setup-build ## release programs in build/bin
 run: setup-build ## runs the users service on http://localhost:8080 over an SQLite file
 	@test -x build/bin/users || echo "run: compiling users"
 	@$(call release,apps/users)
-	@echo "users: http://localhost:8080/users"
+	@echo "users: http://localhost:$${PORT:-8080}/users"
 	@exec ./build/bin/users
 
 observe: build ## runs users with Prometheus and Jaeger, as far as they are installed, sends some traffic, prints what to open
@@ -166,7 +166,8 @@ soak: setup ## each fuzzer, then the simulation, for SOAK_SECONDS
 
 install: build ## libraries, headers and pkg-config files below PREFIX (and DESTDIR)
 	@meson configure build/release -Dprefix=$(PREFIX) && ninja -C build/release --quiet >build/install.log
-	@DESTDIR=$(DESTDIR) meson install -C build/release --quiet
+	@DESTDIR=$(DESTDIR) meson install -C build/release --quiet --no-rebuild
+	@install -m 644 build/bin/NOTICES $(DESTDIR)$(PREFIX)/share/doc/proa/
 
 clean: ## removes what was built, but not what setup fetched
 	@mkdir -p build && find build -mindepth 1 -maxdepth 1 ! -name deps -exec rm -r {} +

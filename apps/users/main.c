@@ -131,7 +131,8 @@ static int reload(struct proa_app *app, void *state, const void *config, struct 
     PROA_TRY(proa_db_set_url(users->db, next->database_url.ptr, err));
     if (!proa_equal_type(&database_config_type.type, &users->config.database, &next->database))
         PROA_WARN(users->logger,
-                  "the limits of the database's connections cannot change while the program runs: they need a restart");
+                  "the limits of the database's connections cannot change while the program runs: they need a restart",
+                  proa_kv_c("setting", "database"));
     return 0;
 }
 

@@ -153,25 +153,47 @@ static void expire_write(struct conn *conn)
     conn_close(conn, true, PROA_ETIMEDOUT);
 }
 
-/* The first of a class when its time has come. */
-static struct conn_wait *expired(struct server_loop *part, enum wait_class class)
+/* The first of a class when its time had come at a moment. */
+static struct conn_wait *expired(struct server_loop *part, enum wait_class class, proa_mono_ns at)
 {
     struct proa_list *first = part->waits[class].next;
     struct conn_wait *wait = PROA_CONTAINER(first, struct conn_wait, node);
 
-    return first != &part->waits[class] && wait->since + limit_ns(part, class) <= part->now ? wait : NULL;
+    return first != &part->waits[class] && wait->since + limit_ns(part, class) <= at ? wait : NULL;
+}
+
+static bool any_expired(struct server_loop *part)
+{
+    for (int class = 0; class < WAIT_CLASSES; class ++)
+        if (expired(part, (enum wait_class) class, part->now))
+            return true;
+    return false;
+}
+
+/* A loop that was held up has not read yet what came in time: it does, in a turn of its own, before anybody is late. */
+static bool reads_first(struct server_loop *part)
+{
+    if (part->due_at || !any_expired(part))
+        return false;
+    part->due_at = part->now;
+    proa_ignore(proa_timer_start(&part->tick, part->now));
+    return true;
 }
 
 void conn_tick(struct proa_timer *timer)
 {
     struct server_loop *part = PROA_CONTAINER(timer, struct server_loop, tick);
-    proa_mono_ns next = PROA_NEVER;
+    proa_mono_ns next = PROA_NEVER, at;
 
     part->now = proa_loop_now_exact(part->loop);
+    if (reads_first(part))
+        return;
+    at = part->due_at ? part->due_at : part->now;
+    part->due_at = 0;
     for (int class = 0; class < WAIT_CLASSES; class ++) {
         struct conn_wait *wait;
 
-        while ((wait = expired(part, (enum wait_class) class))) {
+        while ((wait = expired(part, (enum wait_class) class, at))) {
             if (class == WAIT_WRITE)
                 expire_write(PROA_CONTAINER(wait, struct conn, write_wait));
             else
@@ -272,6 +294,7 @@ void conn_drain_all(struct server_loop *part, bool cut)
     }
     if (cut && part->has_group)
         proa_group_cancel(&part->group, PROA_ECANCELED);
+    part->due_at = 0;
     if (part->has_tick)
         proa_ignore(proa_timer_start(&part->tick, part->now));
 }

@@ -173,6 +173,8 @@ int proa_server_start(const struct proa_server_options *options, struct proa_ser
         rc = server_metrics_init(server, err);
     if (rc == 0)
         rc = listen_on(server, err);
+    if (rc == 0)
+        rc = server_metrics_watch(server);
     if (rc < 0) {
         proa_server_free(server);
         return err && err->code == rc ? rc : proa_fail(err, rc, "starting the server");

@@ -59,6 +59,8 @@ struct side {
     struct proa_controller *controller;
     struct proa_group group;
     uint32_t reconciles, writes, conflicts, running, overlapping;
+    uint32_t wanted;          /* of what a case waits for */
+    uint32_t idle_reconciles; /* before it led again */
 };
 
 struct test {
@@ -288,6 +290,22 @@ static bool is_leader(struct test *test, void *arg)
     return proa_manager_is_leader(((struct side *)arg)->manager);
 }
 
+static bool has_written(struct test *test, void *arg)
+{
+    const struct side *side = arg;
+
+    (void)test;
+    return side->writes >= side->wanted;
+}
+
+static bool has_reconciled(struct test *test, void *arg)
+{
+    const struct side *side = arg;
+
+    (void)test;
+    return side->reconciles >= side->wanted;
+}
+
 static bool has_conflict(struct test *test, void *arg)
 {
     (void)test;
@@ -327,7 +345,9 @@ static void apps_become_ready(struct test *test, struct proa_arena *arena, struc
         if (create_app(test, arena, app_name(arena, i), &err) < 0)
             printf("# %s\n", err.message);
     ms = wait_until(test, all_ready, side);
-    proa_ignore(proa_sleep(test->loop, PROA_MS(200))); /* the cache may have seen an answer before the writer */
+    side->wanted = 3 * APPS;
+    proa_ignore(wait_until(test, has_written, side)); /* the cache may have seen an answer before the writer */
+    proa_ignore(proa_sleep(test->loop, PROA_MS(200)));
     printf("# %d ready after %" PRId64 " ms, %" PRIu32 " reconciles, %" PRIu32 " writes\n", APPS, ms, side->reconciles,
            side->writes);
     tell(test, ms >= 0, "all become ready");
@@ -377,6 +397,8 @@ static void drift_is_repaired(struct test *test, struct proa_arena *arena, struc
     proa_ignore(proa_kube_patch(test->kube, arena, &app_kind, test->namespace_, PROA_STR("app-7"),
                                 PROA_STR("{\"spec\":{\"text\":\"three\"}}"), &merge, NULL, NULL, &err));
     tell(test, wait_until(test, map_is_one, "three") >= 0, "a changed wish is carried out");
+    side->wanted = writes + 4;
+    proa_ignore(wait_until(test, has_written, side));
     proa_ignore(proa_sleep(test->loop, PROA_MS(200)));
     printf("# %" PRIu32 " writes\n", side->writes - writes);
     tell(test, side->writes - writes == 4, "with a request each");
@@ -436,6 +458,16 @@ static bool is_no_leader(struct test *test, void *arg)
     return !is_leader(test, arg);
 }
 
+static bool leads_again(struct test *test, void *arg)
+{
+    struct side *side = arg;
+
+    if (is_leader(test, side))
+        return true;
+    side->idle_reconciles = side->reconciles;
+    return false;
+}
+
 static void a_lost_lease_is_won_again(struct test *test, struct proa_arena *arena, struct side *side)
 {
     const struct proa_kube_patch_options merge = {.kind = PROA_KUBE_MERGE};
@@ -446,14 +478,13 @@ static void a_lost_lease_is_won_again(struct test *test, struct proa_arena *aren
     proa_ignore(proa_kube_patch(test->kube, arena, &proa_kube_leases, test->namespace_, PROA_STR("proa-test"),
                                 PROA_STR("{\"spec\":{\"holderIdentity\":\"thief\"}}"), &merge, NULL, NULL, &err));
     tell(test, wait_until(test, is_no_leader, side) >= 0, "a stolen lease is noticed");
-    reconciles = side->reconciles;
+    reconciles = side->idle_reconciles = side->reconciles;
     proa_controller_enqueue(side->controller, test->namespace_, PROA_STR("app-1"), 0);
-    proa_ignore(proa_sleep(test->loop, PROA_MS(LEASE_MS / 2)));
-    tell(test, reconciles == side->reconciles, "nothing is done meanwhile");
-    ms = wait_until(test, is_leader, side);
+    ms = wait_until(test, leads_again, side);
     printf("# leads again after %" PRId64 " ms\n", ms);
-    proa_ignore(proa_sleep(test->loop, PROA_MS(200)));
-    tell(test, ms > 0 && side->reconciles > reconciles, "it is won again, and work goes on");
+    tell(test, reconciles == side->idle_reconciles, "nothing is done meanwhile");
+    side->wanted = reconciles + 1;
+    tell(test, ms > 0 && wait_until(test, has_reconciled, side) >= 0, "it is won again, and work goes on");
 }
 
 static void another_takes_over(struct test *test, struct side *first, struct side *second)
@@ -468,6 +499,8 @@ static void another_takes_over(struct test *test, struct side *first, struct sid
     printf("# took over after %" PRId64 " ms\n", ms);
     tell(test, ms >= 0 && ms < LEASE_MS, "and the second takes over");
     tell(test, wait_until(test, all_ready, second) >= 0, "with all ready");
+    second->wanted = APPS;
+    proa_ignore(wait_until(test, has_reconciled, second));
     proa_ignore(proa_sleep(test->loop, PROA_MS(1000)));
     printf("# %" PRIu32 " reconciles, %" PRIu32 " writes\n", second->reconciles, second->writes);
     /* What the API server wrote in another way (1000m) is applied once more, and nothing else but the app made anew. */

@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -19,13 +18,13 @@ def binary():
 
 
 def eventually(check, seconds=20, what=""):
-    """The first truthy value of check()."""
+    """The first truthy value of check(). What is waited for is a text or, for what is known only at the end, a function."""
     end = time.monotonic() + seconds
     while True:
         value = check()
         if value:
             return value
-        assert time.monotonic() < end, f"not within {seconds} s: {what or check}"
+        assert time.monotonic() < end, f"not within {seconds} s: {what() if callable(what) else what or check}"
         time.sleep(0.1)
 
 
@@ -49,9 +48,16 @@ class Kubectl:
         return self("apply", "-f", "-", text=text)
 
     def get(self, *arguments):
-        """The object, or None."""
-        done = self.run("get", *arguments, "-o", "json")
-        return json.loads(done.stdout) if done.returncode == 0 else None
+        """The object, None when there is none. An API server that is busy is asked again."""
+        end = time.monotonic() + 20
+        while True:
+            done = self.run("get", *arguments, "-o", "json")
+            if done.returncode == 0:
+                return json.loads(done.stdout)
+            if "(NotFound)" in done.stderr:
+                return None
+            assert time.monotonic() < end, f"kubectl get {' '.join(arguments)}: {done.stderr}"
+            time.sleep(0.5)
 
     def signal_api_server(self, number):
         os.kill(int((self.lab / "pids" / "apiserver").read_text().split()[0]), number)
@@ -76,12 +82,6 @@ def database(name, namespace, **spec):
                        "spec": {key: value for key, value in whole.items() if value is not None}})
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 class Operator:
     def __init__(self, kubectl, folder, *settings):
         self.kubectl = kubectl
@@ -98,9 +98,7 @@ class Operator:
         self.start()
 
     def start(self):
-        self.port = free_port()
-        env = {"PATH": os.environ["PATH"], "KUBECONFIG": str(self.kubeconfig), "THREADS": "1", "PORT": str(self.port),
-               "LSAN_OPTIONS": LSAN}
+        env = {"PATH": os.environ["PATH"], "KUBECONFIG": str(self.kubeconfig), "THREADS": "1", "PORT": "0", "LSAN_OPTIONS": LSAN}
         with open(self.log_file, "ab") as log:
             self.process = subprocess.Popen(
                 [binary(), "run", "--http.address=127.0.0.1", *self.settings], env=env, stdout=log, stderr=log)
@@ -115,7 +113,7 @@ class Operator:
     def stop(self):
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
-        assert self.process.wait(timeout=20) in (0, -signal.SIGKILL), self.log()[-3000:]
+        assert self.process.wait(timeout=40) in (0, -signal.SIGKILL), self.log()[-3000:]
         # What RBAC refuses reads: User "…" cannot patch resource "pods" in API group …
         found = re.search(r"AddressSanitizer|LeakSanitizer|runtime error|cannot \w+ resource", self.log())
         assert not found, self.log()[max(0, found.start() - 500):][:3000]

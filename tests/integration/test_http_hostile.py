@@ -281,7 +281,7 @@ def test_limits_are_counted(shared):
 @pytest.fixture
 def hasty(start, tmp_path):
     """With limits that a test can wait for."""
-    return start("users", "--threads=1", "--http.head-ms=300", "--http.body-ms=400", "--http.idle-ms=500", "--http.write-stall-ms=400",
+    return start("users", "--threads=1", "--http.head-ms=1000", "--http.body-ms=1000", "--http.idle-ms=1000", "--http.write-stall-ms=400",
                  env={"DATABASE_URL": f"sqlite:{tmp_path}/u.db", "ASAN_OPTIONS": ASAN_SMALL}).wait_ready()
 
 
@@ -290,7 +290,7 @@ def test_slow_head(hasty):
     with Client(hasty.port) as client:
         client.send("GET /health HT")
         expect_problem(client.answer(), 408)
-        assert 0.25 < time.monotonic() - begin < 5
+        assert 0.95 < time.monotonic() - begin < 10
         assert client.is_closed()
     assert hasty.metric("http_server_limit_hits_total", limit="head_ms") == 1
 
@@ -303,10 +303,10 @@ def test_slow_head_byte_by_byte(hasty):
             for byte in b"GET /health HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 1000:
                 client.send(bytes([byte]))
                 time.sleep(0.02)
-                assert time.monotonic() - begin < 5
+                assert time.monotonic() - begin < 10
         except OSError:
             pass
-        assert client.rest().startswith(b"HTTP/1.1 408 ") or time.monotonic() - begin < 5
+        assert client.rest().startswith(b"HTTP/1.1 408 ") or time.monotonic() - begin < 10
 
 
 def test_slow_body(hasty):
@@ -320,7 +320,7 @@ def test_slow_body(hasty):
 def test_idle_connection_is_closed(hasty):
     with Client(hasty.port) as fresh, Client(hasty.port) as used:
         assert used.ask("GET", "/health").status == 200
-        assert fresh.is_closed(5) and used.is_closed(5)
+        assert fresh.is_closed() and used.is_closed()
 
 
 def test_slow_readers(hasty):
@@ -416,8 +416,8 @@ def test_request_deadline(start, postgres_url, postgres):
         begin = time.monotonic()
         answer = ask(users.port, "GET", "/users")
         assert answer.status in (503, 504), answer.body
-        assert 0.3 < time.monotonic() - begin < 5
-    assert ask(users.port, "GET", "/users").status == 200
+        assert 0.3 < time.monotonic() - begin < 10
+    wait_until(lambda: ask(users.port, "GET", "/users").status == 200, what="an answer in time")
     assert users.metric("http_server_limit_hits_total", limit="request_ms") >= 1
 
 

@@ -43,8 +43,10 @@ class Counted:
 async def one_client(port, number, counted, stop):
     """Requests on keep-alive connections, a new one whenever the server closes, until it can no longer be reached.
     A request on a kept-alive connection that the server closed at the same moment may be repeated (RFC 9110 section 9.2.2);
-    one that was the first of its connection has been accepted: it must be answered."""
+    one that was the first of its connection has been accepted: it must be answered, when it comes within the second that a drain waits
+    for it."""
     while not stop.is_set():
+        began = time.monotonic()
         try:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
         except OSError:
@@ -54,6 +56,8 @@ async def one_client(port, number, counted, stop):
         try:
             while True:
                 writer.write(b"GET /api/users/%d HTTP/1.1\r\nHost: localhost\r\n\r\n" % number)
+                if first and time.monotonic() - began > 0.9:
+                    first = False  # on a machine that is very busy it was sent too late
                 await writer.drain()
                 answer = await read_answer(reader)
                 if answer is None:
@@ -99,11 +103,11 @@ def test_sigterm_loses_no_accepted_request(start, delay_ms):
 
 
 def test_readiness_goes_first(start):
-    hello = start("hello", "--http.drain-delay-ms=1500").wait_ready()
+    hello = start("hello", "--http.drain-delay-ms=4000").wait_ready()
     with Client(hello.port) as kept:
         assert not kept.ask("GET", "/api/users/1").closes()
         hello.send_signal(signal.SIGTERM)
-        wait_until(lambda: ask(hello.port, "GET", "/readyz").status == 503, 1.4, "readiness to go")
+        wait_until(lambda: ask(hello.port, "GET", "/readyz").status == 503, 3, "readiness to go")
         health = ask(hello.port, "GET", "/health")
         assert health.status == 503 and b"draining" in health.body
         assert ask(hello.port, "GET", "/livez").status == 200
@@ -136,16 +140,17 @@ def test_further_sigterms_change_nothing(start):
     assert time.monotonic() - begin >= 0.7
 
 
-def test_second_interrupt_exits_at_once(start):
-    hello = start("hello", "--http.drain-ms=20000").wait_ready()
-    with Client(hello.port) as client:
+def test_second_interrupt_exits_at_once(start, tmp_path):
+    users = start("users", "--http.drain-ms=20000", env={"DATABASE_URL": f"sqlite:{tmp_path}/u.db"}).wait_ready()
+    with Client(users.port) as client:
         # A request that is under way holds the drain up.
-        client.send("POST /api/users/1 HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\nExpect: 100-continue\r\n")
-        hello.send_signal(signal.SIGINT)
-        hello.wait_for_line('"stopping"')
-        assert hello.process.poll() is None
-        hello.send_signal(signal.SIGINT)
-        assert hello.wait(5) == 130
+        client.send(b"POST /users HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
+        wait_until(lambda: users.metric("http_server_requests_in_flight") >= 1, what="the request to be at work")
+        users.send_signal(signal.SIGINT)
+        users.wait_for_line('"stopping"')
+        assert users.process.poll() is None
+        users.send_signal(signal.SIGINT)
+        assert users.wait(15) == 130
 
 
 def test_signal_before_ready(start):
@@ -256,13 +261,33 @@ def test_a_standard_output_that_is_full(tmp_path):
         os.close(writer)
 
 
+def test_without_standard_descriptors(tmp_path):
+    """Started with none of the three: no file or socket of the program takes their numbers, and so gets its log lines."""
+    if not program_path("hello").exists():
+        pytest.skip("hello is not built")
+    path = tmp_path / "socket"
+    # Only then, as Popen gives each of them a descriptor.
+    process = subprocess.Popen(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", program_path("hello"), f"--http.address=unix:{path}",
+                                "--http.access-log"])
+    try:
+        wait_until(path.exists, what="the listener")
+        with Client(path=path, timeout=10) as client:
+            assert client.ask("GET", "/api/users/3").body == b"User 3"
+        assert [os.readlink(f"/proc/{process.pid}/fd/{number}") for number in range(3)] == 3 * ["/dev/null"]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
 def test_unix_socket(start, tmp_path):
     path = tmp_path / "hello.sock"
     hello = start("hello", listen=(f"--http.address=unix:{path}",))
     hello.wait_for_line('"ready"')
     with Client(path=path) as client:
         assert client.ask("GET", "/api/users/3").body == b"User 3"
-    done = subprocess.run([program_path("hello"), "--health-check", f"--http.address=unix:{path}"], timeout=10)
+    done = subprocess.run([program_path("hello"), "--health-check", f"--http.address=unix:{path}"], timeout=40)
     assert done.returncode == 0
     hello.stop()
     assert not path.exists()
@@ -276,14 +301,14 @@ def test_unix_socket(start, tmp_path):
 
 def health_check(port, *flags, env=None):
     begin = time.monotonic()
-    done = subprocess.run([program_path("hello"), "--health-check", *flags], capture_output=True, text=True, timeout=10,
+    done = subprocess.run([program_path("hello"), "--health-check", *flags], capture_output=True, text=True, timeout=40,
                           env={**os.environ, "PORT": str(port), **(env or {})})
-    assert time.monotonic() - begin < 5  # 3 s and what a sanitized program takes to start on a busy machine
+    assert time.monotonic() - begin < 10  # 3 s and what a sanitized program takes to start and to end on a busy machine
     return done
 
 
 def test_health_check(start):
-    hello = start("hello", "--http.drain-delay-ms=1000").wait_ready()
+    hello = start("hello", "--http.drain-delay-ms=5000").wait_ready()
     port = hello.port
     done = health_check(port)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -311,7 +336,7 @@ def test_second_interrupt_works_when_a_loop_hangs(start):
     hello.send_signal(signal.SIGINT)
     hello.send_signal(signal.SIGCONT)
     hello.send_signal(signal.SIGINT)
-    assert hello.wait(10) in (0, 130)
+    assert hello.wait(20) in (0, 130)
 
 
 def test_probes_while_starting(start, tmp_path):

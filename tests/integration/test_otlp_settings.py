@@ -2,6 +2,7 @@
 import gzip
 import http.server
 import os
+import re
 import signal
 import ssl
 import subprocess
@@ -117,7 +118,7 @@ def test_how_long_a_try_and_a_batch_take(collect, start, kind, path, metric, oth
         **SOON, **others, OTLP + "ENDPOINT": collector.url, OTLP + "TIMEOUT": "60000", OTLP + f"{kind}_TIMEOUT": "100"}).wait_ready()
     assert ask(hello.port, "GET", "/api/users/7").status == 200
     wait_until(lambda: hello.metric(metric, outcome="failed") > 0, what="the batch to be given up")
-    assert len(collector.of(path)) >= 2
+    wait_until(lambda: len(collector.of(path)) >= 2, what="a second try")
     collector.stall.set()
 
 
@@ -129,7 +130,7 @@ def test_a_batch_ends_within_a_try(collect, start, variable, metric, others):
     hello = start("hello", "--http.access-log", env={
         **SOON, **others, variable: "300", OTLP + "ENDPOINT": collector.url, OTLP + "TIMEOUT": "60000"}).wait_ready()
     assert ask(hello.port, "GET", "/api/users/7").status == 200
-    wait_until(lambda: hello.metric(metric, outcome="failed") > 0, 10, "the batch to be given up")
+    wait_until(lambda: hello.metric(metric, outcome="failed") > 0, what="the batch to be given up")
     collector.stall.set()
 
 
@@ -158,6 +159,8 @@ def test_bad_values(variable, value):
     (OTLP + "ENDPOINT", "http://"), (OTLP + "TRACES_ENDPOINT", "http://collector:99999"), (OTLP + "LOGS_ENDPOINT", "http://a b/v1/logs"),
     (OTLP + "ENDPOINT", "http://collector:4318?key=1"),
     (OTLP + "HEADERS", "key"), (OTLP + "TRACES_HEADERS", "key=%zz"), (OTLP + "LOGS_HEADERS", ",".join(f"k{i}=v" for i in range(17))),
+    (OTLP + "HEADERS", "a key=v"), (OTLP + "TRACES_HEADERS", "=v"), (OTLP + "LOGS_HEADERS", "key=v%0d%0aother: v"),
+    (OTLP + "HEADERS", "content-length=5"),
 ])
 def test_bad_values_that_only_an_export_finds(variable, value):
     env = {"OTEL_LOGS_EXPORTER": "otlp", OTLP + "ENDPOINT": "http://127.0.0.1:1", variable: value}
@@ -181,7 +184,8 @@ def test_an_endpoint_s_query_is_not_logged(collect, start):
     hello = start("hello", env={**SOON, OTLP + "TRACES_ENDPOINT": collector.url + "/v1/traces?key=hush"}).wait_ready()
     assert ask(hello.port, "GET", "/api/users/7").status == 200
     wait_until(lambda: collector.of("/v1/traces?key=hush"))
-    assert f'"url.full":"{collector.url}/v1/traces"' in hello.text() and "hush" not in hello.text()
+    hello.wait_for_line(re.escape(f'"url.full":"{collector.url}/v1/traces"'))
+    assert "hush" not in hello.text()
 
 
 @pytest.mark.parametrize("env, name", [
@@ -196,6 +200,7 @@ def test_the_service_s_name(collect, start, env, name):
     key = b"\x0a\x0cservice.name\x12"
     assert spans.count(key) == 1  # once, in the resource
     assert spans[spans.index(key) + len(key):].startswith(bytes([len(name) + 2, 0x0a, len(name)]) + name.encode())
+    hello.wait_for_line('"ready"')
     assert {line["service.name"] for line in hello.log()} == {name}
 
 
@@ -207,7 +212,8 @@ def test_disabled(collect, start):
     assert collector.requests == []
 
 
-@pytest.mark.parametrize("sampler, arg, sent", [("always_off", "", False), ("traceidratio", "0", False), ("parentbased_traceidratio", "1", True)])
+# Names are taken in any case, as the specification has it.
+@pytest.mark.parametrize("sampler, arg, sent", [("always_off", "", False), ("traceidratio", "0", False), ("ParentBased_TraceIdRatio", "1", True)])
 def test_the_sampler(collect, start, sampler, arg, sent):
     collector = collect()
     hello = start("hello", env={**SOON, OTLP + "ENDPOINT": collector.url, "OTEL_TRACES_SAMPLER": sampler,
@@ -272,6 +278,11 @@ def test_headers_change_together_or_not_at_all(collect, start, tmp_path):
     hello.send_signal(signal.SIGHUP)
     assert OTLP + "LOGS_HEADERS has a header without" in hello.wait_for_line("has a header without", since=since)
     assert keys() == ["old", "old"]
+    logs.write_text("x key=newer")  # no collector would ever get it
+    since = len(hello.lines)
+    hello.send_signal(signal.SIGHUP)
+    assert OTLP + "LOGS_HEADERS: a field's name" in hello.wait_for_line("not reloaded", since=since)
+    assert keys() == ["old", "old"]
     logs.write_text("x-key=newer")
     hello.send_signal(signal.SIGHUP)
     wait_until(lambda: keys() == ["new", "newer"], what="the new keys")
@@ -293,7 +304,7 @@ def test_a_dead_collector_does_not_hold_up_the_end(collect, start, kind):
     assert ask(hello.port, "GET", "/api/users/7").status == 200
     began = time.monotonic()
     hello.stop()
-    assert time.monotonic() - began < 2.5
+    assert time.monotonic() - began < 8  # and not the 10 s and more that a try and a batch may take by default
 
 
 def openssl(*arguments):

@@ -108,8 +108,8 @@ def test_hangups_under_load(users, mount):
     for round in range(1, 31):
         mount.path.resolve().write_text(AFTER if round % 2 else BEFORE)  # in place
         users.send_signal(signal.SIGHUP)
-        wait_until(lambda: reloads(users, "done") >= round, 20, f"reload {round}")
-        assert large_body(users) == (413 if round % 2 else 422)
+        # The file may be seen to change before the signal comes, and even half written: there are more reloads than rounds then.
+        wait_until(lambda: large_body(users) == (413 if round % 2 else 422) and reloads(users, "done") >= round, 20, f"reload {round}")
     load.end()
 
 

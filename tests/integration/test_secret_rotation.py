@@ -53,8 +53,8 @@ def test_a_new_password_under_load(server, start, tmp_path):
         wait_until(lambda: reloads(users, "done") == round + 1, what="the reload")
         wait_until(lambda: (now := connections(server)) and not now & before, what="new connections")
     load.end()
-    assert users.metric("db_client_connections_usage", db_client_connection_pool_name="shared",
-                        db_client_connection_state="idle") >= 1
+    wait_until(lambda: users.metric("db_client_connections_usage", db_client_connection_pool_name="shared",
+                                    db_client_connection_state="idle") >= 1, what="connections without work")
     assert all(word not in line for line in users.text().splitlines() for word in (server.password, fresh))
 
 

@@ -57,7 +57,7 @@ def serve(pki):
                                    "-cert", pki / f"{kind}-leaf.crt", "-key", pki / f"{kind}-leaf.key", *map(str, options)],
                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
         servers.append(server)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while True:
             try:
                 socket.create_connection(("127.0.0.1", port), 1).close()

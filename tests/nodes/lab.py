@@ -15,7 +15,7 @@ import urllib.request
 from datetime import datetime
 from pathlib import Path
 
-from kube import Operator, database, free_port
+from kube import Operator, database
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ["containerd", "runc", "iptables", "iproute2", "containernetworking-plugins", "openssl", "curl"]
@@ -24,8 +24,10 @@ RELEASE = ROOT / "build" / "bin" / "database-operator"
 ENGINE_IMAGE = "localhost/proa/postgres:17"
 ENGINE_SETTING = "--images.postgres=localhost/proa/postgres:{version}"
 SYSTEM = "database-operator"  # the operator's namespace
-CONNECTION = ("host=%s dbname=app user=app connect_timeout=2 keepalives_idle=1 keepalives_interval=1 keepalives_count=2 "
-              "tcp_user_timeout=2000")
+CONNECTION = "host=%s dbname=app user=app connect_timeout=10"
+# The writer's: what is gone is given up soon.
+IMPATIENT = ("host=%s dbname=app user=app connect_timeout=2 keepalives_idle=1 keepalives_interval=1 keepalives_count=2 "
+             "tcp_user_timeout=2000")
 
 # One row each tenth of a second, over one connection as long as it lasts. psql prints a key once its commit is acknowledged.
 WRITER = """
@@ -51,18 +53,24 @@ def until(check, seconds, what, pause=0.4):
         value = check()
         if value:
             return value
-        assert time.monotonic() < end, f"not within {seconds} s: {what}"
+        assert time.monotonic() < end, f"not within {seconds} s: {what() if callable(what) else what}"
         time.sleep(pause)
 
 
+def is_first(process):
+    """Whether it is process 1 of its container."""
+    return (process / "status").read_text().split("NSpid:")[1].split("\n")[0].split()[-1] == "1"
+
+
 def processes(program, **environment):
-    """Processes of this machine, also those inside the lab's nodes, by their program and environment."""
+    """Processes 1 of containers of this machine, also those inside the lab's nodes, by their program and environment. What they have
+    forked looks the same until it executes another program."""
     wanted = [f"{key}={value}".encode() for key, value in environment.items()]
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             if (folder / "cmdline").read_bytes().startswith(program.replace(" ", "\0").encode()):
                 told = (folder / "environ").read_bytes().split(b"\0")
-                if all(pair in told for pair in wanted):
+                if all(pair in told for pair in wanted) and is_first(folder):
                     yield int(folder.name)
 
 
@@ -84,8 +92,9 @@ class Cluster:
 
     def kill(self, program, **environment):
         """SIGKILL, from outside, to a process 1 in a container."""
-        (found,) = processes(program, **environment)
-        os.kill(found, signal.SIGKILL)
+        found = until(lambda: list(processes(program, **environment)), 30, f"{program} runs")
+        assert len(found) == 1, found
+        os.kill(found[0], signal.SIGKILL)
 
 
 def restricted(spec):
@@ -93,29 +102,38 @@ def restricted(spec):
     for container in spec["containers"]:
         container["securityContext"] = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
     return spec | {"securityContext": {"runAsNonRoot": True, "runAsUser": 999, "runAsGroup": 999, "fsGroup": 999,
-                                       "seccompProfile": {"type": "RuntimeDefault"}}, "terminationGracePeriodSeconds": 0}
+                                       "seccompProfile": {"type": "RuntimeDefault"}}, "terminationGracePeriodSeconds": 1}
+
+
+# Pods of the test stay on a node that is switched off: nobody would make them anew.
+STAY = [{"key": f"node.kubernetes.io/{what}", "operator": "Exists", "effect": "NoExecute"} for what in ("not-ready", "unreachable")]
 
 
 @contextlib.contextmanager
 def forwarded(story, pod, port):
-    local = free_port()
     process = subprocess.Popen([story.kubectl.program, "--kubeconfig", story.kubectl.kubeconfig, "port-forward", "-n", story.namespace,
-                                f"pod/{pod}", f"{local}:{port}"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+                                "--address=127.0.0.1", f"pod/{pod}", f":{port}"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                               text=True)
     try:
-        assert b"Forwarding" in process.stdout.readline()
-        yield f"http://127.0.0.1:{local}"
+        told = process.stdout.readline()
+        local = re.match(r"Forwarding from 127\.0\.0\.1:(\d+) ", told)
+        assert local, told
+        yield f"http://127.0.0.1:{local[1]}"
     finally:
         process.kill()
         process.wait()
 
 
 def fetch(url, token=None):
+    """(status, body); the status is 0 when there is no answer."""
     request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"} if token else {})
     try:
         with urllib.request.urlopen(request, timeout=5) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
+    except OSError as error:
+        return 0, str(error)
 
 
 class Dying:
@@ -172,8 +190,10 @@ class Story:
         return status if status.get("observedGeneration") == found.get("metadata", {}).get("generation") else {}
 
     def is_ready(self):
+        """By its status, which may tell of a moment ago, and by its pods."""
         status = self.status()
-        return status.get("phase") == "Ready" and status["replicasReady"] == self.spec["replicas"]
+        return (status.get("phase") == "Ready" and status["replicasReady"] == self.spec["replicas"] and
+                all(self.is_pod_ready(i) for i in range(self.spec["replicas"])))
 
     def wait_ready(self, seconds, what):
         until(self.is_ready, seconds, f"Ready: {what}")
@@ -181,17 +201,25 @@ class Story:
     def pod(self, index):
         return self.get("pod", f"{self.name}-{index}")
 
+    def is_pod_ready(self, index):
+        pod = self.pod(index)
+        return pod and not pod["metadata"].get("deletionTimestamp") and any(
+            c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", []))
+
     def uid(self, index):
         return (self.pod(index) or {}).get("metadata", {}).get("uid")
 
     def restarts(self, pod):
-        return sum(c["restartCount"] for c in self.get("pod", pod)["status"]["containerStatuses"])
+        return sum(c["restartCount"] for c in self.get("pod", pod)["status"].get("containerStatuses", []))
 
     def password(self, name=None):
         return base64.b64decode(self.get("secret", f"{name or self.name}-credentials")["data"]["password"]).decode()
 
     def token(self):
         return base64.b64decode(self.get("secret", f"{self.name}-credentials")["data"]["agentToken"]).decode()
+
+    def conditions(self):
+        return {c["type"]: c for c in self.status().get("conditions", [])}
 
     # -- SQL ------------------------------------------------------------------------------------------------------------
 
@@ -203,6 +231,9 @@ class Story:
         done = self.try_sql(sql, service)
         assert done.returncode == 0, f"{sql} by -{service}: {done.stderr}"
         return done.stdout.strip()
+
+    def wait_sql(self, sql, answer, seconds, what, service="rw", password=None):
+        until(lambda: self.try_sql(sql, service, password).stdout.strip() == answer, seconds, what)
 
     def local_sql(self, index, sql):
         """As the instance's superuser, who comes by its socket only."""
@@ -220,13 +251,13 @@ class Story:
         self.pod_of_ours("writer", {
             "nodeSelector": {"kubernetes.io/hostname": node},
             "containers": [{"name": "writer", "image": ENGINE_IMAGE,
-                            "command": ["sh", "-c", WRITER % (CONNECTION % f"{self.name}-rw")],
+                            "command": ["sh", "-c", WRITER % (IMPATIENT % f"{self.name}-rw")],
                             "volumeMounts": [{"name": "credentials", "mountPath": "/etc/credentials"}]}],
             "volumes": [{"name": "credentials", "secret": secret}]})
         until(lambda: len(self.acknowledged()) > 5, 30, "the writer's first rows")
 
     def pod_of_ours(self, name, spec):
-        self.kubectl.apply(json.dumps({"apiVersion": "v1", "kind": "Pod", "spec": restricted(spec),
+        self.kubectl.apply(json.dumps({"apiVersion": "v1", "kind": "Pod", "spec": restricted(spec | {"tolerations": STAY}),
                                        "metadata": {"name": name, "namespace": self.namespace}}))
         self.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "-n", self.namespace, "--timeout=50s")
 

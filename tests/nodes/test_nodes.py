@@ -39,7 +39,7 @@ def test_apply_to_ready(story):
     table = [line.split() for line in kubectl("get", "db", "-n", story.namespace).splitlines()]
     assert table[0] == ["NAME", "ENGINE", "VERSION", "REPLICAS", "READY", "PHASE", "AGE"]
     assert table[1][:6] == ["shop", "postgres", "17", "3", "3", "Ready"]
-    roles = [story.pod(i)["metadata"]["labels"]["database.example.com/role"] for i in range(3)]
+    roles = [story.pod(i)["metadata"]["labels"].get("database.example.com/role") for i in range(3)]
     assert roles == ["primary", "replica", "replica"]
     assert len({story.cluster.node_of(story.namespace, f"shop-{i}") for i in range(3)}) > 1
     events = kubectl("get", "events", "-n", story.namespace)
@@ -48,20 +48,24 @@ def test_apply_to_ready(story):
 
 def test_written_by_rw_is_read_by_ro(story):
     story.start_client()
+    # Who is ready comes to the Services' rules a moment later.
+    for service in ("rw", "ro"):
+        story.wait_sql("select 1", "1", 30, f"the Service -{service} leads somewhere", service)
     story.sql("create table kept(key text primary key); insert into kept values ('first')")
     assert story.sql("select pg_is_in_recovery()", "rw") == "f"
     assert story.sql("select pg_is_in_recovery()", "ro") == "t"
-    until(lambda: story.try_sql("select key from kept", "ro").stdout.strip() == "first", 10, "the row on a standby")
+    story.wait_sql("select key from kept", "first", 30, "the row on a standby", "ro")
     assert "read-only" in story.try_sql("insert into kept values ('no')", "ro").stderr
     assert story.try_sql("select 1", password="wrong").returncode != 0
     assert "password authentication failed" in story.try_sql("select 1", password="wrong").stderr
-    assert story.local_sql(0, "select count(*) from pg_stat_replication where state = 'streaming'") == "2"
+    streaming = "select count(*) from pg_stat_replication where state = 'streaming'"
+    until(lambda: story.local_sql(0, streaming) == "2", 30, "both standbys stream")
 
 
 def test_the_agents_port(story):
     """Probes and metrics are open, the rest wants the token; the agent's account may read its own Database and nothing else."""
     with forwarded(story, "shop-1", 8008) as url:
-        assert fetch(url + "/livez")[0] == fetch(url + "/readyz")[0] == 200
+        until(lambda: fetch(url + "/livez")[0] == fetch(url + "/readyz")[0] == 200, 20, "the probes are open")
         assert fetch(url + "/v1/status")[0] == fetch(url + "/v1/status", "wrong")[0] == 401
         code, text = fetch(url + "/v1/status", story.token())
         assert code == 200 and json.loads(text)["role"] == "standby", text
@@ -134,20 +138,12 @@ def test_the_primarys_processes_are_killed(story):
 def test_a_parameter_changes(story):
     """Standbys first, the primary last, one at a time."""
     before = [story.uid(i) for i in range(3)]
-    order = []
-
-    def changed():
-        for i in range(3):
-            uid = story.uid(i)
-            if uid not in (before[i], None) and i not in order:
-                order.append(i)
-        return len(order) == 3
-
     with story.chapter("a parameter changed, all restarted one by one"):
         story.apply(parameters={"work_mem": "7MB"})
-        until(changed, 120, f"three other pods; so far {order}")
+        until(lambda: all(story.uid(i) not in (before[i], None) for i in range(3)), 120, "three other pods")
         story.wait_ready(60, "with another work_mem")
-    assert order[-1] == 0, order
+    made = [story.pod(i)["metadata"]["creationTimestamp"] for i in range(3)]
+    assert made[0] > max(made[1:]) and made[1] != made[2], made
     assert [story.local_sql(i, "show work_mem") for i in range(3)] == ["7MB"] * 3
 
 
@@ -164,12 +160,13 @@ def test_scale_to_one_and_back(story):
         until(lambda: not story.pod(1) and not story.pod(2), 60, "the standbys are gone")
         until(lambda: story.local_sql(0, slots) == "0", 60, "their slots are gone")
     passwords = (story.old_password, NEW_PASSWORD)
-    assert "t" in [story.try_sql("select count(*) > 0 from kept", "ro", password).stdout.strip() for password in passwords]
+    until(lambda: "t" in [story.try_sql("select count(*) > 0 from kept", "ro", password).stdout.strip() for password in passwords], 30,
+          "the one that is left is read by -ro")
     with story.chapter("scaled from 1 to 3"):
         story.kubectl("scale", "db", "shop", "--replicas=3", "-n", story.namespace)
         story.spec["replicas"] = 3
         story.wait_ready(90, "three instances again")
-    assert story.local_sql(0, slots) == "2"
+    until(lambda: story.local_sql(0, slots) == "2", 30, "a slot for each standby")
 
 
 def test_the_password_has_changed(story):
@@ -178,7 +175,7 @@ def test_the_password_has_changed(story):
         until(lambda: story.try_sql("select 1", password=NEW_PASSWORD).stdout.strip() == "1", 120, "the engine takes the password over",
               pause=1)
     assert story.try_sql("select 1", password=story.old_password).returncode != 0
-    until(lambda: story.try_sql("select count(*) > 0 from kept", "ro").stdout.strip() == "t", 20, "the standbys take it too")
+    story.wait_sql("select count(*) > 0 from kept", "t", 30, "the standbys take it too", "ro")
     assert story.password() == NEW_PASSWORD
 
 
@@ -193,11 +190,11 @@ def test_power_off_and_on(story):
     with story.chapter("the primary's node off until NotReady, and on"):
         story.cluster.power(node, "stop")
         until(lambda: not story.cluster.is_node_ready(node), 60, "NotReady")
-        until(lambda: story.status().get("phase") == "Running", 30, "a status that tells it")
-        conditions = {c["type"]: c for c in story.status()["conditions"]}
-        assert conditions["Ready"]["reason"] == "PrimaryNotReady" and conditions["Degraded"]["status"] == "True", conditions
+        # Instances of the node are seen to go one after the other.
+        until(lambda: story.status().get("phase") == "Running" and story.conditions()["Ready"]["reason"] == "PrimaryNotReady" and
+              story.conditions()["Degraded"]["status"] == "True", 40, "a status that tells it")
         if story.cluster.node_of(story.namespace, "client") != node:
-            until(lambda: story.try_sql("select count(*) > 0 from kept", "ro").stdout.strip() == "t", 30, "standbys are read")
+            story.wait_sql("select count(*) > 0 from kept", "t", 30, "standbys are read", "ro")
         story.cluster.power(node, "start")
         story.wait_ready(120, "after the power cut")
 
@@ -224,6 +221,8 @@ def test_no_acknowledged_write_is_lost(story, capsys):
 
 def test_deleted_and_made_again(story):
     """Retain, the default: volumes and credentials stay, and are taken up."""
+    # Its node may have been switched off and on.
+    story.wait_sql("select 1", "1", 40, "the client runs")
     rows, password = story.sql("select count(*) from kept"), story.password()
     story.kubectl("delete", "db", "shop", "-n", story.namespace, "--timeout=50s")
     until(lambda: not any(story.pod(i) for i in range(3)), 60, "the instances stop")
@@ -231,17 +230,23 @@ def test_deleted_and_made_again(story):
     assert claims <= {c["metadata"]["name"] for c in story.get("pvc")["items"]}
     story.apply()
     story.wait_ready(90, "made again")
-    assert (story.sql("select count(*) from kept"), story.password()) == (rows, password)
+    story.wait_sql("select count(*) from kept", rows, 30, f"all {rows} rows")
+    assert story.password() == password
 
 
 def test_delete_removes_all(story):
     story.apply(deletionPolicy="Delete")
-    until(lambda: story.is_ready(), 30, "Ready")
+    story.wait_ready(40, "with another policy")
     story.kubectl("delete", "db", "shop", "-n", story.namespace, "--timeout=50s")
     until(lambda: not [claim for claim in story.get("pvc")["items"] if "shop" in claim["metadata"]["name"]] and
           not story.get("secret", "shop-credentials"), 60, "claims and Secret go")
-    left = json.loads(story.kubectl("get", "all,pvc,secret,cm,pdb,networkpolicy,sa,role,rolebinding", "-n", story.namespace, "-o", "json"))
-    names = [f"{i['kind']}/{i['metadata']['name']}" for i in left["items"]]
-    assert not [name for name in names if "shop" in name], names
+
+    def left():
+        """The garbage collector takes what the Database owned after it."""
+        kinds = "all,pvc,secret,cm,pdb,networkpolicy,sa,role,rolebinding"
+        names = story.kubectl("get", kinds, "-n", story.namespace, "-o", "name").split()
+        return [name for name in names if "shop" in name]
+
+    until(lambda: not left(), 60, lambda: f"gone: {left()}")
     if story.cluster.kubelab:
         until(lambda: not list((story.kubectl.lab / "volumes").iterdir()), 30, "the volumes' data go")

@@ -174,7 +174,7 @@ static int pause_in_tx(struct proa_sql tx, void *arg)
 
     PROA_TRY(proa_db_exec(tx, NULL, "INSERT INTO closing VALUES (2)"));
     all->running++;
-    assert_int_equal(proa_sleep(tx.loop, PROA_MS(400)), 0);
+    assert_int_equal(proa_sleep(tx.loop, PROA_MS(2500)), 0);
     other.tx = NULL;
     assert_int_equal(proa_db_exec(other, NULL, "SELECT 1"), PROA_EUNAVAILABLE);
     return proa_db_exec(tx, NULL, "INSERT INTO closing VALUES (3)");
@@ -222,9 +222,13 @@ static int close_meanwhile(void *arg)
     proa_loop_post(all->loop, &all->task);
     while (all->running < (int)PROA_COUNT(runs))
         assert_int_equal(proa_sleep(loop, PROA_MS(5)), 0);
-    assert_int_equal(proa_sleep(loop, PROA_MS(100)), 0);
+    /* At work, the long one on a connection of its own; the others may share one. */
+    while (pg_beside("SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(10)' AND state = 'active'") < 2)
+        assert_int_equal(proa_sleep(loop, PROA_MS(5)), 0);
     proa_db_close(all->db);
-    assert_int_equal(proa_sleep(loop, PROA_MS(20)), 0);
+    for (int i = 0; i < 100 && all->ended < (int)PROA_COUNT(runs);
+         i++) /* the other loop's have a last step before them */
+        assert_int_equal(proa_sleep(loop, PROA_MS(5)), 0);
     assert_int_equal(all->ended, PROA_COUNT(runs));
     assert_int_equal(pg_beside("SELECT count(*) FROM closing WHERE id > 1"), 0);
     proa_loops_stop(all->loops);
@@ -332,7 +336,7 @@ static void test_loops_come_back_together(void **state)
     options.loops = outage.loops;
     assert_int_equal(proa_db_open(&options, &outage.db, &err), 0);
     assert_int_equal(proa_loop_start_fiber(proa_loops_at(outage.loops, 0), NULL, outages, &outage), 0);
-    alarm(60);
+    alarm(120);
     assert_int_equal(proa_loops_run(outage.loops, &err), 0);
     alarm(0);
     proa_loops_free(outage.loops);
@@ -374,7 +378,7 @@ static void wrong_password_body(struct pg_test *test)
     proa_mono_ns began = proa_loop_now_exact(test->loop);
 
     assert_int_equal(proa_db_ping(pg_sql(test)), PROA_EUNAVAILABLE);
-    assert_in_range(pg_ms_since(test, began), 0, 3000);
+    assert_in_range(pg_ms_since(test, began), 0, 10000);
     assert_int_equal(test->err.retry_after_s, 1);
     assert_non_null(strstr(test->err.message, "password authentication failed"));
     assert_null(strstr(test->err.message, "wrongword"));
@@ -382,7 +386,7 @@ static void wrong_password_body(struct pg_test *test)
     began = proa_loop_now_exact(test->loop);
     assert_int_equal(proa_db_ping(pg_sql(test)), PROA_EUNAVAILABLE);
     assert_int_equal(proa_db_transaction(pg_sql(test), NULL, hold_inside, NULL), PROA_EUNAVAILABLE);
-    assert_in_range(pg_ms_since(test, began), 0, 100);
+    assert_in_range(pg_ms_since(test, began), 0, 700);
 }
 
 static void test_wrong_password(void **state)

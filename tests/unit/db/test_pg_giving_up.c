@@ -22,7 +22,7 @@ static int cancelled_lines(void)
 /* It is seen at work by another session, and then no more, long before its time. */
 static void cancel_one(struct pg_test *test, bool is_long)
 {
-    struct pg_timed slow = {.test = test, .text = "SELECT pg_sleep(20)", .ms = 900, .is_long = is_long};
+    struct pg_timed slow = {.test = test, .text = "SELECT pg_sleep(20)", .ms = 2000, .is_long = is_long};
     struct pg_timed first = {.test = test, .text = "SELECT 1", .is_long = is_long};
     int before = cancelled_lines();
     struct proa_group group;
@@ -32,12 +32,12 @@ static void cancel_one(struct pg_test *test, bool is_long)
     assert_int_equal(first.rc, 0);
     proa_group_init(&group, test->loop);
     assert_int_equal(proa_group_start(&group, NULL, pg_timed, &slow), 0);
-    for (int i = 0; i < 30 && pg_beside("SELECT count(*) " SLEEPING) != 1; i++)
+    for (int i = 0; i < 60 && pg_beside("SELECT count(*) " SLEEPING) != 1; i++)
         assert_int_equal(proa_sleep(test->loop, PROA_MS(20)), 0);
     assert_int_equal(pg_beside("SELECT count(*) " SLEEPING), 1);
     assert_int_equal(proa_group_wait(&group), 0);
     assert_int_equal(slow.rc, PROA_ETIMEDOUT);
-    assert_in_range(slow.took_ms, 890, 4000);
+    assert_in_range(slow.took_ms, 1990, 10000);
     began = proa_loop_now_exact(test->loop);
     while (pg_beside("SELECT count(*) " SLEEPING) > 0) {
         assert_in_range(pg_ms_since(test, began), 0, 5000);
@@ -68,7 +68,7 @@ static void test_cancelled_alone(void **state)
 
 static void neighbours_body(struct pg_test *test)
 {
-    struct pg_timed first = {.test = test, .text = "SELECT pg_sleep(0.6)"};
+    struct pg_timed first = {.test = test, .text = "SELECT pg_sleep(2)"};
     struct pg_timed second = {.test = test, .text = "INSERT INTO item VALUES (5, 'second')", .ms = 150};
     struct pg_timed third = {.test = test, .text = "SELECT 1"};
     struct proa_group group;
@@ -81,9 +81,9 @@ static void neighbours_body(struct pg_test *test)
     assert_int_equal(proa_group_wait(&group), 0);
     /* Sent behind another: its result is thrown away, and neither neighbour is hit. It was written all the same. */
     assert_int_equal(second.rc, PROA_EUNKNOWN);
-    assert_in_range(second.took_ms, 140, 550);
+    assert_in_range(second.took_ms, 140, 1900);
     assert_int_equal(first.rc, 0);
-    assert_in_range(first.took_ms, 590, 5000);
+    assert_in_range(first.took_ms, 1990, 10000);
     assert_int_equal(third.rc, 0);
     assert_int_equal(pg_number(test, "SELECT count(*) AS n FROM item"), 1);
 }
@@ -98,7 +98,7 @@ static void test_given_up_among_neighbours(void **state)
 /* A client that has gone, or a drain's end, cancels the fiber: what it has sent may happen as well as when its time is up. */
 static void cancelled_body(struct pg_test *test)
 {
-    struct pg_timed first = {.test = test, .text = "SELECT pg_sleep(0.6)"};
+    struct pg_timed first = {.test = test, .text = "SELECT pg_sleep(2)"};
     struct pg_timed write = {.test = test, .text = "INSERT INTO item VALUES (5, 'write')"};
     struct pg_timed read = {.test = test, .text = "SELECT 1"};
     struct proa_group kept, cancelled;
@@ -113,7 +113,7 @@ static void cancelled_body(struct pg_test *test)
     proa_group_cancel(&cancelled, 0);
     proa_ignore(proa_group_wait(&cancelled));
     assert_int_equal(write.rc, PROA_EUNKNOWN);
-    assert_in_range(write.took_ms, 140, 550);
+    assert_in_range(write.took_ms, 140, 1900);
     assert_int_equal(read.rc, PROA_ECANCELED);
     assert_int_equal(proa_group_wait(&kept), 0);
     assert_int_equal(first.rc, 0);
@@ -140,7 +140,7 @@ static void unsent_body(struct pg_test *test)
     pg_table(test);
     proa_group_init(&group, test->loop);
     for (int i = 0; i < FULL; i++) {
-        crowd[i] = (struct pg_timed){.test = test, .text = i ? "SELECT 1" : "SELECT pg_sleep(0.5)"};
+        crowd[i] = (struct pg_timed){.test = test, .text = i ? "SELECT 1" : "SELECT pg_sleep(2)"};
         assert_int_equal(proa_group_start(&group, NULL, pg_timed, &crowd[i]), 0);
     }
     assert_int_equal(proa_group_start(&group, NULL, pg_timed, &late), 0);
@@ -150,7 +150,7 @@ static void unsent_body(struct pg_test *test)
     for (int i = 0; i < FULL; i++)
         assert_int_equal(crowd[i].rc, 0);
     assert_int_equal(late.rc, PROA_ETIMEDOUT);
-    assert_in_range(late.took_ms, 140, 450);
+    assert_in_range(late.took_ms, 140, 1900);
     assert_int_equal(waits.rc, 0);
     assert_int_equal(refused.rc, PROA_EBUSY);
     /* dropped with its request: it never ran */
@@ -175,7 +175,7 @@ static void statement_timeout_body(struct pg_test *test)
     assert_int_equal(proa_group_start(&group, NULL, pg_timed, &next), 0);
     assert_int_equal(proa_group_wait(&group), 0);
     assert_int_equal(slow.rc, PROA_ETIMEDOUT);
-    assert_in_range(slow.took_ms, 290, 3000);
+    assert_in_range(slow.took_ms, 290, 10000);
     assert_int_equal(next.rc, 0);
     long_one.text = "SELECT pg_sleep(0.6)";
     (void)pg_timed(&long_one);

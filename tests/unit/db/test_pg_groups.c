@@ -127,7 +127,7 @@ static void shared_body(struct pg_test *test)
     fill(readers, 1, division);
     read_together(test, readers, 1);
     assert_int_equal(readers[0].rc, 0);
-    assert_in_range(readers[0].took_ms, 0, 100);
+    assert_in_range(readers[0].took_ms, 0, 700);
 }
 
 static void test_reads_share_a_sync(void **state)
@@ -455,7 +455,9 @@ static int kill_soon(void *arg)
 {
     struct pg_test *test = arg;
 
-    PROA_TRY(proa_sleep(test->loop, PROA_MS(200)));
+    do
+        PROA_TRY(proa_sleep(test->loop, PROA_MS(20)));
+    while (pg_beside("SELECT count(*) " RUNNING " AND wait_event = 'PgSleep'") < 1);
     assert_int_equal(pg_beside("SELECT count(pg_terminate_backend(pid)) " RUNNING), 1);
     return 0;
 }
@@ -506,14 +508,14 @@ static void deadline_body(struct pg_test *test)
     fill(readers, CROWD, nap);
     for (int i = 0; i < CROWD; i++)
         readers[i].is_marked = true;
-    readers[CROWD / 2].number = 1600; /* 0.6 s */
+    readers[CROWD / 2].number = 3000; /* 2 s */
     readers[2].ms = readers[CROWD - 1].ms = 100;
     read_together(test, readers, CROWD);
     for (int i = 0; i < CROWD; i++) {
         bool is_brief = readers[i].ms > 0;
 
         assert_int_equal(readers[i].rc, is_brief ? PROA_ETIMEDOUT : 0);
-        assert_in_range(readers[i].took_ms, is_brief ? 90 : 590, is_brief ? 400 : 5000);
+        assert_in_range(readers[i].took_ms, is_brief ? 90 : 1990, is_brief ? 1900 : 10000);
     }
     assert_int_equal(transactions_of(readers, CROWD), 1);
 }
@@ -541,11 +543,11 @@ static void abandoned_body(struct pg_test *test)
     read_together(test, readers, CROWD);
     for (int i = 0; i < CROWD; i++) {
         assert_int_equal(readers[i].rc, PROA_ETIMEDOUT);
-        assert_in_range(readers[i].took_ms, 190, 1000);
+        assert_in_range(readers[i].took_ms, 190, 5000);
     }
     /* Nobody waits for it any more, so that it was cancelled: the only connection serves the next. */
     assert_ok(test, proa_db_ping(pg_sql(test)));
-    assert_in_range(pg_ms_since(test, began), 190, 3000);
+    assert_in_range(pg_ms_since(test, began), 190, 10000);
 }
 
 static void test_all_give_up(void **state)
@@ -569,7 +571,7 @@ static void timeout_body(struct pg_test *test)
         assert_int_equal(readers[i].rc, i == CROWD / 2 ? PROA_ETIMEDOUT : 0);
         if (i != CROWD / 2)
             assert_int_equal(readers[i].answer.n, i + 1);
-        assert_in_range(readers[i].took_ms, 290, 3000);
+        assert_in_range(readers[i].took_ms, 290, 10000);
     }
 }
 
@@ -584,7 +586,7 @@ static void test_statement_timeout_of_one(void **state)
 static void slow_body(struct pg_test *test)
 {
     static struct reader readers[CROWD];
-    struct reader slow = {.test = test, .text = nap, .number = 1400, .is_marked = true};
+    struct reader slow = {.test = test, .text = nap, .number = 3000, .is_marked = true};
 
     warm(test, division, false);
     for (int i = 0; i < 2; i++) {
@@ -596,7 +598,7 @@ static void slow_body(struct pg_test *test)
     read_together(test, readers, CROWD);
     for (int i = 0; i < CROWD; i++) {
         assert_int_equal(readers[i].rc, 0);
-        assert_in_range(readers[i].took_ms, i == 3 ? 390 : 0, i == 3 ? 5000 : 300);
+        assert_in_range(readers[i].took_ms, i == 3 ? 1990 : 0, i == 3 ? 10000 : 1500);
     }
 }
 

@@ -77,7 +77,7 @@ static int timed_out(void *arg)
 {
     struct job job = {0};
     bool ran;
-    struct proa_deadline_scope scope = proa_deadline_enter(loop, proa_loop_now(loop) + PROA_MS(30));
+    struct proa_deadline_scope scope = proa_deadline_enter(loop, proa_loop_now(loop) + PROA_MS(500));
 
     assert_int_equal(proa_blocking(loop, work, &job, interrupt, &ran), PROA_ETIMEDOUT);
     assert_true(ran && job.has_ended);

@@ -152,6 +152,14 @@ static int copy_error(struct proa_sql sql, const struct sqlite_job *job)
     return job->code;
 }
 
+/* The fiber gives up, and the lock is what it waited for. */
+static int fail_locked(struct proa_sql sql, int rc)
+{
+    return proa_fail(sql.err, rc,
+                     rc == PROA_ETIMEDOUT ? "the database file is locked by another process"
+                                          : "given up while another process locks the database file");
+}
+
 /* Random within a limit that doubles, so that processes that wait for each other's lock do not meet again. */
 static int pause_for_lock(struct proa_sql sql, unsigned attempt, proa_mono_ns give_up_at)
 {
@@ -164,9 +172,7 @@ static int pause_for_lock(struct proa_sql sql, unsigned attempt, proa_mono_ns gi
         rc = PROA_ETIMEDOUT;
     else
         rc = proa_sleep(sql.loop, limit / 2 + proa_loop_random_u64(sql.loop) % (limit / 2));
-    if (rc == PROA_ETIMEDOUT)
-        return proa_fail(sql.err, rc, "the database file is locked by another process");
-    return rc < 0 ? proa_fail(sql.err, rc, "given up while another process locks the database file") : 0;
+    return rc < 0 ? fail_locked(sql, rc) : 0;
 }
 
 /* May suspend. @returns the job's outcome, or the error by which it did not run or was interrupted. */
@@ -181,10 +187,12 @@ static int execute(struct proa_sql sql, struct sqlite_job *job)
         atomic_store_explicit(&job->conn->is_interrupted, false, memory_order_relaxed);
         rc = proa_blocking(sql.loop, sqlite_job_run, job, job->is_commit ? NULL : sqlite_interrupt, &ran);
         if (!ran)
-            return proa_fail(sql.err, rc, "given up before the statement was run");
+            return give_up_at ? fail_locked(sql, rc) : proa_fail(sql.err, rc, "given up before the statement was run");
         if (job->code == 0)
             return 0; /* done, though the fiber may have been cancelled meanwhile: it will be told so elsewhere */
-        if (rc < 0 && (job->was_interrupted || job->is_busy))
+        if (rc < 0 && job->is_busy)
+            return fail_locked(sql, rc);
+        if (rc < 0 && job->was_interrupted)
             return proa_fail(sql.err, rc, "the statement was interrupted");
         if (!job->is_busy)
             return copy_error(sql, job);

@@ -11,7 +11,7 @@ comma := ,
 export LSAN_OPTIONS ?= suppressions=$(CURDIR)/tests/support/lsan.supp:print_suppressions=0
 .DEFAULT_GOAL := help
 .PHONY: bench sim help setup setup-build build run agent-image engine-images run-operator observe test test-units test-integration test-cluster \
-	test-nodes lint format figures soak fuzz tsan clang valgrind hardening limits install clean
+	test-nodes lint format figures soak fuzz tsan clang valgrind hardening limits seldom install clean
 
 # Configures a build folder, again when its options have changed here; ninja notices later changes of the build files. $(1): folder,
 # $(2): environment, $(3): options.
@@ -27,7 +27,7 @@ help: ## lists the targets
 # The linker warns of what static programs cannot have; what this log holds is shown when a build fails. $(1): targets, none: all.
 release = $(call configure,release,CC=gcc,$(release_options)) && \
 	{ ninja -C build/release --quiet $(1) >build/release-ninja.log 2>&1 || { tail -n 40 build/release-ninja.log; exit 1; }; } && \
-	tools/split-debug build/release build/bin
+	tools/split-debug build/release build/bin && tools/notices build/bin/NOTICES
 
 setup: ## installs from the distribution what build and tests need (as root or with sudo)
 	@tools/setup
@@ -41,7 +41,7 @@ build: setup-build ## release programs in build/bin
 run: setup-build ## runs the users service on http://localhost:8080 over an SQLite file
 	@test -x build/bin/users || echo "run: compiling users"
 	@$(call release,apps/users)
-	@echo "users: http://localhost:8080/users"
+	@echo "users: http://localhost:$${PORT:-8080}/users"
 	@exec ./build/bin/users
 
 observe: build ## runs users with Prometheus and Jaeger, as far as they are installed, sends some traffic, prints what to open
@@ -125,7 +125,15 @@ hardening: build ## reads from the release programs that they are hardened
 	@tools/check-binary --self-test
 	@tools/check-binary --static build/bin/hello build/bin/database-operator
 	@tools/check-binary build/bin/users
-	@tools/seldom --check build/release/apps/database-operator/database-operator.map apps/database-operator/seldom.ld
+	@tools/seldom --check $(seldom_map) apps/database-operator/seldom.ld
+
+# Of the program that ran, so nothing is built here.
+seldom_map = build/release/$(operator).map
+seldom: ## makes the order of the operator's code anew, from its runs under valgrind: CALLGRIND_OUT='FILE...' (tools/seldom)
+	@test -n "$(CALLGRIND_OUT)" && test -e $(seldom_map) || \
+		{ echo "seldom: CALLGRIND_OUT must name runs of the program of make build; tools/seldom says which" >&2; exit 1; }
+	@tools/seldom $(seldom_map) $(CALLGRIND_OUT) >build/seldom.ld
+	@mv build/seldom.ld apps/database-operator/seldom.ld
 
 # An address sanitizer reserves terabytes, so `make test` leaves out what limits the address space.
 limits: build ## the release programs under limits of address space and descriptors
@@ -158,7 +166,8 @@ soak: setup ## each fuzzer, then the simulation, for SOAK_SECONDS
 
 install: build ## libraries, headers and pkg-config files below PREFIX (and DESTDIR)
 	@meson configure build/release -Dprefix=$(PREFIX) && ninja -C build/release --quiet >build/install.log
-	@DESTDIR=$(DESTDIR) meson install -C build/release --quiet
+	@DESTDIR=$(DESTDIR) meson install -C build/release --quiet --no-rebuild
+	@install -m 644 build/bin/NOTICES $(DESTDIR)$(PREFIX)/share/doc/proa/
 
 clean: ## removes what was built, but not what setup fetched
 	@mkdir -p build && find build -mindepth 1 -maxdepth 1 ! -name deps -exec rm -r {} +

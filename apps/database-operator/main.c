@@ -229,26 +229,40 @@ static int misuse(const char *what, const char *text)
     return EXIT_USAGE;
 }
 
+/* "--name value" and "--name=value", as of settings. @returns the value, NULL when argv[*i] is another option or has none. */
+static const char *option_value(int argc, char **argv, int *i, const char *name)
+{
+    size_t len = strlen(name);
+
+    if (strncmp(argv[*i], name, len) != 0)
+        return NULL;
+    if (argv[*i][len] == '=')
+        return argv[*i] + len + 1;
+    return argv[*i][len] == '\0' && *i + 1 < argc ? argv[++*i] : NULL;
+}
+
 static int print_manifests(int argc, char **argv)
 {
     struct manifest_options options = {.namespace_ = "database-operator", .image = DEFAULT_AGENT_IMAGE};
     struct proa_error err = {0};
     struct proa_buf out = {0};
 
-    for (int i = 0; i < argc; i += 2) {
+    for (int i = 0; i < argc; i++) {
+        const char *value;
+
         if (strcmp(argv[i], "--") == 0) {
             options.settings = argv + i + 1;
             options.settings_count = argc - i - 1;
             break;
         }
-        if (strcmp(argv[i], "--namespace") != 0 && strcmp(argv[i], "--image") != 0)
-            return misuse("manifests does not know", argv[i]);
-        if (i + 1 == argc)
+        if ((value = option_value(argc, argv, &i, "--namespace")))
+            options.namespace_ = value;
+        else if ((value = option_value(argc, argv, &i, "--image")))
+            options.image = value;
+        else if (strcmp(argv[i], "--namespace") == 0 || strcmp(argv[i], "--image") == 0)
             return misuse("a value is missing after", argv[i]);
-        if (strcmp(argv[i], "--image") == 0)
-            options.image = argv[i + 1];
         else
-            options.namespace_ = argv[i + 1];
+            return misuse("manifests does not know", argv[i]);
     }
     return print(&out, manifests_write(&out, &options, &err), &err);
 }

@@ -6,6 +6,8 @@
 
 #include <stdio.h>
 
+enum { USERS_CREDENTIAL_MAX = 1024 /* as the agents take */ };
+
 /* -- Names and quantities -------------------------------------------------------------------------------------------- */
 
 proa_str plan_pod_name(struct proa_arena *arena, proa_str database, uint32_t index)
@@ -169,6 +171,41 @@ static void check_size(struct plan_problem *out, const struct plan_input *in)
                 PROA_ARG(size), PROA_ARG(in->facts->set_size), PROA_ARG(in->facts->set_size));
 }
 
+/* As people make files: the agent takes them so too. */
+static proa_str without_line_end(proa_str text)
+{
+    while (text.len > 0 && (text.ptr[text.len - 1] == '\n' || text.ptr[text.len - 1] == '\r'))
+        text.len--;
+    return text;
+}
+
+static bool is_plain(proa_str text)
+{
+    for (size_t i = 0; i < text.len; i++)
+        if (text.ptr[i] < '!' || text.ptr[i] > '~')
+            return false;
+    return text.len > 0 && text.len <= USERS_CREDENTIAL_MAX;
+}
+
+/* What the agents would refuse, each for itself and at its own time. */
+static void check_users_credentials(struct plan_problem *out, const struct plan_input *in, proa_str secret)
+{
+    proa_str username = without_line_end(in->facts->user_credentials.username);
+    proa_str password = without_line_end(in->facts->user_credentials.password);
+    const char *why_not = in->engine->why_not_user(username);
+
+    if (!is_plain(username) || !is_plain(password))
+        problem(out, in->arena, "CredentialsUnusable",
+                "Secret " PROA_FMT
+                " (spec.credentialsSecretName): %s must be 1 to %d printable ASCII characters without "
+                "spaces: change it",
+                PROA_ARG(secret), is_plain(username) ? "password" : "username", USERS_CREDENTIAL_MAX);
+    else if (why_not)
+        problem(out, in->arena, "CredentialsUnusable",
+                "Secret " PROA_FMT " (spec.credentialsSecretName): %s: choose another username", PROA_ARG(secret),
+                why_not);
+}
+
 static void check_credentials(struct plan_problem *out, const struct plan_input *in)
 {
     proa_str name = in->database->spec.credentials_secret_name;
@@ -190,6 +227,8 @@ static void check_credentials(struct plan_problem *out, const struct plan_input 
         problem(out, in->arena, "CredentialsIncomplete",
                 "Secret " PROA_FMT " (spec.credentialsSecretName) lacks username or password: add both, not empty",
                 PROA_ARG(name));
+    else
+        check_users_credentials(out, in, name);
 }
 
 /* Of instances that are still to be made: who removes the labels of a claim in use loses nothing. */
@@ -418,8 +457,11 @@ static int plan_deletion(const struct plan_input *in, struct plan *plan)
     plan->is_deleting = true;
     if (!proa_kube_has_finalizer(&in->database->metadata, DATABASE_FINALIZER))
         return 0;
+    /* Pods that a StatefulSet let go (volumes were growing) would run on for ever. One that is going may still let go of some. */
+    for (uint32_t i = 0; i < INSTANCES_MAX && !facts->has_set; i++)
+        plan->delete_pods[i] = facts->pods[i].exists && facts->pods[i].is_orphan && !facts->pods[i].is_terminating;
     if (in->database->spec.deletion_policy == DELETION_RETAIN) {
-        plan->remove_finalizer = true;
+        plan->remove_finalizer = !facts->has_set || !facts->set_is_terminating;
         return facts->has_secret ? plan_write_kept_secret(in, plan) : 0;
     }
     /* A claim that goes while its StatefulSet is there would be made again. */
@@ -461,7 +503,7 @@ int plan_make(struct proa_arena *arena, const struct database *database, const s
         *ret_plan = plan;
         return 0;
     }
-    plan.add_finalizer = !proa_kube_has_finalizer(&database->metadata, DATABASE_FINALIZER);
+    plan.add_finalizer = !database->spec.paused && !proa_kube_has_finalizer(&database->metadata, DATABASE_FINALIZER);
     check_spec(&plan.problem, &in);
     if (plan.problem.reason && !plan.problem.message.ptr)
         return PROA_ENOMEM;

@@ -30,6 +30,7 @@ enum {
     PLAN_OBJECTS_MAX = 13,
     PLAN_EVENTS_MAX = 6,
     SPEC_HASH_LEN = 16,
+    MISSING_S = 30,       /* until then a pod is on its way */
     UNSCHEDULABLE_S = 15, /* until then volumes are bound and nodes are found, as with every new pod */
 };
 
@@ -44,12 +45,16 @@ struct plan_settings {
 
 struct plan_pod {
     bool exists, is_ready, is_terminating;
+    bool is_orphan;       /**< no controller has it */
     proa_str role;        /**< its label */
     proa_str spec_hash;   /**< its annotation */
     proa_str credentials; /**< its annotation */
     proa_str problem;     /**< why it cannot run: "ImagePullBackOff", "Unschedulable"; "" */
     proa_str problem_message;
     proa_time_ns problem_since; /**< 0: it counts at once */
+    uint64_t kept;              /**< data that its agent put aside, and that lie there still */
+    proa_str says;              /**< its agent: why it does not serve, or what it could not do */
+    bool is_warning;            /**< the latter */
 };
 struct plan_claim {
     bool exists, is_terminating;
@@ -74,6 +79,9 @@ struct plan_facts {
     proa_str set_size; /**< of its claims' template */
     struct plan_pod pods[INSTANCES_MAX];
     struct plan_claim claims[INSTANCES_MAX];
+    bool has_missing; /**< a pod that the StatefulSet's controller does not make */
+    uint32_t missing_index;
+    proa_time_ns missing_since;
 };
 
 struct plan_object {
@@ -113,8 +121,9 @@ struct plan {
     /* Of a Database that is being deleted. */
     bool is_deleting;
     bool delete_set;
-    bool delete_claims;    /* all that there are, before the finalizer goes */
-    bool remove_finalizer; /**< last, when all else is done */
+    bool delete_pods[INSTANCES_MAX]; /**< that go with no StatefulSet */
+    bool delete_claims;              /* all that there are, before the finalizer goes */
+    bool remove_finalizer;           /**< last, when all else is done */
 };
 
 /** @returns 0, or PROA_ENOMEM. */

@@ -12,13 +12,16 @@ enum {
 struct reconciling {
     struct proa_reconcile *ctx;
     const struct plan_settings *settings;
+    struct database_controller *controller;
     struct database database;
     struct plan_facts facts;
     proa_str set_uid, pod_uids[INSTANCES_MAX], claim_uids[INSTANCES_MAX];
+    proa_str foreign_set_uid; /* of somebody else's of that name; "": there is none */
     struct plan plan;
     struct plan_problem outcome;
     uint32_t changes;
-    bool set_changed; /* its controller has not seen the new template yet */
+    bool set_changed;  /* its controller has not seen the new template yet */
+    bool is_replacing; /* the StatefulSet is on its way out */
 };
 
 /* -- Facts ----------------------------------------------------------------------------------------------------------- */
@@ -50,8 +53,10 @@ static int gather_secret(struct reconciling *r)
     struct secret_data *is = &r->facts.secret, *fresh = &r->facts.fresh;
     struct proa_cached cached;
 
+    /* Another's is none of ours, whatever its labels say; one without an owner was kept from a former Database of this name. */
     r->facts.has_secret =
-        find(r, &proa_kube_secrets, plan_secret_name(r->ctx->arena, r->database.metadata.name), &cached);
+        find(r, &proa_kube_secrets, plan_secret_name(r->ctx->arena, r->database.metadata.name), &cached) &&
+        (cached.owner_uid.len == 0 || proa_str_eq(cached.owner_uid, r->database.metadata.uid));
     if (r->facts.has_secret)
         PROA_TRY(proa_copy(r->ctx->arena, &secret_data_type, &((const struct owned_secret *)cached.object)->data, is));
     if (!credential_is_good(is->password))
@@ -69,9 +74,14 @@ static int gather_set(struct reconciling *r)
     const struct stateful_set *set;
 
     /* That of a former Database of this name, or of somebody who copied our labels, is none of ours: applying tells. */
-    if (!find(r, &proa_kube_stateful_sets, r->database.metadata.name, &cached) ||
-        (cached.owner_uid.len > 0 && !proa_str_eq(cached.owner_uid, r->database.metadata.uid)))
+    if (!find(r, &proa_kube_stateful_sets, r->database.metadata.name, &cached))
         return 0;
+    if (cached.owner_uid.len == 0 ? cached.applied_digest == 0
+                                  : !proa_str_eq(cached.owner_uid, r->database.metadata.uid)) {
+        if (cached.owner_uid.len == 0)
+            r->foreign_set_uid = keep(r, cached.uid);
+        return 0;
+    }
     set = cached.object;
     r->facts.has_set = true;
     r->set_uid = keep(r, cached.uid);
@@ -111,14 +121,21 @@ static void gather_problem(const struct reconciling *r, const struct pod *pod, s
 static void gather_pod(struct reconciling *r, uint32_t index)
 {
     struct plan_pod *out = &r->facts.pods[index];
+    struct instance_words words;
     struct proa_cached cached;
     const struct pod *pod;
 
-    if (!find(r, &proa_kube_pods, plan_pod_name(r->ctx->arena, r->database.metadata.name, index), &cached))
+    if (!find(r, &proa_kube_pods, plan_pod_name(r->ctx->arena, r->database.metadata.name, index), &cached) ||
+        (r->foreign_set_uid.len > 0 && proa_str_eq(cached.owner_uid, r->foreign_set_uid)))
         return;
     pod = cached.object;
+    words = instances_heard(&r->controller->instances, cached.uid);
     r->pod_uids[index] = keep(r, cached.uid);
     *out = (struct plan_pod){.exists = true,
+                             .is_orphan = cached.owner_uid.len == 0,
+                             .kept = words.kept,
+                             .says = keep(r, words.says),
+                             .is_warning = words.is_warning,
                              .is_terminating = pod->metadata.deletion_timestamp.len > 0,
                              .role = keep(r, pod->metadata.labels.role),
                              .spec_hash = keep(r, pod->metadata.annotations.spec_hash),
@@ -188,6 +205,38 @@ static int gather_user_secret(struct reconciling *r)
     return 0;
 }
 
+static proa_str key_of(const struct proa_reconcile *ctx)
+{
+    return proa_arena_printf(ctx->arena, PROA_FMT "/" PROA_FMT, PROA_ARG(ctx->namespace_), PROA_ARG(ctx->name));
+}
+
+/* A pod that its StatefulSet's controller knows to be wanted, and that does not come. Since when is remembered with its index, as one
+ * number: in a rolling restart another one is missing each time. */
+static int note_missing(struct reconciling *r)
+{
+    const struct stateful_set *set = &r->facts.set;
+    uintptr_t since = (uintptr_t)proa_map_get(r->controller->missing, key_of(r->ctx));
+    uint32_t index = 0;
+
+    while (index < INSTANCES_MAX && r->facts.pods[index].exists)
+        index++;
+    if (!r->facts.has_set || r->facts.set_is_terminating || (int32_t)index >= set->spec.replicas ||
+        set->status.ready_replicas >= set->spec.replicas ||
+        set->status.observed_generation < set->metadata.generation) {
+        proa_map_remove(r->controller->missing, key_of(r->ctx));
+        return 0;
+    }
+    if (since == 0 || since % 8 != index) {
+        since = (uintptr_t)(r->facts.now / INT64_C(1000000000)) * 8 + index;
+        PROA_TRY(proa_map_put(r->controller->missing, key_of(r->ctx), (void *)since, NULL));
+    }
+    r->facts.has_missing = true;
+    r->facts.missing_index = index;
+    r->facts.missing_since = (proa_time_ns)(since / 8) * INT64_C(1000000000);
+    r->ctx->requeue_after_ns = PROA_SECONDS(MISSING_S);
+    return 0;
+}
+
 /* May suspend first, then reads all caches at one moment. */
 static int gather(struct reconciling *r)
 {
@@ -199,7 +248,7 @@ static int gather(struct reconciling *r)
         gather_pod(r, i);
         gather_claim(r, i);
     }
-    return 0;
+    return note_missing(r);
 }
 
 /* -- Steps ------------------------------------------------------------------------------------------------------------ */
@@ -223,13 +272,29 @@ static bool take_refusal(struct reconciling *r, int rc, const char *reason, cons
     return true;
 }
 
-/* What a former Database of this name owned and the garbage collector is about to remove. */
-static bool is_leftover(const struct reconciling *r, const struct plan_object *object)
+/* What a former Database of this name owned and the garbage collector is about to remove; what another controller has is not.
+ * @returns 1, 0 or an error. */
+static int is_leftover(struct reconciling *r, const struct plan_object *object)
 {
+    const struct proa_kube_owner *owner;
+    struct proa_kube_object there;
     struct proa_cached cached;
+    int rc;
 
-    return find(r, object->kind, object->name, &cached) && cached.owner_uid.len > 0 &&
-           !proa_str_eq(cached.owner_uid, r->database.metadata.uid);
+    if (!object->is_owned || !find(r, object->kind, object->name, &cached) || cached.owner_uid.len == 0 ||
+        proa_str_eq(cached.owner_uid, r->database.metadata.uid))
+        return 0;
+    rc = proa_kube_get(r->ctx->kube, r->ctx->arena, object->kind, r->ctx->namespace_, object->name,
+                       &proa_kube_object_type, &there, r->ctx->err);
+    if (rc == PROA_ENOTFOUND) {
+        proa_error_clear(r->ctx->err);
+        return 1; /* gone, and the cache is about to see it */
+    }
+    PROA_TRY(rc);
+    owner = proa_kube_controller_of(&there.metadata);
+    return !owner || proa_str_eq(owner->uid, r->database.metadata.uid) ||
+           (proa_str_eq_c(owner->kind, database_kind.kind) && proa_str_eq(owner->name, r->database.metadata.name) &&
+            proa_str_starts_with(owner->api_version, proa_str_c(database_kind.group)));
 }
 
 /* @returns 1 when it waits for a leftover to go. */
@@ -238,7 +303,9 @@ static int apply_object(struct reconciling *r, const struct plan_object *object)
     bool is_set = object->kind == &proa_kube_stateful_sets, changed = false;
     int rc;
 
-    if (object->is_owned && is_leftover(r, object)) {
+    rc = is_leftover(r, object);
+    PROA_TRY(rc);
+    if (rc > 0) {
         r->ctx->requeue_after_ns = PROA_SECONDS(WAIT_S);
         return 1;
     }
@@ -263,15 +330,29 @@ static int apply_object(struct reconciling *r, const struct plan_object *object)
     return 0;
 }
 
-/* Stops at the first that is refused: what comes later stands on what comes before. */
+/* Before anything runs it stops at the first that is refused, which what comes later stands on. Of a Database that runs the others are
+ * looked after all the same. */
 static int apply_objects(struct reconciling *r)
 {
-    for (uint32_t i = 0; i < r->plan.objects_count && !r->outcome.reason; i++) {
+    for (uint32_t i = 0; i < r->plan.objects_count && (!r->outcome.reason || r->facts.has_set); i++) {
         int rc = apply_object(r, &r->plan.objects[i]);
 
         if (rc != 0)
             return rc;
     }
+    return 0;
+}
+
+/* A refusal of something beside the spec, without which the rest goes on. @returns 0 when it was one, or the error. */
+static int refused_in_part(struct reconciling *r, int rc, const char *reason, const char *advice)
+{
+    bool is_first = !r->outcome.reason;
+
+    if (rc == 0)
+        return 0;
+    if (rc == PROA_ECONFLICT || !take_refusal(r, rc, reason, advice))
+        return rc;
+    r->outcome.is_partial = r->outcome.is_partial || is_first;
     return 0;
 }
 
@@ -310,10 +391,14 @@ static int mark_pods(struct reconciling *r)
                                            r->plan.credentials_hash);
         if (!label.ptr || !annotation.ptr)
             return proa_fail(r->ctx->err, PROA_ENOMEM, "no memory for a pod's labels");
-        if (label.len + annotation.len > 0)
-            PROA_TRY(patch(r, &proa_kube_pods, plan_pod_name(arena, r->database.metadata.name, i),
-                           proa_arena_printf(arena, "{\"metadata\":{\"uid\":\"" PROA_FMT "\"" PROA_FMT PROA_FMT "}}",
-                                             PROA_ARG(r->pod_uids[i]), PROA_ARG(label), PROA_ARG(annotation))));
+        if (label.len + annotation.len == 0)
+            continue;
+        PROA_TRY(refused_in_part(
+            r,
+            patch(r, &proa_kube_pods, plan_pod_name(arena, r->database.metadata.name, i),
+                  proa_arena_printf(arena, "{\"metadata\":{\"uid\":\"" PROA_FMT "\"" PROA_FMT PROA_FMT "}}",
+                                    PROA_ARG(r->pod_uids[i]), PROA_ARG(label), PROA_ARG(annotation))),
+            "Rejected", "let the operator mark its pods, or their roles and credentials are not kept up"));
     }
     return 0;
 }
@@ -324,28 +409,29 @@ static int grow_storage(struct reconciling *r)
     struct proa_kube_delete_options orphan = {.propagation = "Orphan"};
     struct proa_kube_meta meta = {
         .namespace_ = r->ctx->namespace_, .name = r->database.metadata.name, .uid = r->set_uid};
+    bool is_refused = false;
+    int rc = 0;
 
-    for (uint32_t i = 0; i < INSTANCES_MAX && !r->outcome.reason; i++) {
-        int rc = 0;
-
+    for (uint32_t i = 0; i < INSTANCES_MAX && !is_refused; i++) {
         if (r->plan.grow_claims[i])
             rc = patch(r, &proa_kube_claims, plan_claim_name(r->ctx->arena, r->database.metadata.name, i),
                        proa_arena_printf(r->ctx->arena,
                                          "{\"metadata\":{\"uid\":\"" PROA_FMT
                                          "\"},\"spec\":{\"resources\":{\"requests\":{\"storage\":\"" PROA_FMT "\"}}}}",
                                          PROA_ARG(r->claim_uids[i]), PROA_ARG(r->plan.size)));
-        if (rc < 0) {
-            if (!take_refusal(
-                    r, rc, "StorageExpansionRefused",
-                    "allow the StorageClass to expand volumes if its driver can, or make another Database and "
-                    "move the data; meanwhile the volumes stay as they are"))
-                return rc;
-            r->outcome.is_partial = true;
-        }
+        is_refused = rc < 0;
+        PROA_TRY(refused_in_part(r, rc, "StorageExpansionRefused",
+                                 r->facts.claims[i].capacity.len == 0
+                                     ? "a claim grows once it is bound to a volume"
+                                     : "allow the StorageClass to expand volumes if its driver can, or make another "
+                                       "Database and move the data; meanwhile the volumes stay as they are"));
     }
-    if (!r->plan.replace_set || r->outcome.reason)
+    if (!r->plan.replace_set || is_refused)
         return 0;
-    PROA_TRY(proa_reconcile_delete(r->ctx, &proa_kube_stateful_sets, &meta, &orphan));
+    rc = proa_reconcile_delete(r->ctx, &proa_kube_stateful_sets, &meta, &orphan);
+    if (rc < 0)
+        return refused_in_part(r, rc, "StorageExpansionRefused", "let the operator replace its StatefulSet");
+    r->is_replacing = true;
     r->changes++;
     PROA_INFO(r->ctx->logger, "replacing the StatefulSet without its pods", proa_kv_str("size", r->plan.size));
     return 0;
@@ -354,16 +440,21 @@ static int grow_storage(struct reconciling *r)
 static int restart_pod(struct reconciling *r)
 {
     struct proa_kube_meta meta = {.namespace_ = r->ctx->namespace_};
+    int rc;
 
     if (r->plan.restart < 0)
         return 0;
-    if (r->set_changed || (r->plan.replace_set && !r->outcome.reason)) {
+    if (r->set_changed || r->is_replacing) {
         r->plan.restart = -1; /* later, with what is there then */
         return 0;
     }
     meta.name = plan_pod_name(r->ctx->arena, r->database.metadata.name, (uint32_t)r->plan.restart);
     meta.uid = r->pod_uids[r->plan.restart];
-    PROA_TRY(proa_reconcile_delete(r->ctx, &proa_kube_pods, &meta, NULL));
+    rc = proa_reconcile_delete(r->ctx, &proa_kube_pods, &meta, NULL);
+    if (rc < 0) {
+        r->plan.restart = -1;
+        return refused_in_part(r, rc, "Rejected", "let the operator delete its pods, by which it restarts instances");
+    }
     r->changes++;
     PROA_INFO(r->ctx->logger, "restarting an instance", proa_kv_str("pod", meta.name));
     return 0;
@@ -448,23 +539,37 @@ static int delete_claims(struct reconciling *r)
     return 0;
 }
 
-static int carry_out_deletion(struct reconciling *r)
+static int stop_instances(struct reconciling *r)
 {
-    struct proa_kube_meta set = {
+    struct proa_kube_meta meta = {
         .namespace_ = r->ctx->namespace_, .name = r->database.metadata.name, .uid = r->set_uid};
     struct proa_kube_delete_options background = {.propagation = "Background"};
+
+    if (r->plan.delete_set)
+        PROA_TRY(proa_reconcile_delete(r->ctx, &proa_kube_stateful_sets, &meta, &background));
+    for (uint32_t i = 0; i < INSTANCES_MAX; i++) {
+        if (!r->plan.delete_pods[i])
+            continue;
+        meta.name = plan_pod_name(r->ctx->arena, r->database.metadata.name, i);
+        meta.uid = r->pod_uids[i];
+        PROA_TRY(proa_reconcile_delete(r->ctx, &proa_kube_pods, &meta, NULL));
+    }
+    return 0;
+}
+
+static int carry_out_deletion(struct reconciling *r)
+{
+    static const char refused[] = "let the operator delete what belongs to it, or delete it yourself";
 
     if (!proa_kube_has_finalizer(&r->database.metadata, DATABASE_FINALIZER))
         return 0;
     PROA_TRY(apply_objects(r));
-    if (r->outcome.reason)
+    if (!r->outcome.reason)
+        PROA_TRY(refused_in_part(r, stop_instances(r), "Rejected", refused));
+    if (!r->outcome.reason && r->plan.delete_claims)
+        PROA_TRY(refused_in_part(r, delete_claims(r), "Rejected", refused));
+    if (r->outcome.reason || !r->plan.remove_finalizer)
         return write_status(r);
-    if (r->plan.delete_set)
-        PROA_TRY(proa_reconcile_delete(r->ctx, &proa_kube_stateful_sets, &set, &background));
-    if (!r->plan.remove_finalizer)
-        return write_status(r);
-    if (r->plan.delete_claims)
-        PROA_TRY(delete_claims(r));
     proa_reconcile_event(r->ctx, &database_kind, &r->database.metadata, PROA_EVENT_NORMAL, "Deleted", "Delete",
                          r->database.spec.deletion_policy == DELETION_RETAIN ? "volumes and credentials are kept"
                                                                              : "volumes and credentials are deleted");
@@ -488,8 +593,9 @@ static int carry_out(struct reconciling *r)
     }
     rc = apply_objects(r);
     PROA_TRY(rc);
-    if (rc == 0 && !r->outcome.reason) {
+    if (rc == 0 && (!r->outcome.reason || r->facts.has_set))
         PROA_TRY(mark_pods(r));
+    if (rc == 0 && (!r->outcome.reason || r->outcome.is_partial)) {
         if (r->plan.is_growing)
             PROA_TRY(grow_storage(r));
         PROA_TRY(restart_pod(r));
@@ -516,8 +622,21 @@ static uint64_t mix(const struct proa_reconcile *ctx, uint64_t h, const struct p
     return proa_str_hash(cached.resource_version, h);
 }
 
+static uint64_t mix_instance(const struct proa_reconcile *ctx, const struct instances *instances, uint64_t h,
+                             uint32_t index)
+{
+    proa_str name = plan_pod_name(ctx->arena, ctx->name, index);
+    struct proa_cached pod;
+
+    h = mix(ctx, h, &proa_kube_pods, name);
+    h = mix(ctx, h, &proa_kube_claims, plan_claim_name(ctx->arena, ctx->name, index));
+    if (proa_cache_get(proa_controller_cache(ctx->controller, &proa_kube_pods), ctx->namespace_, name, &pod))
+        h = h * 31 + instances_hash(instances, pod.uid);
+    return h;
+}
+
 /* Over the versions of all that a plan is made from. Two that are equal mean that nothing has changed in between. */
-static uint64_t fingerprint(const struct proa_reconcile *ctx)
+static uint64_t fingerprint(const struct proa_reconcile *ctx, const struct instances *instances)
 {
     static const struct {
         const struct proa_kube_kind *kind;
@@ -547,22 +666,15 @@ static uint64_t fingerprint(const struct proa_reconcile *ctx)
         memcpy(text + ctx->name.len, owned[i].suffix, len);
         h = mix(ctx, h, owned[i].kind, proa_str_n(text, ctx->name.len + len));
     }
-    for (uint32_t i = 0; i < INSTANCES_MAX; i++) {
-        h = mix(ctx, h, &proa_kube_pods, plan_pod_name(ctx->arena, ctx->name, i));
-        h = mix(ctx, h, &proa_kube_claims, plan_claim_name(ctx->arena, ctx->name, i));
-    }
+    for (uint32_t i = 0; i < INSTANCES_MAX; i++)
+        h = mix_instance(ctx, instances, h, i);
     return h | 1;
-}
-
-static proa_str verified_key(const struct proa_reconcile *ctx)
-{
-    return proa_arena_printf(ctx->arena, PROA_FMT "/" PROA_FMT, PROA_ARG(ctx->namespace_), PROA_ARG(ctx->name));
 }
 
 /* A plan that found nothing to do, and that looked at nothing but the caches. */
 static void note_verified(struct reconciling *r, struct database_controller *controller, uint64_t before)
 {
-    proa_str key = verified_key(r->ctx);
+    proa_str key = key_of(r->ctx);
     bool is_settled = before != 0 && r->changes == 0 && !r->outcome.reason && !r->plan.problem.reason &&
                       r->ctx->requeue_after_ns == 0 && r->database.spec.credentials_secret_name.len == 0;
 
@@ -576,11 +688,13 @@ static void note_verified(struct reconciling *r, struct database_controller *con
 static int reconcile(struct proa_reconcile *ctx, void *arg)
 {
     struct database_controller *controller = arg;
-    uint64_t before = fingerprint(ctx);
     struct reconciling *r;
+    uint64_t before;
     int rc;
 
-    if (before != 0 && (uintptr_t)proa_map_get(controller->verified, verified_key(ctx)) == (uintptr_t)before) {
+    instances_look(&controller->instances, ctx);
+    before = fingerprint(ctx, &controller->instances);
+    if (before != 0 && (uintptr_t)proa_map_get(controller->verified, key_of(ctx)) == (uintptr_t)before) {
         PROA_INFO(ctx->logger, "resynced");
         return 0;
     }
@@ -590,9 +704,12 @@ static int reconcile(struct proa_reconcile *ctx, void *arg)
         return proa_fail(ctx->err, PROA_ENOMEM, "no memory for a reconcile");
     r->ctx = ctx;
     r->settings = controller->settings;
+    r->controller = controller;
     rc = proa_reconcile_object(ctx, &database_type, &r->database);
-    if (rc == 0)
-        proa_map_remove(controller->verified, verified_key(ctx));
+    if (rc == 0) {
+        proa_map_remove(controller->verified, key_of(ctx));
+        proa_map_remove(controller->missing, key_of(ctx));
+    }
     if (rc <= 0)
         return rc;
     PROA_TRY(gather(r));
@@ -643,9 +760,11 @@ int database_controller_add(struct proa_manager *manager, const struct reconcile
                                     {.kind = NULL}};
     size_t count = 2;
 
-    *controller = (struct database_controller){settings, proa_map_new(0)};
-    if (!controller->verified)
+    *controller =
+        (struct database_controller){.settings = settings, .verified = proa_map_new(0), .missing = proa_map_new(0)};
+    if (!controller->verified || !controller->missing)
         return proa_fail(err, PROA_ENOMEM, "no memory for a controller");
+    PROA_TRY(instances_start(&controller->instances, proa_kube_loop(options->kube), err));
     for (size_t i = 0; i < PROA_COUNT(kinds); i++)
         if (kinds[i] != &service_monitor_kind || settings->has_service_monitors)
             owns[count++].kind = kinds[i];
@@ -677,6 +796,8 @@ int database_controller_add(struct proa_manager *manager, const struct reconcile
 
 void database_controller_done(struct database_controller *controller)
 {
+    instances_stop(&controller->instances);
     proa_map_free(controller->verified);
-    controller->verified = NULL;
+    proa_map_free(controller->missing);
+    controller->verified = controller->missing = NULL;
 }

@@ -4,6 +4,7 @@
 #include <proa/json.h>
 #include <stdio.h>
 
+enum { MESSAGE_MAX = 1500 }; /* a status with more than the definition takes would be refused as a whole */
 enum { CONDITION_READY, CONDITION_PROGRESSING, CONDITION_DEGRADED, CONDITIONS };
 static const char *const condition_types[CONDITIONS] = {"Ready", "Progressing", "Degraded"};
 
@@ -39,7 +40,7 @@ static void set(struct reporting *r, int which, bool is_true, const char *reason
         (struct database_condition){.type = proa_str_c(condition_types[which]),
                                     .status = is_true ? PROA_STR("True") : PROA_STR("False"),
                                     .reason = proa_str_c(reason),
-                                    .message = message,
+                                    .message = proa_utf8_cut(message, MESSAGE_MAX),
                                     .last_transition_time = r->facts->now - r->facts->now % INT64_C(1000000000)};
     if (before && proa_str_eq(before->status, condition->status))
         condition->last_transition_time = before->last_transition_time;
@@ -164,6 +165,64 @@ static proa_str resize_problem(const struct reporting *r)
     return PROA_STR("");
 }
 
+/* No pod says why: whoever refuses it tells the StatefulSet's controller. */
+static bool is_missing(const struct reporting *r)
+{
+    return r->facts->has_missing && !r->plan->is_deleting && !r->database->spec.paused &&
+           r->facts->now - r->facts->missing_since >= (proa_time_ns)PROA_SECONDS(MISSING_S);
+}
+
+/* ": " and what the agent of an instance that does not serve says; "" when it says nothing. */
+static proa_str why_not(const struct reporting *r, uint32_t index)
+{
+    const struct plan_pod *pod = &r->facts->pods[index];
+
+    if (!pod->exists || pod->is_ready || pod->is_warning || pod->says.len == 0)
+        return PROA_STR("");
+    return proa_arena_printf(r->arena, ": " PROA_FMT, PROA_ARG(pod->says));
+}
+
+/* How many serve, and why the first that does not does not. */
+static proa_str counted_with_reason(const struct reporting *r)
+{
+    for (uint32_t i = 0; i < r->plan->replicas && i < INSTANCES_MAX; i++) {
+        proa_str reason = why_not(r, i);
+
+        if (reason.len > 0)
+            return proa_arena_printf(r->arena, "%d of %u instances serve; " PROA_FMT "-%u" PROA_FMT, r->ready,
+                                     r->plan->replicas, PROA_ARG(r->database->metadata.name), i, PROA_ARG(reason));
+    }
+    return counted(r);
+}
+
+/* What an instance that serves could not do; "" for none. */
+static proa_str warning(const struct reporting *r)
+{
+    for (uint32_t i = 0; i < r->plan->replicas && i < INSTANCES_MAX && !r->plan->is_deleting; i++) {
+        const struct plan_pod *pod = &r->facts->pods[i];
+
+        if (pod->exists && pod->is_ready && pod->is_warning && pod->says.len > 0)
+            return proa_arena_printf(r->arena, "instance " PROA_FMT "-%u serves, but: " PROA_FMT "; it is tried again",
+                                     PROA_ARG(r->database->metadata.name), i, PROA_ARG(pod->says));
+    }
+    return PROA_STR("");
+}
+
+/* Where they lie and what to do with them; "" when there are none. */
+static proa_str data_aside(const struct reporting *r)
+{
+    for (uint32_t i = 0; i < INSTANCES_MAX; i++)
+        if (r->facts->pods[i].exists && r->facts->pods[i].kept > 0)
+            return proa_arena_printf(
+                r->arena,
+                "instance " PROA_FMT "-%u had data that its primary lacks, and put them aside: %llu "
+                "folder(s) " DATABASE_VOLUME_DIR "/data.kept-TIME in its pod (PersistentVolumeClaim "
+                "data-" PROA_FMT "-%u); take out of them what is missed, then remove them",
+                PROA_ARG(r->database->metadata.name), i, (unsigned long long)r->facts->pods[i].kept,
+                PROA_ARG(r->database->metadata.name), i);
+    return PROA_STR("");
+}
+
 /* Instances that served once and do not now, and that nobody restarts. */
 static bool lost_instances(const struct reporting *r)
 {
@@ -181,7 +240,7 @@ static void report_degraded(struct reporting *r)
 {
     const struct plan_pod *pod;
     uint32_t index = 0;
-    proa_str resize;
+    proa_str resize, aside;
 
     if (r->problem.reason) {
         set(r, CONDITION_DEGRADED, true, r->problem.reason, r->problem.message);
@@ -189,6 +248,7 @@ static void report_degraded(struct reporting *r)
     }
     pod = r->plan->is_deleting ? NULL : failing_pod(r, &index);
     resize = r->plan->is_deleting ? PROA_STR("") : resize_problem(r);
+    aside = r->plan->is_deleting ? PROA_STR("") : data_aside(r);
     if (pod) {
         r->has_failed = is_mistaken(r, pod);
         set(r, CONDITION_DEGRADED, true, "InstanceFailing",
@@ -196,7 +256,15 @@ static void report_degraded(struct reporting *r)
                               PROA_ARG(r->database->metadata.name), index, PROA_ARG(pod->problem),
                               pod->problem_message.len > 0 ? ": " : "",
                               PROA_ARG(proa_utf8_cut(pod->problem_message, 400)), advice(pod->problem)));
-    } else if (resize.len > 0)
+    } else if (is_missing(r))
+        set(r, CONDITION_DEGRADED, true, "InstanceMissing",
+            proa_arena_printf(r->arena,
+                              "pod " PROA_FMT "-%u is not made: kubectl describe statefulset " PROA_FMT
+                              " says why (a quota, a limit range, an admission policy); mend that, or change "
+                              "spec.resources, spec.storageSize or spec.replicas",
+                              PROA_ARG(r->database->metadata.name), r->facts->missing_index,
+                              PROA_ARG(r->database->metadata.name)));
+    else if (resize.len > 0)
         set(r, CONDITION_DEGRADED, true, "StorageExpansionFailing", resize);
     else if (r->plan->primary_index >= (uint32_t)r->database->spec.replicas && !r->plan->is_deleting)
         set(r, CONDITION_DEGRADED, true, "PrimaryNotMovable",
@@ -204,8 +272,12 @@ static void report_degraded(struct reporting *r)
                               "spec.replicas %d would remove the primary " PROA_FMT ": %u instances are kept; set "
                               "spec.replicas to that",
                               r->database->spec.replicas, PROA_ARG(r->plan->primary), r->plan->replicas));
+    else if (aside.len > 0)
+        set(r, CONDITION_DEGRADED, true, "DataPutAside", aside);
     else if (!r->plan->is_deleting && lost_instances(r))
-        set(r, CONDITION_DEGRADED, true, "InstancesNotReady", counted(r));
+        set(r, CONDITION_DEGRADED, true, "InstancesNotReady", counted_with_reason(r));
+    else if (warning(r).len > 0)
+        set(r, CONDITION_DEGRADED, true, "InstanceWarning", warning(r));
     else
         set(r, CONDITION_DEGRADED, false, "AsExpected", PROA_STR(""));
 }
@@ -224,12 +296,15 @@ static void report_ready(struct reporting *r)
     else if (is_stopped(r))
         set(r, CONDITION_READY, false, r->problem.reason, r->problem.message);
     else if (r->is_new)
-        set(r, CONDITION_READY, false, "Creating", PROA_STR("no instance serves yet"));
+        set(r, CONDITION_READY, false, "Creating",
+            proa_arena_printf(r->arena, "no instance serves yet" PROA_FMT,
+                              PROA_ARG(why_not(r, r->plan->primary_index))));
     else if (!primary_is_ready(r))
         set(r, CONDITION_READY, false, "PrimaryNotReady",
-            proa_arena_printf(r->arena, "the primary " PROA_FMT " does not serve", PROA_ARG(r->plan->primary)));
+            proa_arena_printf(r->arena, "the primary " PROA_FMT " does not serve" PROA_FMT, PROA_ARG(r->plan->primary),
+                              PROA_ARG(why_not(r, r->plan->primary_index))));
     else if (r->ready < (int32_t)r->plan->replicas)
-        set(r, CONDITION_READY, false, "InstancesNotReady", counted(r));
+        set(r, CONDITION_READY, false, "InstancesNotReady", counted_with_reason(r));
     else
         set(r, CONDITION_READY, true, "AllInstancesServe", counted(r));
 }
@@ -300,6 +375,12 @@ static int32_t kept_replicas(const struct reporting *r)
     return before > 0 && (is_stopped(r) || r->database->spec.paused) ? before : (int32_t)r->plan->replicas;
 }
 
+/* One that is going (a Database of this name was deleted with its volumes a moment ago) is none. */
+static bool has_claim(const struct reporting *r, uint32_t index)
+{
+    return r->facts->claims[index].exists && !r->facts->claims[index].is_terminating;
+}
+
 /* Never false again. A Database made anew over kept claims, without its primary's, has data too. */
 static bool is_initialized(const struct reporting *r)
 {
@@ -307,10 +388,10 @@ static bool is_initialized(const struct reporting *r)
     bool has_other_claim = false;
 
     for (uint32_t i = 0; i < INSTANCES_MAX; i++)
-        has_other_claim = has_other_claim || (i != r->plan->primary_index && r->facts->claims[i].exists);
+        has_other_claim = has_other_claim || (i != r->plan->primary_index && has_claim(r, i));
     return before->initialized || r->ready > 0 ||
            (before->observed_generation == 0 && !r->facts->has_set && has_other_claim &&
-            !r->facts->claims[r->plan->primary_index].exists);
+            !has_claim(r, r->plan->primary_index));
 }
 
 int plan_report(struct proa_arena *arena, const struct database *database, const struct plan_facts *facts,

@@ -214,7 +214,8 @@ PROA_DEFINE_TYPE_WITH(pod_condition, (IGNORE), (type, str, NONE), (status, str, 
 PROA_DEFINE_TYPE_WITH(waiting_state, (IGNORE), (reason, str, NONE), (message, str, NONE));
 PROA_DEFINE_TYPE_WITH(container_state, (IGNORE), (waiting, object(waiting_state), EMPTY));
 PROA_DEFINE_TYPE_WITH(container_status, (IGNORE), (state, object(container_state), EMPTY));
-PROA_DEFINE_TYPE_WITH(pod_status, (IGNORE), (conditions, array(object(pod_condition)), .default_json = "[]"),
+PROA_DEFINE_TYPE_WITH(pod_status, (IGNORE), (pod_ip, str, .json = "podIP", NONE),
+                      (conditions, array(object(pod_condition)), .default_json = "[]"),
                       (init_container_statuses, array(object(container_status)), .json = "initContainerStatuses",
                        .default_json = "[]"),
                       (container_statuses, array(object(container_status)), .json = "containerStatuses",

@@ -186,6 +186,7 @@ struct container_status {
 };
 PROA_DECLARE_TYPE(container_status);
 struct pod_status {
+    proa_str pod_ip; /* "" until it has one */
     PROA_ARRAY_OF(struct pod_condition) conditions;
     PROA_ARRAY_OF(struct container_status) init_container_statuses;
     PROA_ARRAY_OF(struct container_status) container_statuses;

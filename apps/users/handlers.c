@@ -69,8 +69,8 @@ static int get_user(struct proa_req *req)
 /* Makes `next` out of the present row and the request's body. May suspend. */
 typedef int change_fn(struct proa_req *req, const struct stored_user *present, struct user *ret_next);
 
-/* Reads, checks the conditions, changes, and writes if the row is still the one that was read; else starts again, so that
- * changes of several clients never mix. */
+/* Reads, checks the conditions, changes, and writes if the row is still the one that was read; else starts again, so
+ * that changes of several clients never mix. */
 static int change_user(struct proa_req *req, change_fn *change)
 {
     struct proa_sql sql = users_sql(req);

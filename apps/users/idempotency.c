@@ -1,6 +1,7 @@
-/* Idempotency-Key on POST /users: the key is stored in the insert's own transaction, so either both are there or neither, and
- * every replica gives the same replay. While the first request runs, others with its key get 409: within the process by a set of running
- * keys, between replicas by an advisory lock that PostgreSQL drops with the transaction. */
+/* Idempotency-Key on POST /users: the key is stored in the insert's own transaction, so either both are there or
+ * neither, and every replica gives the same replay. While the first request runs, others with its key get 409: within
+ * the process by a set of running keys, between replicas by an advisory lock that PostgreSQL drops with the
+ * transaction. */
 #include "users.h"
 #include <proa/buf.h>
 #include <proa/map.h>

@@ -111,7 +111,8 @@ static int start(struct proa_app *app, void *state, struct proa_error *err)
     PROA_TRY(running_keys_init(&users->running, loop));
     PROA_TRY(open_database(users, app, err));
     rc = migrate(users, loop, ATTEMPT_MS, err);
-    /* A server that cannot be reached yet, or steps that take long, are waited for in the background; anything else is a mistake to be told now. */
+    /* A server that cannot be reached yet, or steps that take long, are waited for in the background; anything else is
+     * a mistake to be told now. */
     if (rc < 0 && rc != PROA_EUNAVAILABLE && rc != PROA_ETIMEDOUT && rc != PROA_EBUSY)
         return rc;
     if (rc < 0)
@@ -130,7 +131,8 @@ static int reload(struct proa_app *app, void *state, const void *config, struct 
     PROA_TRY(proa_db_set_url(users->db, next->database_url.ptr, err));
     if (!proa_equal_type(&database_config_type.type, &users->config.database, &next->database))
         PROA_WARN(users->logger,
-                  "the limits of the database's connections cannot change while the program runs: they need a restart");
+                  "the limits of the database's connections cannot change while the program runs: they need a restart",
+                  proa_kv_c("setting", "database"));
     return 0;
 }
 

@@ -63,8 +63,8 @@ struct proa_app_options {
     const struct proa_layer_provider *tls;
 };
 
-/** Runs the program. @returns the exit code: 0 after a clean end, 1 when it could not start or not drain, 2 for a wrong
- *  command line or configuration, 130 after a second Ctrl+C. */
+/** Runs the program; one at a time in a process, whose signals it takes. @returns the exit code: 0 after a clean end,
+ *  1 when it could not start or not drain, 2 for a wrong command line or configuration, 130 after a second Ctrl+C. */
 PROA_COLD int proa_app_run(const struct proa_app_options *options, int argc, char **argv);
 
 /** Ends the program as a signal would, without the drain delay; it exits with `exit_code` unless it already ends for
@@ -85,8 +85,9 @@ unsigned proa_app_propagate(struct proa_app *app);
 struct proa_arena *proa_app_arena(struct proa_app *app);
 
 /** A dependency that counts for readiness, or for liveness. `check` runs in a fiber of loop 0 with a deadline of
- *  `timeout_ms`, every `interval_ms`; /readyz (/livez) answers from the last result. Metric `readiness_check{name}` 1
- *  or 0; changes are logged. */
+ *  `timeout_ms`, every `interval_ms`; /readyz (/livez) answers from the last result. One that is still at work after
+ *  its deadline, in a call that cannot be cancelled, fails from then on. Metric `readiness_check{name}` 1 or 0; changes
+ *  are logged. */
 struct proa_check {
     const char *name;
     int (*check)(void *arg, struct proa_loop *loop, struct proa_error *err);

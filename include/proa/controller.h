@@ -22,6 +22,9 @@ PROA_BEGIN_DECLS
 
 enum { PROA_INDEXES_MAX = 4 };
 
+struct proa_cached;
+struct proa_controller;
+
 /* -- Cache --------------------------------------------------------------------------------------------------------- */
 
 /** Where objects come from, and what is kept of each: exactly the members of `type`. Strings are static or outlive the
@@ -43,6 +46,10 @@ struct proa_source {
     /** `watches`: which keys an object's change concerns; calls add(ctx, namespace, name). NULL: for `owns`, its
      *  controlling owner of the controller's kind; for `for_` and `watches`, itself. */
     void (*map)(const void *object, void (*add)(void *ctx, proa_str namespace_, proa_str name), void *ctx);
+    /** The same where the controller's caches tell which keys those are: of a Secret, the objects that name it, by an
+     *  index of for_ (proa_controller_cache, proa_cache_next_indexed). Must not suspend. Needs no type. */
+    void (*map_with)(struct proa_controller *controller, const struct proa_cached *changed,
+                     void (*add)(void *ctx, proa_str namespace_, proa_str name), void *ctx);
     /** Whether a change matters; old is NULL for an object new in the cache, new for one that is gone. NULL: always.
      *  proa_generation_changed is a useful one. */
     bool (*predicate)(const void *old_object, const void *new_object);
@@ -80,7 +87,6 @@ size_t proa_cache_bytes(const struct proa_cache *cache);
 /* -- Reconciling --------------------------------------------------------------------------------------------------- */
 
 struct proa_manager;
-struct proa_controller;
 struct proa_crd_options;
 
 /** What a reconcile works with. Lives during the call. */
@@ -105,7 +111,7 @@ struct proa_controller_options {
     struct proa_source for_;
     const struct proa_crd_options *crd; /**< installed when the manager starts; NULL: that is somebody else's. Static */
     const struct proa_source *owns;     /**< ended by {NULL}; objects whose controlling owner is of for_'s kind */
-    const struct proa_source *watches;  /**< ended by {NULL}; with a map */
+    const struct proa_source *watches;  /**< ended by {NULL}; with a map or map_with */
     uint32_t concurrency;               /**< reconciles at once; 0: 1 */
     uint64_t resync_ns;        /**< every object again after it, spread over 64 moments, at low priority; 0: never */
     uint64_t backoff_first_ns; /**< wait after a first error, doubled by each further one. 0: 5 ms */
@@ -125,11 +131,14 @@ struct proa_manager_options {
     /** Leader election by a Lease of this name; NULL: none. */
     const char *lease_name;
     const char *lease_namespace;
-    const char *identity;                  /**< NULL: host name and a random part */
-    uint32_t lease_ms, renew_ms, retry_ms; /**< 0: 15,000, 10,000, 2,000 */
+    const char *identity; /**< NULL: host name and a random part */
+    /** How long a lease that nobody renews is another's, how long a leader tries to renew its own before it stops (so
+     *  less than that), and the pause between two tries (less than five sixths of that). 0: 15,000, 10,000, 2,000 */
+    uint32_t lease_ms, renew_ms, retry_ms;
 };
 /** The options are copied; what they point to outlives the manager. May suspend when it makes a client. @returns 0,
- *  PROA_EINVAL (neither a client nor a loop and a name), PROA_ENOMEM, or why there is no configuration. */
+ *  PROA_EINVAL (neither a client nor a loop and a name, a lease without a namespace or with times that do not fit),
+ *  PROA_ENOMEM, or why there is no configuration. */
 PROA_MUST_USE int proa_manager_new(const struct proa_manager_options *options, struct proa_manager **ret_manager,
                                    struct proa_error *err);
 /** Not while it runs. Frees its controllers and caches, and the client that it made. NULL is fine. */
@@ -178,10 +187,12 @@ PROA_MUST_USE int proa_reconcile_object_type(struct proa_reconcile *ctx, const s
  *  PROA_ECONFLICT. The kind needs a source in the controller, or each call is a request. */
 struct proa_apply {
     const struct proa_kube_kind *kind;
-    proa_str namespace_, name; /**< ptr NULL: those of the object that is reconciled */
+    /** ptr NULL: those of the object that is reconciled; a cluster-scoped kind has no namespace whatever is said here */
+    proa_str namespace_, name;
     proa_str body; /**< JSON object without apiVersion, kind, name; its `metadata`, if any, is the first member */
     const struct proa_type *type; /**< instead of a body: PROA_APPLY_VALUE(&config_map_type, &map) */
     const void *value;
+    /** Of the same namespace, or cluster-scoped; else PROA_EINVAL, since the garbage collector would delete the object */
     const struct proa_kube_meta *owner;
     const struct proa_kube_kind *owner_kind; /**< NULL: the controller's */
     const char *subresource;

@@ -20,6 +20,7 @@
 #define PROA_DB_H
 
 #include <proa/arena.h>
+#include <proa/args.h>
 #include <proa/error.h>
 #include <proa/log.h>
 #include <proa/loops.h>
@@ -177,19 +178,21 @@ static inline struct proa_value proa_null(void)
  * transaction, others fail with PROA_EINTERNAL until it, or the savepoint around it, was rolled back. */
 
 /** A statement whose rows are not wanted. @param ret_rows rows changed; may be NULL. */
-#define proa_db_exec(sql, ret_rows, text, ...) proa_db_exec_values(sql, ret_rows, text, PROA_VALUES(__VA_ARGS__))
+#define proa_db_exec(sql, ret_rows, text, ...) proa_db_exec_values(sql, ret_rows, text, PROA_VALUES(0, ##__VA_ARGS__))
 /** The first row; PROA_ENOTFOUND when there is none. */
 #define proa_db_one(sql, typed, ret_row, text, ...)                                                                    \
-    proa_db_one_type(sql, PROA_TYPED(typed, ret_row), ret_row, text, PROA_VALUES(__VA_ARGS__))
+    proa_db_one_type(sql, PROA_TYPED(typed, ret_row), ret_row, text, PROA_VALUES(0, ##__VA_ARGS__))
 /** All rows into a PROA_ARRAY_OF(struct …), at most `max_rows` (PROA_ETOOLARGE above). */
 #define proa_db_all(sql, typed, ret_rows, max_rows, text, ...)                                                         \
     proa_db_all_type(sql, PROA_TYPED(typed, (ret_rows)->ptr), (void **)&(ret_rows)->ptr, &(ret_rows)->len, max_rows,   \
-                     text, PROA_VALUES(__VA_ARGS__))
+                     text, PROA_VALUES(0, ##__VA_ARGS__))
 
-/** The values of a call as array and count. */
-#define PROA_VALUES(...)                                                                                               \
-    (const struct proa_value[]){{PROA_VALUE_NULL, {0}}, ##__VA_ARGS__} + 1,                                            \
-        sizeof((const struct proa_value[]){{PROA_VALUE_NULL, {0}}, ##__VA_ARGS__}) / sizeof(struct proa_value) - 1
+/** The values of a call as array and count. The first argument is nothing: a place for the comma. */
+#define PROA_VALUES(nothing, ...)                                                                                      \
+    (const struct proa_value[]){{PROA_VALUE_NULL, {0}} PROA_ARGS(struct proa_value, ##__VA_ARGS__)} + 1,               \
+        sizeof((const struct proa_value[]){{PROA_VALUE_NULL, {0}} PROA_ARGS(struct proa_value, ##__VA_ARGS__)}) /      \
+                sizeof(struct proa_value) -                                                                            \
+            1
 
 PROA_MUST_USE int proa_db_exec_values(struct proa_sql sql, uint64_t *ret_rows, const char *text,
                                       const struct proa_value *values, size_t count);

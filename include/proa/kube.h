@@ -204,7 +204,7 @@ struct proa_kube_list_options {
  *  it. */
 typedef int proa_kube_each_fn(void *arg, const void *object);
 /** Lists in pages; the list is never in memory whole. *ret_version (may be NULL) is the list's resourceVersion, in the
- *  arena. A continue token that expired begins the list anew once more (objects may be given twice). */
+ *  arena. A continue token that expired begins the list anew, up to three times (objects may be given again). */
 PROA_MUST_USE int proa_kube_list(struct proa_kube *kube, struct proa_arena *arena, const struct proa_kube_kind *kind,
                                  proa_str namespace_, const struct proa_kube_list_options *options,
                                  const struct proa_type *type, proa_kube_each_fn *each, void *arg,

@@ -6,6 +6,7 @@
 #ifndef PROA_LOG_H
 #define PROA_LOG_H
 
+#include <proa/args.h>
 #include <proa/defs.h>
 #include <proa/error.h>
 #include <proa/str.h>
@@ -53,6 +54,8 @@ PROA_COLD PROA_MUST_USE int proa_log_start_writer(struct proa_log *log, struct p
 PROA_COLD void proa_log_free(struct proa_log *log);
 /** Waits until what was logged before has been written, at most `timeout_ms`. From any thread. */
 void proa_log_flush(struct proa_log *log, uint32_t timeout_ms);
+/** Whether it can be a filter. @returns 0, PROA_EINVAL or PROA_ENOMEM. */
+PROA_COLD PROA_MUST_USE int proa_log_filter_check(const char *filter, struct proa_error *err);
 /** Replaces the filter; the old one stays when the text is bad. From any thread. */
 PROA_COLD PROA_MUST_USE int proa_log_set_filter(struct proa_log *log, const char *filter, struct proa_error *err);
 /** Lines lost because the queue was full. */
@@ -150,7 +153,7 @@ void proa_log_failure(const struct proa_logger *logger, enum proa_log_level leve
 #define PROA_LOG_AT(logger, level, message, ...)                                                                       \
     do {                                                                                                               \
         if (proa_log_enabled(logger, level)) {                                                                         \
-            const struct proa_kv proa_kvs_[] = {{0}, ##__VA_ARGS__};                                                   \
+            const struct proa_kv proa_kvs_[] = {{0} PROA_ARGS(struct proa_kv, ##__VA_ARGS__)};                         \
             proa_log_line(logger, level, proa_str_c(message), proa_kvs_ + 1, (uint32_t)PROA_COUNT(proa_kvs_) - 1);     \
         }                                                                                                              \
     } while (0)

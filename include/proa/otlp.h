@@ -41,8 +41,9 @@ struct proa_otlp_options {
     proa_otlp_send_fn *send;
     void *send_arg;
     const char *service_name;    /**< goes before that of `resource_attributes`; both missing: "unknown_service" */
-    const char *service_version; /**< NULL: none */
-    /** OTEL_RESOURCE_ATTRIBUTES: "key=value,key=value", percent-encoded. NULL: none */
+    const char *service_version; /**< unless `resource_attributes` has one; NULL: none */
+    /** OTEL_RESOURCE_ATTRIBUTES: "key=value,key=value", percent-encoded; of a key given twice the last holds. NULL:
+     *  none */
     const char *resource_attributes;
     bool gzip;           /**< OTEL_EXPORTER_OTLP_COMPRESSION=gzip */
     uint32_t timeout_ms; /**< of one try, OTEL_EXPORTER_OTLP_TIMEOUT; 0: 10,000 */
@@ -92,6 +93,9 @@ int proa_otlp_client_send(void *arg, const struct proa_otlp_request *request, st
  *  @param ret_needs_tls  https */
 PROA_COLD PROA_MUST_USE int proa_otlp_client_check(proa_str url, proa_str *ret_shown, bool *ret_needs_tls,
                                                    struct proa_error *err);
+/** Whether it can send this header: else PROA_EINVAL, with a text that does not quote the value. */
+PROA_COLD PROA_MUST_USE int proa_otlp_client_check_header(const struct proa_client_field *header,
+                                                          struct proa_error *err);
 
 PROA_END_DECLS
 #endif

@@ -54,7 +54,7 @@ PROA_MUST_USE int proa_req_param_u64(struct proa_req *req, const char *name, uin
 PROA_MUST_USE int proa_req_param_i64(struct proa_req *req, const char *name, int64_t *ret_value);
 /** The query, bound to a described struct: names, kinds, rules and defaults by description; "a=1&a=2" fills lists.
  *  Unknown names by the type's policy. Broken rules are PROA_EINVAL (400) with all fields listed, each with the pointer
- *  "#/query/NAME". */
+ *  "#/query/NAME" (NAME escaped as RFC 6901 says). */
 #define proa_req_query(req, typed, ret_value) proa_req_query_type(req, PROA_TYPED(typed, ret_value), ret_value)
 PROA_MUST_USE int proa_req_query_type(struct proa_req *req, const struct proa_type *type, void *ret_value);
 /** Header fields likewise; a member `if_match` is the field If-Match. Fields not described are ignored. */
@@ -62,7 +62,8 @@ PROA_MUST_USE int proa_req_query_type(struct proa_req *req, const struct proa_ty
 PROA_MUST_USE int proa_req_headers_type(struct proa_req *req, const struct proa_type *type, void *ret_value);
 
 /** The whole body as JSON into a described struct. May suspend. Content-Type must be application/json or …+json
- *  (PROA_EMEDIATYPE), size at most the body limit (PROA_ETOOLARGE), syntax (PROA_ESYNTAX), rules (PROA_EVALIDATION). */
+ *  and the body not compressed (PROA_EMEDIATYPE), size at most the body limit (PROA_ETOOLARGE), syntax (PROA_ESYNTAX),
+ *  rules (PROA_EVALIDATION). */
 #define proa_req_json(req, typed, ret_value) proa_req_json_type(req, PROA_TYPED(typed, ret_value), ret_value)
 PROA_MUST_USE int proa_req_json_type(struct proa_req *req, const struct proa_type *type, void *ret_value);
 /** The whole body as a merge patch (RFC 7396, application/merge-patch+json or application/json) applied to *value. May
@@ -181,8 +182,9 @@ struct proa_sse_options {
 /** Answers 200 text/event-stream. Counted against the limit of streams (PROA_EBUSY → 503). */
 PROA_MUST_USE int proa_reply_sse(struct proa_req *req, const struct proa_sse_options *options,
                                  struct proa_sse **ret_sse);
-/** Sends an event from the stream's loop, in a fiber or not; never suspends. `event` and `id` may be empty. @returns 0
- *  or PROA_ECLOSED. Lines of `data` are split as the format demands. */
+/** Sends an event from the stream's loop, in a fiber or not; never suspends. `event` and `id` may be empty. Lines of
+ *  `data` are split as the format demands. @returns 0, PROA_ECLOSED (the stream has ended; `closed` is called later,
+ *  never from within), PROA_EINVAL (`event` or `id` of several lines), PROA_ENOMEM. */
 PROA_MUST_USE int proa_sse_send(struct proa_sse *sse, proa_str event, proa_str id, proa_str data);
 /** Ends the stream after what was sent; `closed` is called a little later. From the stream's loop, in a fiber or not;
  *  never suspends. Again is harmless until `closed` was called. NULL is fine. */

@@ -47,7 +47,7 @@ struct proa_server_limits {
     uint32_t body_ms;          /**< for the whole body, then 408 and close */
     uint32_t write_stall_ms;   /**< without progress of a write, then reset */
     uint32_t idle_ms;          /**< without a request, then close */
-    uint32_t request_ms;       /**< deadline of a request's fiber, then 504 */
+    uint32_t request_ms;       /**< deadline of a request's fiber, then 504; 408 where it waited for the body */
     uint32_t read_ahead_bytes; /**< of pipelined requests or of a body nobody takes, then reading stops */
 };
 

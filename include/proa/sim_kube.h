@@ -3,9 +3,9 @@
  *
  *  It keeps objects as JSON with resourceVersions, uids, generations and managed fields; serves get, list (pages,
  *  selectors), watch (bookmarks, resume, 410, WatchList), create, replace, merge, JSON and apply patches with conflicts,
- *  status and scale subresources, finalizers, owner garbage collection, SelfSubjectReview (with impersonation), and CRDs
- *  with their schemas' defaults and rules where no CEL is needed. The contract suite tests/contract runs against it and
- *  against a real API server, so that it cannot drift.
+ *  status and scale subresources, checks of names, labels and owners, finalizers, owner garbage collection,
+ *  SelfSubjectReview (with impersonation), and CRDs with their schemas' defaults and rules where no CEL is needed. The
+ *  contract suite tests/contract runs against it and against a real API server, so that it cannot drift.
  */
 #ifndef PROA_SIM_KUBE_H
 #define PROA_SIM_KUBE_H
@@ -41,9 +41,10 @@ struct proa_sim_kube_options {
     struct proa_loop *loop; /**< simulated (or real: then on a real port) */
     const char *address;    /**< "10.0.0.1:6443" */
     struct proa_sim_kube_faults faults;
-    uint32_t history;   /**< changes kept for resuming watches and lists; 0: 1,000 */
-    uint64_t seed;      /**< of its faults, names and uids; 0: drawn from the loop */
-    bool no_watch_list; /**< refuses streaming lists, as an API server without WatchList does */
+    uint32_t history;        /**< changes kept for resuming watches and lists; 0: 1,000 */
+    uint64_t seed;           /**< of its faults, names and uids; 0: drawn from the loop */
+    bool no_watch_list;      /**< refuses streaming lists, as an API server without WatchList does */
+    bool ignores_watch_list; /**< takes them for watches from anywhere, as aggregated API servers may */
     /** Called before each request is handled, in order; for killing a program "after every single call". */
     void (*on_request)(void *arg, uint64_t number, const char *method, proa_str path);
     void *arg;

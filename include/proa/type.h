@@ -197,8 +197,8 @@ struct proa_type {
     const char *doc;
     uint8_t unknown;                   /**< enum proa_unknown */
     const struct proa_cel_rule *rules; /**< ended by {NULL} */
-    /** Rules over several members; adds to err by proa_error_add_field. Called after the fields' rules, only
-     *  when those hold. May be NULL. */
+    /** Rules over several members; adds to err by proa_error_add_field, or says it of the whole by proa_fail. Called after
+     *  the fields' rules, only when those hold. May be NULL. */
     int (*check)(const void *value, struct proa_error *err);
 };
 

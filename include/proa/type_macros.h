@@ -129,7 +129,7 @@
         .offset =                                                                                                      \
             offsetof(T, member_) +                                                                                     \
             PROA_M_ASSERT(__builtin_types_compatible_p(__typeof__(((T *)0)->member_ PROA_P_##kind_), PROA_T_##kind_),  \
-                          "member `" #member_ "` has not the C type of its kind"),                                     \
+                          "member `" #member_ "` does not have the C type of its kind"),                               \
         .value_offset = offsetof(T, member_ PROA_V_##kind_), .size = sizeof(((T *)0)->member_ PROA_P_##kind_),         \
         .stride = sizeof(((T *)0)->member_ PROA_E_##kind_), .pattern_once = &(struct proa_pattern_once){0},            \
         PROA_K_##kind_, __VA_ARGS__                                                                                    \

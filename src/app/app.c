@@ -233,8 +233,9 @@ int proa_app_run(const struct proa_app_options *options, int argc, char **argv)
     struct proa_app app PROA_CLEANUP(take_down) = {.options = options, .checks_end = &app.checks, .signal_fd = -1};
     int exit_code, command;
 
+    process_keep_standard_descriptors();
     proa_arena_init(&app.arena, NULL, 0);
-    signals_hold();
+    signals_hold(&app);
     command = command_line_read(&app, argc, argv, &exit_code);
     if (command < 0)
         return exit_code;

@@ -19,6 +19,7 @@
 #include "app_config.h"
 #include <proa/app.h>
 #include <proa/sync.h>
+#include <signal.h>
 #include <stdatomic.h>
 
 enum app_phase { APP_STARTING = 0, APP_SERVING, APP_DRAINING };
@@ -37,7 +38,10 @@ struct app_check {
     struct proa_gauge_series *gauge; /* NULL without metrics */
     _Atomic bool passes;             /* written by loop 0, read by the probes */
     bool was_run;
-    proa_mono_ns told_at;              /* of the last line about it */
+    struct proa_timer
+        overdue;          /* behind the deadline of the run under way, which may wait for what cannot be cancelled */
+    bool is_overdue;      /* it has fired */
+    proa_mono_ns told_at; /* of the last line about it */
     char told[PROA_ERROR_MESSAGE_MAX]; /* why it fails, as was told */
     struct app_check *next;            /* in the order of adding */
 };
@@ -76,15 +80,16 @@ struct proa_app {
     struct proa_server *admin;
     _Atomic int phase; /* enum app_phase */
     _Atomic bool has_started;
+    bool is_in_start;         /* `start` runs: tasks and checks may be added */
     struct app_check *checks; /* grows only while the program starts, when no probe walks it */
     struct app_check **checks_end;
     struct proa_group start_group;
     struct proa_group checks_group; /* and other background work of the frame */
     struct proa_group tasks_group;
-    bool is_in_start;              /* `start` runs: tasks and checks may be added */
     struct proa_error start_error; /* what it says */
     int start_result;
     struct proa_event stop_asked;
+    sigset_t mask_before; /* of the thread that runs the program */
     struct proa_fd_watch *signal_watch;
     int signal_fd;
     int stop_signal; /* the first, 0 while there was none */
@@ -135,6 +140,9 @@ PROA_COLD int reload_run(void *arg);
 PROA_COLD int health_check(const struct app_config *config);
 
 /* process_limits.c */
+/** Opens /dev/null for standard input, output and error where they are closed: else files and sockets of the program
+ *  would get their numbers, and with them what is written for people. Before anything is opened. */
+PROA_COLD void process_keep_standard_descriptors(void);
 /** Applies RLIMIT_NOFILE and RLIMIT_AS, and fits malloc to the latter. Before threads are started. *ret_open_files is less than asked
  *  for where the hard limit allows no more. */
 PROA_COLD PROA_MUST_USE int process_limits_apply(const struct app_process_config *process, uint64_t *ret_open_files,
@@ -172,8 +180,9 @@ PROA_COLD void telemetry_free(struct proa_app *app);
 
 /* signals.c */
 /** SIGTERM and SIGINT wait from here on. */
-void signals_hold(void);
-/** Has `app->signal_fd` tell of them; a second SIGINT ends the process at once. Before the loops run; lets what waited come. */
+void signals_hold(struct proa_app *app);
+/** Has `app->signal_fd` tell of them; a second SIGINT ends the process at once. Before the loops run; lets what waited
+ *  come. PROA_EBUSY when another program of this process has them. */
 PROA_COLD PROA_MUST_USE int signals_catch(struct proa_app *app, struct proa_error *err);
 /** The first signal that came; 0 when none did. */
 int signals_first(void);

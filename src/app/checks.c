@@ -7,6 +7,7 @@ enum {
     TIMEOUT_MS_DEFAULT = 2000,
     INTERVAL_MS_DEFAULT = 5000,
     INTERVAL_MS_FAILING = 1000,
+    OVERDUE_MS = 100,  /* behind the deadline, which ends a check that can be ended */
     TELL_AGAIN_S = 10, /* at most so often another reason */
 };
 
@@ -30,24 +31,45 @@ static void tell(struct app_check *check, bool passes, const struct proa_error *
     (void)snprintf(check->told, sizeof check->told, "%s", reason);
 }
 
-static void run_once(struct app_check *check)
+static void take_result(struct app_check *check, int rc, struct proa_error *err)
 {
-    struct proa_loop *loop = check->app->loop;
-    struct proa_error err = {0};
-    struct proa_deadline_scope scope =
-        proa_deadline_enter(loop, proa_loop_now_exact(loop) + PROA_MS(check->def.timeout_ms));
-    int rc = check->def.check(check->def.arg, loop, &err);
-
-    proa_deadline_leave(&scope);
-    if (rc < 0 && !err.code)
-        proa_fail(&err, rc, "%s", rc == PROA_ETIMEDOUT ? "no answer in time" : proa_code_name(rc));
-    if (app_phase(check->app) == APP_DRAINING && rc == PROA_ECANCELED)
-        return;
-    tell(check, rc >= 0, &err);
+    if (rc < 0 && !err->code)
+        proa_fail(err, rc, "%s", rc == PROA_ETIMEDOUT ? "no answer in time" : proa_code_name(rc));
+    tell(check, rc >= 0, err);
     check->passes = rc >= 0;
     check->was_run = true;
     if (check->gauge)
         proa_gauge_set(check->gauge, rc >= 0);
+}
+
+/* It waits for a disk that does not answer, say: what it said last is not true any more. */
+static void overdue(struct proa_timer *timer)
+{
+    struct app_check *check = PROA_CONTAINER(timer, struct app_check, overdue);
+    struct proa_error err = {0};
+
+    check->is_overdue = true;
+    take_result(check, PROA_ETIMEDOUT, &err);
+}
+
+static void run_once(struct app_check *check)
+{
+    struct proa_loop *loop = check->app->loop;
+    struct proa_error err = {0};
+    proa_mono_ns until = proa_loop_now_exact(loop) + PROA_MS(check->def.timeout_ms);
+    struct proa_deadline_scope scope = proa_deadline_enter(loop, until);
+    int rc;
+
+    check->is_overdue = false;
+    proa_ignore(
+        proa_timer_start(&check->overdue, until + PROA_MS(OVERDUE_MS))); /* without memory it is told when it ends */
+    rc = check->def.check(check->def.arg, loop, &err);
+    proa_timer_stop(&check->overdue);
+    proa_deadline_leave(&scope);
+    /* What ends too late has failed already; whether it works again the next run says. */
+    if (check->is_overdue || (app_phase(check->app) == APP_DRAINING && rc == PROA_ECANCELED))
+        return;
+    take_result(check, rc, &err);
 }
 
 static int run_check(void *arg)
@@ -113,6 +135,7 @@ int proa_app_add_check(struct proa_app *app, const struct proa_check *def)
     check->app = app;
     check->gauge = gauge_of(app, def->name, def->for_liveness);
     check->passes = def->for_liveness;
+    proa_timer_init(&check->overdue, app->loop, overdue);
     if (!check->def.timeout_ms)
         check->def.timeout_ms = TIMEOUT_MS_DEFAULT;
     if (!check->def.interval_ms)

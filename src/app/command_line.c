@@ -137,14 +137,16 @@ static int help(const struct command_line *line)
 
     proa_buf_printf(&out, "%s %s%s%s\n\n", options->name, version_of(line->app), options->doc ? ": " : "",
                     options->doc ? options->doc : "");
-    proa_buf_printf(
-        &out,
-        "Usage: %s [settings]\n"
-        "       %s --health-check [settings]   asks the running instance; exits 0 when it serves, else 1\n"
-        "       %s --print-config [settings]   shows all settings and where they come from\n"
-        "       %s --help | --version\n\n"
-        "Settings: flags over [environment variables] over the file (a.b is the key b below a) over defaults.\n\n",
-        options->name, options->name, options->name, options->name);
+    proa_buf_printf(&out,
+                    "Usage: %s [settings]\n"
+                    "       %s --print-config [settings]\n"
+                    "       %s --health-check [settings]\n"
+                    "       %s --help | --version\n\n"
+                    "  --print-config   shows all settings and where they come from\n"
+                    "  --health-check   asks the running instance; exits 0 when it serves, else 1\n\n"
+                    "Settings: flags over [environment variables] over the file (a.b is the key b\n"
+                    "below a) over defaults.\n\n",
+                    options->name, options->name, options->name, options->name);
     if (proa_config_help(&out, line->parts, line->parts_count) < 0)
         return EXIT_FAILURE_CODE;
     return print(&out);
@@ -159,6 +161,17 @@ static int print_config(const struct command_line *line)
         return EXIT_FAILURE_CODE;
     }
     return print(&out);
+}
+
+/* A mistake like others, though only the log can read it. */
+static int check_log_level(const struct proa_app *app, struct proa_error *err)
+{
+    struct proa_error why = {0};
+    int rc = proa_log_filter_check(app->config.log.level.ptr, &why);
+
+    if (rc < 0)
+        proa_error_add_field(err, rc, PROA_STR("log.level"), "invalid", "log.level: %s", why.message);
+    return rc;
 }
 
 static int load(struct command_line *line, struct proa_error *err)
@@ -178,7 +191,8 @@ static int load(struct command_line *line, struct proa_error *err)
     if (line->command == COMMAND_RUN)
         PROA_TRY(reload_note_files(app, err));
     PROA_TRY(command_line_file(app, &app->arena, &line->source.file, &line->source.file_name, err));
-    return proa_config_load(&app->arena, &line->source, line->parts, line->parts_count, err);
+    PROA_TRY(proa_config_load(&app->arena, &line->source, line->parts, line->parts_count, err));
+    return check_log_level(app, err);
 }
 
 int command_line_read(struct proa_app *app, int argc, char **argv, int *ret_exit_code)

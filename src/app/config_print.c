@@ -4,7 +4,7 @@
 #include <proa/json.h>
 #include <string.h>
 
-enum { SECRET_DEPTH_MAX = 8 };
+enum { SECRET_DEPTH_MAX = 8, HELP_COLUMNS = 80, HELP_INDENT = 6 };
 
 static const char *kind_text(const struct proa_field *field)
 {
@@ -23,53 +23,121 @@ static const char *kind_text(const struct proa_field *field)
     }
 }
 
-/* Text without its quotes. */
-static void help_default(struct proa_buf *out, proa_str json)
+/* A paragraph behind an indentation. */
+struct paragraph {
+    struct proa_buf *out;
+    size_t column;
+};
+
+static size_t columns_of(proa_str text)
 {
-    bool is_text = json.len > 2 && json.ptr[0] == '"';
+    size_t columns = 0;
+
+    for (size_t i = 0; i < text.len; i++)
+        columns += ((unsigned char)text.ptr[i] & 0xc0) != 0x80; /* not within a character */
+    return columns;
+}
+
+/* What stays together, behind a space or on a line of its own. */
+static void help_word(struct paragraph *paragraph, proa_str word)
+{
+    if (paragraph->column > HELP_INDENT && paragraph->column + 1 + columns_of(word) > HELP_COLUMNS) {
+        proa_buf_printf(paragraph->out, "\n%*s", HELP_INDENT, "");
+        paragraph->column = HELP_INDENT;
+    }
+    proa_buf_add_char(paragraph->out, ' ');
+    proa_buf_add(paragraph->out, word);
+    paragraph->column += 1 + columns_of(word);
+}
+
+static void help_words(struct paragraph *paragraph, proa_str text)
+{
+    proa_str word;
+
+    while (proa_str_split(&text, ' ', &word))
+        help_word(paragraph, word);
+}
+
+static void help_head(struct proa_buf *out, struct proa_buf *scratch, const struct config_leaf *leaf)
+{
+    struct paragraph paragraph = {.out = out};
+    bool is_secret = leaf->field->secret;
+
+    scratch->len = 0;
+    if (config_is_switch(leaf))
+        proa_buf_printf(scratch, "  --%s, --no-%s", leaf->flag, leaf->flag);
+    else
+        proa_buf_printf(scratch, "  --%s <%s>", leaf->flag, kind_text(leaf->field));
+    proa_buf_add(out, proa_buf_str(scratch));
+    paragraph.column = columns_of(proa_buf_str(scratch));
+    scratch->len = 0;
+    proa_buf_printf(scratch, "[%s%c", leaf->env, is_secret ? ',' : ']');
+    if (paragraph.column + sizeof "   " - 1 + scratch->len <= HELP_COLUMNS) {
+        proa_buf_add_c(out, "  ");
+        paragraph.column += 2;
+    }
+    help_word(&paragraph, proa_buf_str(scratch));
+    scratch->len = 0;
+    proa_buf_printf(scratch, "or %s_FILE with a path]", leaf->env);
+    if (is_secret)
+        help_word(&paragraph, proa_buf_str(scratch));
+    proa_buf_add_char(out, '\n');
+}
+
+/* Text without its quotes; of an empty one nothing needs to be said. */
+static void help_default(struct paragraph *paragraph, struct proa_buf *scratch, proa_str json)
+{
+    bool is_text = json.len >= 2 && json.ptr[0] == '"';
 
     if (is_text)
         json = proa_str_slice(json, 1, json.len - 1);
-    proa_buf_printf(out, " Default: " PROA_FMT ".", PROA_ARG(json));
+    if (json.len == 0)
+        return;
+    scratch->len = 0;
+    proa_buf_printf(scratch, "Default: " PROA_FMT ".", PROA_ARG(json));
+    help_word(paragraph, proa_buf_str(scratch));
 }
 
-static void help_leaf(struct proa_buf *out, const struct config_leaf *leaf)
+static void help_text(struct proa_buf *out, struct proa_buf *scratch, const struct config_leaf *leaf)
 {
     const struct proa_field *field = leaf->field;
+    struct paragraph paragraph = {out, HELP_INDENT};
 
-    if (config_is_switch(leaf))
-        proa_buf_printf(out, "  --%s, --no-%s", leaf->flag, leaf->flag);
-    else
-        proa_buf_printf(out, "  --%s <%s>", leaf->flag, kind_text(field));
-    proa_buf_printf(out, "   [%s", leaf->env);
-    if (field->secret)
-        proa_buf_printf(out, ", or %s_FILE with a path", leaf->env);
-    proa_buf_add_c(out, "]\n");
-    if (!field->doc && !field->default_json && field->optional && field->kind != PROA_ENUMERATION)
-        return;
-    proa_buf_add_c(out, "      ");
+    scratch->len = 0;
     if (field->doc)
-        proa_buf_printf(out, " %s.", field->doc);
+        proa_buf_printf(scratch, "%s.", field->doc);
     for (uint32_t i = 0; field->kind == PROA_ENUMERATION && i < field->names->count; i++)
-        proa_buf_printf(out, "%s" PROA_FMT "%s", i ? ", " : " One of ", PROA_ARG(field->names->values[i].name),
-                        i + 1 == field->names->count ? "." : "");
+        proa_buf_printf(scratch, "%s" PROA_FMT "%s",
+                        i              ? ", "
+                        : scratch->len ? " One of "
+                                       : "One of ",
+                        PROA_ARG(field->names->values[i].name), i + 1 == field->names->count ? "." : "");
+    if (scratch->len == 0 && !field->default_json && field->optional)
+        return;
+    proa_buf_printf(out, "%*s", HELP_INDENT, "");
+    if (scratch->len > 0)
+        help_words(&paragraph, proa_buf_str(scratch));
     if (field->default_json)
-        help_default(out, proa_str_c(field->default_json));
+        help_default(&paragraph, scratch, proa_str_c(field->default_json));
     else if (!field->optional)
-        proa_buf_add_c(out, " Required.");
+        help_word(&paragraph, PROA_STR("Required."));
     proa_buf_add_char(out, '\n');
 }
 
 int proa_config_help(struct proa_buf *out, const struct proa_config_part *parts, size_t count)
 {
     struct proa_arena arena PROA_CLEANUP(proa_arena_done);
+    struct proa_buf scratch;
     struct config_table table;
 
     proa_arena_init(&arena, NULL, 0);
+    proa_buf_init(&scratch, &arena, 0);
     PROA_TRY(config_table_make(&arena, parts, count, &table, NULL));
-    for (size_t i = 0; i < table.count; i++)
-        help_leaf(out, &table.leaves[i]);
-    return out->error;
+    for (size_t i = 0; i < table.count; i++) {
+        help_head(out, &scratch, &table.leaves[i]);
+        help_text(out, &scratch, &table.leaves[i]);
+    }
+    return out->error ? out->error : scratch.error;
 }
 
 static const char *const origin_names[] = {

@@ -31,16 +31,16 @@ static const char *file_name(const struct config_reading *reading)
 
 static void unknown(struct config_reading *reading, const char *where, bool is_flag, proa_str name)
 {
-    const struct config_leaf *nearest = config_nearest(reading->table, is_flag, name);
-    const char *dashes = is_flag ? "--" : "";
+    proa_str nearest;
 
     if (reading->only_origins)
         return;
     reading->failed = true;
-    if (nearest)
+    nearest = config_nearest(reading->table, is_flag, name);
+    if (nearest.len > 0)
         proa_error_add_field(reading->err, PROA_EVALIDATION, name, "unknown",
-                             "%s" PROA_FMT " is not known; did you mean %s%s?", where, PROA_ARG(name), dashes,
-                             is_flag ? nearest->flag : nearest->path);
+                             "%s" PROA_FMT " is not known; did you mean %s" PROA_FMT "?", where, PROA_ARG(name),
+                             is_flag ? "--" : "", PROA_ARG(nearest));
     else
         proa_error_add_field(reading->err, PROA_EVALIDATION, name, "unknown", "%s" PROA_FMT " is not known", where,
                              PROA_ARG(name));
@@ -213,12 +213,20 @@ static int read_secret(struct config_reading *reading, const char *path, proa_st
     return 0;
 }
 
-/* OpenTelemetry takes TRUE in any case, and others do of a variable. */
+/* OpenTelemetry takes true and the names of enumerations in any case, and others do of a variable. */
 static proa_str usual_form(const struct config_leaf *leaf, proa_str text)
 {
+    const struct proa_field *field = leaf->field;
+
     if (config_is_switch(leaf) && proa_str_eq_nocase(text, PROA_STR("true")))
         return PROA_STR("true");
-    return config_is_switch(leaf) && proa_str_eq_nocase(text, PROA_STR("false")) ? PROA_STR("false") : text;
+    if (config_is_switch(leaf) && proa_str_eq_nocase(text, PROA_STR("false")))
+        return PROA_STR("false");
+    if (field->kind == PROA_ENUMERATION && field->container == PROA_SINGLE)
+        for (uint32_t i = 0; i < field->names->count; i++)
+            if (proa_str_eq_nocase(text, field->names->values[i].name))
+                return field->names->values[i].name;
+    return text;
 }
 
 static int read_variable(struct config_reading *reading, struct config_leaf *leaf)

@@ -214,20 +214,44 @@ static size_t distance(proa_str a, proa_str b)
     return row[b.len];
 }
 
-const struct config_leaf *config_nearest(const struct config_table *table, bool by_flag, proa_str name)
+/* A path's first objects, as many as `name` has. */
+static proa_str objects_of(proa_str path, proa_str name)
+{
+    size_t len = 0, dots = 0;
+
+    for (size_t i = 0; i < name.len; i++)
+        dots += name.ptr[i] == '.';
+    while (len < path.len && (path.ptr[len] != '.' || dots-- > 0))
+        len++;
+    return proa_str_slice(path, 0, len);
+}
+
+struct nearest {
+    size_t distance;
+    proa_str name;
+};
+
+static void consider(struct nearest *nearest, proa_str name, proa_str candidate, proa_str called)
+{
+    size_t d = distance(name, candidate);
+
+    if (d < nearest->distance)
+        *nearest = (struct nearest){d, called};
+}
+
+proa_str config_nearest(const struct config_table *table, bool by_flag, proa_str name)
 {
     /* Farther than a third of the name is another name, not a typing error. */
-    size_t best = name.len / 3 + 2;
-    const struct config_leaf *nearest = NULL;
+    struct nearest nearest = {.distance = name.len / 3 + 2};
 
     for (size_t i = 0; i < table->count; i++) {
-        const struct config_leaf *leaf = &table->leaves[i];
-        size_t d = distance(name, proa_str_c(by_flag ? leaf->flag : leaf->path));
+        proa_str flag = proa_str_c(table->leaves[i].flag), path = proa_str_c(table->leaves[i].path);
 
-        if (d < best) {
-            best = d;
-            nearest = leaf;
-        }
+        /* A renamed flag may be known by its path, and a path by the flag. */
+        consider(&nearest, name, by_flag ? flag : path, by_flag ? flag : path);
+        consider(&nearest, name, by_flag ? path : flag, by_flag ? flag : path);
+        if (!by_flag)
+            consider(&nearest, name, objects_of(path, name), objects_of(path, name));
     }
-    return nearest;
+    return nearest.name;
 }

@@ -35,8 +35,8 @@ PROA_MUST_USE int config_table_make(struct proa_arena *arena, const struct proa_
 /** NULL when there is none of the name. */
 struct config_leaf *config_by_path(const struct config_table *table, proa_str path);
 struct config_leaf *config_by_flag(const struct config_table *table, proa_str flag);
-/** The leaf whose path (or flag) is most like `name`, NULL when none is near. */
-const struct config_leaf *config_nearest(const struct config_table *table, bool by_flag, proa_str name);
+/** The flag, or else the path of a leaf or of an object, that is most like `name`; empty when none is near. */
+proa_str config_nearest(const struct config_table *table, bool by_flag, proa_str name);
 /** Whether a flag of this setting needs no value. */
 bool config_is_switch(const struct config_leaf *leaf);
 

@@ -1,7 +1,8 @@
-/* --health-check: what a container's own probe runs. A client of its own, without a loop: it must say yes or no within 3 s whatever state
- * the instance is in. */
+/* --health-check: what a container's own probe runs. A client of its own, without a loop: it must say yes or no within
+ * 3 s whatever state the instance is in. */
 #include "app_internal.h"
 
+#include "base/clock.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -10,7 +11,6 @@
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { TIMEOUT_MS = 2500, ANSWER_BYTES = 1024 };
@@ -31,14 +31,6 @@ static int say_no(const char *format, ...)
     va_end(args);
     fputc('\n', stderr);
     return EXIT_FAILURE_CODE;
-}
-
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
 static bool is_any(const char *address)
@@ -77,12 +69,12 @@ static bool find_target(const struct app_http_config *http, struct target *ret_t
 }
 
 /* Waits for the socket until `until`. @returns 0 or an errno. */
-static int wait_for(int fd, short events, uint64_t until)
+static int wait_for(int fd, short events, int64_t until)
 {
     struct pollfd poll_fd = {.fd = fd, .events = events};
 
     for (;;) {
-        uint64_t now = now_ms();
+        int64_t now = clock_now_ms();
         int ready = now < until ? poll(&poll_fd, 1, (int)(until - now)) : 0;
 
         if (ready > 0)
@@ -94,7 +86,7 @@ static int wait_for(int fd, short events, uint64_t until)
     }
 }
 
-static int connect_within(int fd, const struct target *target, uint64_t until)
+static int connect_within(int fd, const struct target *target, int64_t until)
 {
     int failure = 0;
     socklen_t bytes = sizeof failure;
@@ -110,7 +102,7 @@ static int connect_within(int fd, const struct target *target, uint64_t until)
 }
 
 /* The answer's first line, cut to the buffer. @returns 0 or an errno. */
-static int ask(int fd, uint64_t until, char *answer)
+static int ask(int fd, int64_t until, char *answer)
 {
     static const char request[] = "GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     size_t len = 0;
@@ -137,7 +129,7 @@ static int ask(int fd, uint64_t until, char *answer)
 
 int health_check(const struct app_config *config)
 {
-    uint64_t until = now_ms() + TIMEOUT_MS;
+    int64_t until = clock_now_ms() + TIMEOUT_MS;
     char answer[ANSWER_BYTES] = "";
     struct target target;
     int fd, failure;

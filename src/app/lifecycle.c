@@ -42,8 +42,8 @@ static int start_reload(struct proa_app *app)
     return proa_group_start(&app->checks_group, &(struct proa_fiber_options){.name = "reload"}, reload_run, app);
 }
 
-/* The log's writer, the watchdog and the reading of the configuration when asked to, a moment after the beginning: making a thread takes a good
- * part of the time in which a small program is there. */
+/* The log's writer, the watchdog and the reading of the configuration when asked to, a moment after the beginning:
+ * making a thread takes a good part of the time in which a small program is there. */
 static void late(struct proa_timer *timer)
 {
     struct proa_app *app = PROA_CONTAINER(timer, struct proa_app, late);
@@ -115,7 +115,8 @@ static int serve(struct proa_app *app, struct proa_error *err)
     return 0;
 }
 
-/* Handlers that cannot end at once are waited for after the cut, until the process is ended the hard way: so it is told when it happens. */
+/* Handlers that cannot end at once are waited for after the cut, until the process is ended the hard way: so it is told
+ * when it happens. */
 struct cut {
     struct proa_timer timer;
     struct proa_app *app;

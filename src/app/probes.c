@@ -8,7 +8,8 @@ static struct proa_app *app_of(const struct proa_req *req)
     return proa_req_route_arg(req);
 }
 
-/* Written here, since the document of a 503 made from an error keeps its reason from clients, and here the reason is for them. */
+/* Written here, since the document of a 503 made from an error keeps its reason from clients, and here the reason is
+ * for them. */
 static int not_now(struct proa_req *req, const char *why)
 {
     struct proa_buf *body = proa_reply_body(req);

@@ -2,8 +2,18 @@
 #include "app_internal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <malloc.h>
 #include <sys/resource.h>
+#include <unistd.h>
+
+/* In order, as a file that is opened gets the lowest number that is free. */
+void process_keep_standard_descriptors(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", O_RDWR) != fd)
+            return; /* there is no /dev */
+}
 
 /* glibc reserves 64 MiB of address space for each arena, and makes one for each thread up to 8 a CPU: with 16 loops more than a small
  * limit allows. Below this limit all threads share the one that grows by need. */

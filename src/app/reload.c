@@ -1,5 +1,6 @@
-/* Reading the configuration again while the program runs: on SIGHUP, and when a file of it has changed, which is looked for every two
- * seconds. A ConfigMap or Secret that is mounted changes by the swap of a symbolic link, so what the name leads to is compared.
+/* Reading the configuration again while the program runs: on SIGHUP, and when a file of it has changed, which is looked
+ * for every two seconds. A ConfigMap or Secret that is mounted changes by the swap of a symbolic link, so what the name
+ * leads to is compared.
  *
  * What is read is checked whole before anything is taken over: a mistake keeps all as it was, and the log says why. */
 #include "app_internal.h"
@@ -226,18 +227,20 @@ static void take_over_limits(struct proa_app *app, const struct app_config *next
 }
 
 /* What is different and was not taken over. */
-static void tell_unchangeable(struct reload *reload, struct app_config *next)
+static void tell_unchangeable(const struct proa_app *app, const struct proa_type *type, const void *present,
+                              const void *next)
 {
-    struct proa_app *app = reload->app;
+    const struct proa_config_part old_part = {type, (void *)(uintptr_t)present};
+    const struct proa_config_part new_part = {type, (void *)(uintptr_t)next};
     struct proa_arena arena PROA_CLEANUP(proa_arena_done);
     struct config_table old, new;
 
     proa_arena_init(&arena, NULL, 0);
-    if (config_table_make(&arena, &(struct proa_config_part){app->config_type, &app->config}, 1, &old, NULL) < 0 ||
-        config_table_make(&arena, &(struct proa_config_part){app->config_type, next}, 1, &new, NULL) < 0)
+    if (config_table_make(&arena, &old_part, 1, &old, NULL) < 0 ||
+        config_table_make(&arena, &new_part, 1, &new, NULL) < 0)
         return;
     for (size_t i = 0; i < old.count; i++) {
-        struct proa_type one = *app->config_type;
+        struct proa_type one = *type;
 
         one.fields = old.leaves[i].field;
         one.fields_count = 1;
@@ -255,7 +258,7 @@ static int take_over_program(struct reload *reload, const struct reading *next, 
     if (!type || proa_equal_type(type, reload->program, next->program))
         return 0;
     if (!app->options->reload) {
-        PROA_WARN(&app->logger, "the program's settings cannot change while it runs: they need a restart");
+        tell_unchangeable(app, type, reload->program, next->program);
         return 0;
     }
     return app->options->reload(app, app->options->state, next->program, err);
@@ -306,7 +309,7 @@ static void reload_now(struct reload *reload)
         reading_free(next);
         return;
     }
-    tell_unchangeable(reload, &next->frame);
+    tell_unchangeable(app, app->config_type, &app->config, &next->frame);
     reading_free(reload->present);
     reload->present = next;
     if (next->program)

@@ -1,7 +1,7 @@
 /* SIGTERM and SIGINT, SIGHUP, and the alarm behind a drain that does not end.
  *
- * A handler of its own rather than the loop's signals: a second Ctrl+C must end the process also when loop 0 is held up. What it touches
- * is process-wide as signals are, and kept here. */
+ * A handler of its own rather than the loop's signals: a second Ctrl+C must end the process also when loop 0 is held
+ * up. What it touches is process-wide as signals are, and kept here; so one program at a time has them. */
 #include "app_internal.h"
 
 #include <errno.h>
@@ -14,8 +14,7 @@ static struct {
     _Atomic int first;      /* the first signal */
     _Atomic int interrupts; /* SIGINTs so far */
     _Atomic int hangups;    /* SIGHUPs not yet looked at */
-    _Atomic int fd;         /* eventfd that wakes loop 0 */
-    sigset_t mask_before;
+    _Atomic int fd;         /* eventfd that wakes loop 0 of the program that has the signals; -1: none has */
     struct sigaction term_before, int_before, hup_before, alarm_before, pipe_before;
 } signals = {.fd = -1};
 
@@ -60,12 +59,12 @@ static void stop_signals(sigset_t *ret_set)
     sigaddset(ret_set, SIGHUP);
 }
 
-void signals_hold(void)
+void signals_hold(struct proa_app *app)
 {
     sigset_t set;
 
     stop_signals(&set);
-    pthread_sigmask(SIG_BLOCK, &set, &signals.mask_before);
+    pthread_sigmask(SIG_BLOCK, &set, &app->mask_before);
 }
 
 static void readable(void *arg, int events)
@@ -86,7 +85,7 @@ int signals_catch(struct proa_app *app, struct proa_error *err)
 {
     struct sigaction action = {.sa_handler = caught, .sa_flags = SA_RESTART | SA_ONSTACK};
     sigset_t set;
-    int rc;
+    int rc, none = -1;
 
     app->signal_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (app->signal_fd < 0)
@@ -96,10 +95,11 @@ int signals_catch(struct proa_app *app, struct proa_error *err)
         rc = proa_fd_watch_set(app->signal_watch, PROA_READABLE);
     if (rc < 0)
         return proa_fail(err, rc, "watching for signals");
+    if (!atomic_compare_exchange_strong(&signals.fd, &none, app->signal_fd))
+        return proa_fail(err, PROA_EBUSY, "another program runs in this process, and has its signals");
     atomic_store(&signals.first, 0);
     atomic_store(&signals.interrupts, 0);
     atomic_store(&signals.hangups, 0);
-    atomic_store(&signals.fd, app->signal_fd);
     sigemptyset(&action.sa_mask);
     sigaction(SIGTERM, &action, &signals.term_before);
     sigaction(SIGINT, &action, &signals.int_before);
@@ -126,7 +126,7 @@ void signals_release(struct proa_app *app)
 {
     sigset_t set;
 
-    if (atomic_load(&signals.fd) >= 0) {
+    if (app->signal_fd >= 0 && atomic_load(&signals.fd) == app->signal_fd) {
         alarm(0);
         stop_signals(&set);
         pthread_sigmask(SIG_BLOCK, &set, NULL);
@@ -142,5 +142,5 @@ void signals_release(struct proa_app *app)
     if (app->signal_fd >= 0)
         close(app->signal_fd);
     app->signal_fd = -1;
-    pthread_sigmask(SIG_SETMASK, &signals.mask_before, NULL);
+    pthread_sigmask(SIG_SETMASK, &app->mask_before, NULL);
 }

@@ -111,7 +111,7 @@ static int read_propagators(struct telemetry *telemetry, proa_str text, struct p
         size_t i = 0;
 
         name = proa_str_trim(name);
-        while (i < PROA_COUNT(known) && !proa_str_eq_c(name, known[i].name))
+        while (i < PROA_COUNT(known) && !proa_str_eq_nocase(name, proa_str_c(known[i].name)))
             i++;
         if (i == PROA_COUNT(known))
             return proa_fail(err, PROA_EINVAL,
@@ -156,6 +156,8 @@ static int set_headers(struct proa_app *app, const struct choice *choice, struct
         if (!headers[count].name || !part.ptr)
             return proa_fail(err, PROA_ENOMEM, "memory is out");
         PROA_TRY(decode(&app->arena, part, what, &headers[count].value, err));
+        if (proa_otlp_client_check_header(&headers[count], err) < 0)
+            return proa_error_wrap(err, "%s", what);
         count++;
     }
     sender->headers = headers;

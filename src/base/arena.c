@@ -1,5 +1,5 @@
-/* Arenas: bump allocation out of blocks, given back all at once. Under AddressSanitizer what is not handed out is poisoned and
- * allocations are kept apart, so that running over one is found. */
+/* Arenas: bump allocation out of blocks, given back all at once. Under AddressSanitizer what is not handed out is
+ * poisoned and allocations are kept apart, so that running over one is found. */
 #include <proa/arena.h>
 
 #include <assert.h>

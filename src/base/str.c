@@ -235,7 +235,8 @@ static bool is_json_number(proa_str s)
     return i == s.len;
 }
 
-/* The "C" locale, made once: libc's number texts depend on the process's locale otherwise. Never changed, never freed. */
+/* The "C" locale, made once: libc's number texts depend on the process's locale otherwise. Never changed, never
+ * freed. */
 static pthread_once_t c_locale_once = PTHREAD_ONCE_INIT;
 static locale_t c_locale;
 
@@ -356,7 +357,8 @@ static size_t short_decimal_text(double value, char *out)
 
 size_t proa_double_text(double value, char *out)
 {
-    /* A text of up to 15 digits is found at 15 already, as %g drops zeros; of subnormals fewer digits are significant. */
+    /* A text of up to 15 digits is found at 15 already, as %g drops zeros; of subnormals fewer digits are
+     * significant. */
     int digits = fabs(value) < DBL_MIN ? 1 : DBL_DIG;
     char text[40];
     locale_t old;

@@ -204,7 +204,8 @@ enum { HEX_STEP = 8 };
 typedef signed char bytes16 __attribute__((vector_size(16)));
 typedef uint64_t words16 __attribute__((vector_size(16)));
 
-/* Sixteen digits of eight bytes at once: high and low halves of the bytes take turns, and each becomes '0' or 'a' - 10 more. */
+/* Sixteen digits of eight bytes at once: high and low halves of the bytes take turns, and each becomes '0' or 'a' - 10
+ * more. */
 static inline void put_hex(char *out, const char *eight)
 {
     uint64_t word;

@@ -18,7 +18,8 @@ struct civil {
     int64_t ns;
 };
 
-/* Days since 1970-01-01 of a date of the proleptic Gregorian calendar. Years are counted from March, so that the leap day ends them. */
+/* Days since 1970-01-01 of a date of the proleptic Gregorian calendar. Years are counted from March, so that the leap
+ * day ends them. */
 static int64_t days_from_civil(int year, int month, int day)
 {
     int64_t y = year - (month <= 2);
@@ -49,7 +50,8 @@ static int64_t floor_div(int64_t a, int64_t b)
     return a / b - (a % b < 0);
 }
 
-/* The usual case in 32 bits: after Neri and Schneider, "Euclidean affine functions and their application to calendar algorithms" (2023). */
+/* The usual case in 32 bits: after Neri and Schneider, "Euclidean affine functions and their application to calendar
+ * algorithms" (2023). */
 static struct civil civil_since_1970(proa_time_ns time)
 {
     uint64_t seconds = (uint64_t)time / NS;

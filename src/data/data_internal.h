@@ -1,5 +1,5 @@
-/** What the files of data share: where a value stands in its document, how broken rules are collected, how values lie in
- *  memory, and the reader's parts that merge patches use too. */
+/** What the files of data share: where a value stands in its document, how broken rules are collected, how values lie
+ *  in memory, and the reader's parts that merge patches use too. */
 #ifndef PROA_DATA_INTERNAL_H
 #define PROA_DATA_INTERNAL_H
 
@@ -63,7 +63,8 @@ static inline proa_str element_key(const char *element)
 {
     return ((const struct entry_header *)(const void *)element)->key;
 }
-/** A list's element is its value; a dictionary's entry holds it right behind the key (no kind needs more than its alignment). */
+/** A list's element is its value; a dictionary's entry holds it right behind the key (no kind needs more than its
+ *  alignment). */
 static inline char *element_value(const struct proa_field *field, char *element)
 {
     return field->container == PROA_DICTIONARY ? element + sizeof(struct entry_header) : element;

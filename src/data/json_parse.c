@@ -6,7 +6,8 @@
 #include <yyjson.h>
 
 enum {
-    /* Values of larger texts go to the heap and are freed after reading, so that they do not stay as long as the arena. */
+    /* Values of larger texts go to the heap and are freed after reading, so that they do not stay as long as the
+     * arena. */
     HEAP_FROM_BYTES = 4096,
 };
 
@@ -91,8 +92,8 @@ static void broken_at(struct rules *rules, const struct level *levels, int count
         broken_at(rules, levels, count, at + 1, &path, code, detail);
 }
 
-/* All before `pos` was well-formed: strings and brackets are enough to know the place. A string in which it broke may be a
- * key, which then is the place. */
+/* All before `pos` was well-formed: strings and brackets are enough to know the place. A string in which it broke may
+ * be a key, which then is the place. */
 static void report_place(struct proa_arena *arena, proa_str text, size_t pos, struct proa_error *err, const char *code,
                          const char *detail)
 {

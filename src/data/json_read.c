@@ -1,5 +1,6 @@
-/* JSON into structs: parsed by yyjson, then taken apart by the description. One pass collects all broken rules in the order
- * of the document. The recursion is bounded by the depth of 64 and its frames are small: it runs on fibers' stacks. */
+/* JSON into structs: parsed by yyjson, then taken apart by the description. One pass collects all broken rules in the
+ * order of the document. The recursion is bounded by the depth of 64 and its frames are small: it runs on fibers'
+ * stacks. */
 #include "json_walk.h"
 
 #include <math.h>
@@ -33,12 +34,12 @@ static void read_integer(struct rules *rules, const struct proa_field *field, yy
     } else if (yyjson_is_real(value)) {
         double number = yyjson_get_real(value);
 
-        /* 1.0 and 1e3 are integers to JSON Schema; beyond 2^53 a double does not say which one was meant. */
+        /* 1.0 and 1e3 are integers to JSON Schema; from 2^53 on a double does not say which one was meant. */
         if (number != trunc(number)) {
             wrong_kind(rules, field, path);
             return;
         }
-        if (fabs(number) > 9007199254740992.0) {
+        if (fabs(number) >= 9007199254740992.0) {
             integer_out_of_range(rules, field, path);
             return;
         }
@@ -70,6 +71,8 @@ static void read_double(struct rules *rules, const struct proa_field *field, yyj
         }
     } else if (yyjson_is_num(value)) {
         number = yyjson_get_num(value);
+        if (number == 0 && yyjson_is_sint(value))
+            number = -0.0; /* "-0", which yyjson has as a whole number */
     } else {
         wrong_kind(rules, field, path);
         return;
@@ -225,7 +228,8 @@ void json_check_tree(struct rules *rules, struct yyjson_val *value, const struct
 
 /* -- Lists, dictionaries, members ------------------------------------------------------------------------------- */
 
-/* Room for the elements, all zero. NULL: memory is out, or there are more than the description allows, which is said. */
+/* Room for the elements, all zero. NULL: memory is out, or there are more than the description allows, which is
+ * said. */
 static char *new_elements(struct rules *rules, const struct proa_field *field, size_t count,
                           const struct value_path *path)
 {

@@ -1,5 +1,6 @@
-/** The members of a JSON object beside a description: what reading and merging have in common. Names that the description does not know
- *  and members that are given twice are dealt with on the way; the walk stops at each of the others. */
+/** The members of a JSON object beside a description: what reading and merging have in common. Names that the
+ *  description does not know and members that are given twice are dealt with on the way; the walk stops at each of the
+ *  others. */
 #ifndef PROA_DATA_JSON_WALK_H
 #define PROA_DATA_JSON_WALK_H
 

@@ -13,8 +13,8 @@ static bool word_needs_care(uint64_t word)
     const uint64_t ones = UINT64_C(0x0101010101010101), high = UINT64_C(0x8080808080808080);
     uint64_t quote = word ^ (ones * '"'), backslash = word ^ (ones * '\\');
 
-    /* Each term has a byte's high bit set where the byte is below 0x20, zero, or not ASCII; false alarms behind a true one
-     * do no harm. */
+    /* Each term has a byte's high bit set where the byte is below 0x20, zero, or not ASCII; false alarms behind a true
+     * one do no harm. */
     return (((word - ones * 0x20) | (quote - ones) | (backslash - ones) | word) & high) != 0;
 }
 

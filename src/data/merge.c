@@ -1,5 +1,5 @@
-/* Merge patches (RFC 7396) on described structs: into a shallow copy, in which changed lists and dictionaries are new ones, so
- * that the original stays whole when a rule is broken. */
+/* Merge patches (RFC 7396) on described structs: into a shallow copy, in which changed lists and dictionaries are new
+ * ones, so that the original stays whole when a rule is broken. */
 #include "json_walk.h"
 
 #include <stdlib.h>

@@ -1,6 +1,6 @@
-/* Patterns: Thompson's construction over sets of code points, matched by walking all states at once (Pike), or, when the
- * deterministic automaton is small, by its table. Both are linear in the text. A compiled pattern never changes, so that
- * threads may share it. */
+/* Patterns: Thompson's construction over sets of code points, matched by walking all states at once (Pike), or, when
+ * the deterministic automaton is small, by its table. Both are linear in the text. A compiled pattern never changes, so
+ * that threads may share it. */
 #include "pattern_internal.h"
 
 #include <proa/text.h>

@@ -70,8 +70,8 @@ struct pattern_state {
     struct pattern_set set;
 };
 
-/** A deterministic automaton, built when it is small: then a text costs one table look-up a code point. A state is the place
- *  of its row in `next`; those that are decided stay where they are. */
+/** A deterministic automaton, built when it is small: then a text costs one table look-up a code point. A state is the
+ *  place of its row in `next`; those that are decided stay where they are. */
 struct pattern_table {
     uint8_t ascii[128];            /**< class of an ASCII character */
     const uint32_t *starts;        /**< intervals of code points: each begins here and ends before the next */

@@ -111,8 +111,8 @@ static uint8_t verdict_of(struct builder *b, const uint16_t *members, uint32_t c
     return b->walk.matched ? VERDICT_AT_END : 0;
 }
 
-/* The state for the walk's present set, a new one when it is unknown. The first state stands for the text's start and is
- * shared with no other. @returns -1 when there is no room. */
+/* The state for the walk's present set, a new one when it is unknown. The first state stands for the text's start and
+ * is shared with no other. @returns -1 when there is no room. */
 static int state_of(struct builder *b, bool at_start)
 {
     uint32_t count = b->walk.matched ? 0 : b->walk.count;

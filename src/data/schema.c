@@ -1,4 +1,5 @@
-/* Schemas from descriptions. What a schema says is what the reader does: its kinds, rules, defaults and what it requires. */
+/* Schemas from descriptions. What a schema says is what the reader does: its kinds, rules, defaults and what it
+ * requires. */
 #include "data_internal.h"
 
 #include <proa/schema.h>
@@ -128,8 +129,11 @@ static void text_schema(struct schema *s, const struct proa_field *field, bool n
 static void bytes_schema(struct schema *s, const struct proa_field *field, bool nullable)
 {
     type_member(s, "string", nullable);
-    if (is_kubernetes(s))
+    /* The API server's "byte" has no place for no bytes at all. */
+    if (is_kubernetes(s) && field->min_len)
         text_member(s, "format", "byte");
+    else if (is_kubernetes(s))
+        text_member(s, "pattern", "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$");
     else
         text_member(s, "contentEncoding", "base64");
     if (field->min_len)
@@ -176,8 +180,13 @@ static void quantity_schema(struct schema *s, const struct proa_field *field, bo
         proa_json_object_end(s->w);
     }
     proa_json_array_end(s->w);
-    if (is_kubernetes(s))
-        text_member(s, "pattern", "^[0-9]+([KMGTPE]i|[kMGTPE])?$");
+    if (!is_kubernetes(s))
+        return;
+    /* Structural schemas have the rules of an int-or-string beside it; each looks at what it is of. */
+    if (!field->has_min)
+        u64_member(s, "minimum", 0);
+    range_members(s, field);
+    text_member(s, "pattern", "^[0-9]+([KMGTPE]i|[kMGTPE])?$");
 }
 
 static void reference(struct schema *s, const struct proa_type *type)

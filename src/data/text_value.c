@@ -1,4 +1,5 @@
-/* Values from text: JSON's textual kinds; and members from plain text (query parameters, headers, flags, the environment). */
+/* Values from text: JSON's textual kinds; and members from plain text (query parameters, headers, flags, the
+ * environment). */
 #include "data_internal.h"
 
 #include <string.h>

@@ -56,8 +56,8 @@ static size_t add_steps(const struct value_path *path, char *out, size_t at)
     return at;
 }
 
-/* RFC 6901, in `room` of POINTER_SHORT bytes or the arena. One that is out of all bounds becomes that of the nearest value
- * above that fits. */
+/* RFC 6901, in `room` of POINTER_SHORT bytes or the arena. One that is out of all bounds becomes that of the nearest
+ * value above that fits. */
 static proa_str pointer_text(const struct rules *rules, const struct value_path *path, char *room)
 {
     size_t bytes = pointer_bytes(rules, path), at = rules->prefix.len;
@@ -368,20 +368,40 @@ static void move_below(struct rules *rules, const struct value_path *path, uint3
     }
 }
 
+/* A check that said it in one sentence, by proa_fail, which forgets what was found before; or not at all. */
+static void broken_as_a_whole(struct rules *rules, const struct proa_type *type, const struct value_path *path,
+                              const struct proa_error *before)
+{
+    char said[PROA_ERROR_MESSAGE_MAX] = "";
+
+    if (rules->err) {
+        if (rules->err->fields_count < before->fields_count || strcmp(rules->err->message, before->message) != 0)
+            memcpy(said, rules->err->message, sizeof said);
+        *rules->err = *before;
+    }
+    if (said[0])
+        rule_broken(rules, path, "check", "%s", said);
+    else
+        rule_broken(rules, path, "check", "breaks a rule of %s", type->name);
+}
+
 void check_whole(struct rules *rules, const struct proa_type *type, const void *value, const struct value_path *path)
 {
     struct proa_error *err = rules->err;
-    uint32_t count_before = err ? err->fields_count : 0;
-    struct proa_error_field *tail_before = err ? err->fields_tail : NULL;
+    struct proa_error before = {0};
 
-    if (!type->check || type->check(value, err) >= 0)
+    if (!type->check)
         return;
-    if (!err || err->fields_count == count_before) {
-        rule_broken(rules, path, "check", "breaks a rule of %s", type->name);
+    if (err)
+        before = *err;
+    if (type->check(value, err) >= 0)
+        return;
+    if (!err || err->fields_count <= before.fields_count) {
+        broken_as_a_whole(rules, type, path, &before);
         return;
     }
-    rules->broken += err->fields_count - count_before;
-    move_below(rules, path, count_before, tail_before);
+    rules->broken += err->fields_count - before.fields_count;
+    move_below(rules, path, before.fields_count, before.fields_tail);
 }
 
 void check_struct(struct rules *rules, const struct proa_type *type, const void *value, const struct value_path *path)

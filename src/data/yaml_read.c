@@ -1,8 +1,9 @@
-/* YAML into JSON text: libyaml's events, one after the other, without recursion. An anchor remembers which part of the JSON
- * text its node became; an alias appends that part again. */
+/* YAML into JSON text: libyaml's events, one after the other, without recursion. An anchor remembers which part of the
+ * JSON text its node became; an alias appends that part again. */
 #include "data_internal.h"
 #include "yaml_scalar.h"
 
+#include <proa/map.h>
 #include <proa/vec.h>
 #include <proa/yaml.h>
 #include <stdlib.h>
@@ -13,8 +14,8 @@ struct seen_key {
     proa_str key; /* as JSON, in the arena */
     size_t line, column;
 };
+/* In the arena. */
 struct anchor {
-    proa_str name;   /* in the arena */
     size_t from, to; /* in the JSON text; `to` is 0 while the node is open */
     size_t events;
 };
@@ -24,7 +25,7 @@ struct level {
     bool at_value; /* of a mapping: the key was read */
     size_t items;
     size_t first_key; /* in `keys` */
-    size_t anchor;    /* index + 1 in `anchors`; 0: none */
+    struct anchor *anchor;
     size_t events_before;
 };
 
@@ -33,7 +34,8 @@ struct conversion {
     struct proa_error *err;
     yaml_parser_t parser;
     struct proa_buf json;
-    struct proa_vec keys, anchors;
+    struct proa_vec keys;
+    struct proa_map *anchors; /* of the document: name -> the newest of it; NULL: there was none */
     struct level *levels;
     size_t depth;
     size_t events;
@@ -156,34 +158,37 @@ static int check_keys(struct conversion *c, size_t first)
     return 0;
 }
 
-/* @param ret_index  index + 1 */
-static int new_anchor(struct conversion *c, const yaml_char_t *name, size_t *ret_index)
+/* @param ret_anchor  NULL without a name */
+static int new_anchor(struct conversion *c, const yaml_char_t *name, struct anchor **ret_anchor)
 {
-    struct anchor *anchor;
+    struct anchor *anchor = NULL;
     proa_str text;
 
-    *ret_index = 0;
-    if (!str_of(name, &text))
-        return 0;
-    anchor = proa_vec_push(&c->anchors);
-    if (!anchor)
-        return fail_memory(c);
-    anchor->name = proa_arena_str(c->arena, text);
-    anchor->from = c->json.len;
-    if (!anchor->name.ptr)
-        return fail_memory(c);
-    *ret_index = c->anchors.len;
+    if (str_of(name, &text)) {
+        /* Names come from outside: an address is a seed that is not known there. */
+        if (!c->anchors)
+            c->anchors = proa_map_new((uintptr_t)c->arena);
+        anchor = proa_arena_new(c->arena, struct anchor);
+        if (!c->anchors || !anchor || proa_map_put(c->anchors, text, anchor, NULL) < 0)
+            return fail_memory(c);
+        anchor->from = c->json.len;
+    }
+    *ret_anchor = anchor;
     return 0;
 }
 
-static void end_anchor(struct conversion *c, size_t index, size_t events)
+static void end_anchor(struct conversion *c, struct anchor *anchor, size_t events)
 {
-    struct anchor *anchor = index ? proa_vec_at(&c->anchors, index - 1) : NULL;
-
     if (!anchor)
         return;
     anchor->to = c->json.len;
     anchor->events = events;
+}
+
+static void forget_anchors(struct conversion *c)
+{
+    proa_map_free(c->anchors);
+    c->anchors = NULL;
 }
 
 /* -- Nodes ------------------------------------------------------------------------------------------------------ */
@@ -252,7 +257,8 @@ static int add_scalar(struct conversion *c, const yaml_event_t *event)
 
 static int scalar_event(struct conversion *c, const yaml_event_t *event)
 {
-    size_t anchor, from;
+    struct anchor *anchor;
+    size_t from;
     int rc = separate(c);
 
     if (rc < 0)
@@ -267,22 +273,10 @@ static int scalar_event(struct conversion *c, const yaml_event_t *event)
     return 0;
 }
 
-/* The newest anchor of the name: a later one takes its place. */
-static struct anchor *find_anchor(struct conversion *c, proa_str name)
-{
-    for (size_t i = c->anchors.len; i > 0; i--) {
-        struct anchor *anchor = proa_vec_at(&c->anchors, i - 1);
-
-        if (proa_str_eq(anchor->name, name))
-            return anchor;
-    }
-    return NULL;
-}
-
 static int alias_event(struct conversion *c, const yaml_event_t *event)
 {
     proa_str name = proa_str_c((const char *)event->data.alias.anchor);
-    const struct anchor *anchor = find_anchor(c, name);
+    const struct anchor *anchor = c->anchors ? proa_map_get(c->anchors, name) : NULL;
     size_t len, from;
     int rc = separate(c);
 
@@ -375,14 +369,13 @@ static void conversion_done(struct conversion *c)
 {
     yaml_parser_delete(&c->parser);
     proa_vec_done(&c->keys);
-    proa_vec_done(&c->anchors);
+    forget_anchors(c);
 }
 
 static int conversion_init(struct conversion *c, struct proa_arena *arena, proa_str text, struct proa_error *err)
 {
     *c = (struct conversion){.arena = arena, .err = err};
     proa_vec_init(&c->keys, sizeof(struct seen_key));
-    proa_vec_init(&c->anchors, sizeof(struct anchor));
     c->levels = proa_arena_calloc(arena, PROA_JSON_DEPTH_DEFAULT, sizeof *c->levels);
     if (!yaml_parser_initialize(&c->parser) || !c->levels)
         return fail_memory(c);
@@ -395,7 +388,7 @@ static int conversion_init(struct conversion *c, struct proa_arena *arena, proa_
 static int next_document(struct conversion *c, proa_str *ret_json, yaml_mark_t *ret_mark)
 {
     proa_buf_init(&c->json, c->arena, PROA_YAML_BYTES_MAX);
-    c->anchors.len = 0;
+    forget_anchors(c);
     for (;;) {
         yaml_event_t event;
         bool empty;

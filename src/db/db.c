@@ -1,6 +1,7 @@
 /* The SQL interface: opening, choosing the driver, and statements on their way to it. */
 #include "db_internal.h"
 
+#include "base/defaults.h"
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>
@@ -55,14 +56,10 @@ static void fill_defaults(struct proa_db *db)
         if (options->shared_connections > SHARED_MAX)
             options->shared_connections = SHARED_MAX;
     }
-    if (!options->own_connections)
-        options->own_connections = OWN_DEFAULT;
-    if (!options->waiting_max)
-        options->waiting_max = WAITING_DEFAULT;
-    if (!options->statement_ms)
-        options->statement_ms = STATEMENT_MS_DEFAULT;
-    if (!options->connect_ms)
-        options->connect_ms = CONNECT_MS_DEFAULT;
+    fill_u32(&options->own_connections, OWN_DEFAULT);
+    fill_u32(&options->waiting_max, WAITING_DEFAULT);
+    fill_u32(&options->statement_ms, STATEMENT_MS_DEFAULT);
+    fill_u32(&options->connect_ms, CONNECT_MS_DEFAULT);
 }
 
 static void db_free(struct proa_db *db)

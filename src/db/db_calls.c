@@ -10,7 +10,7 @@
 
 #include <stdlib.h>
 
-enum { CLOSE_WAIT_S = 3600, CACHE_LINE = 64 };
+enum { CACHE_LINE = 64 };
 
 struct db_part {
     _Alignas(CACHE_LINE) struct proa_db *db; /* each loop's on lines of its own */
@@ -93,8 +93,7 @@ void db_call_leave(struct db_part *part)
 void db_calls_end(struct proa_db *db)
 {
     struct proa_loop *loop = db->loops[0];
-    struct proa_shield_scope shield PROA_CLEANUP(proa_shield_leave) =
-        proa_shield_enter(loop, PROA_SECONDS(CLOSE_WAIT_S));
+    struct proa_shield_scope shield PROA_CLEANUP(proa_shield_leave) = proa_shield_enter(loop, PROA_NEVER);
 
     /* Here at once: a single loop without calls needs no turn for it. */
     db->parts[0].is_closing = true;
@@ -106,7 +105,7 @@ void db_calls_end(struct proa_db *db)
 
         proa_waiter_init(&waiter, loop);
         db->closer = &waiter;
-        proa_ignore(proa_park(&waiter));
+        proa_ignore(proa_park(&waiter)); /* nothing else strikes in a shield without an end */
         db->closer = NULL;
     }
 }

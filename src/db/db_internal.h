@@ -26,7 +26,8 @@ void db_rows_init(struct db_rows *rows, const struct proa_type *type, struct pro
 /* db_calls.c: what runs on each loop, so that closing can wait for it. */
 PROA_MUST_USE int db_parts_new(struct proa_db *db);
 void db_parts_free(struct proa_db *db);
-/** A call begins. @returns PROA_EUNAVAILABLE when the database is being closed, PROA_EINVAL when it is of other loops. */
+/** A call begins. @returns PROA_EUNAVAILABLE when the database is being closed, PROA_EINVAL when it is of other
+ *  loops. */
 PROA_MUST_USE int db_call_enter(struct proa_sql sql, struct db_part **ret_part);
 /** It has ended: nothing of the database may be touched any more. */
 void db_call_leave(struct db_part *part);

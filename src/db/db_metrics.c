@@ -46,8 +46,8 @@ static int make_gauges(struct proa_db *db, struct db_metrics *own, struct proa_e
     proa_str system = proa_str_c(db->driver->system);
     struct proa_gauge *counts, *max, *pending;
 
-    /* The conventions' present name, db.client.connection.count, would end as a histogram's count does, which Prometheus keeps for those
-     * (`promtool check metrics`): so the name that they had for it before. */
+    /* The conventions' present name, db.client.connection.count, would end as a histogram's count does, which
+     * Prometheus keeps for those (`promtool check metrics`): so the name that they had for it before. */
     PROA_TRY(proa_gauge_new(db->options.metrics,
                             &(struct proa_metric_options){.name = "db_client_connections_usage",
                                                           .help = "Connections by state",

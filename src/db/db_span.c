@@ -1,5 +1,5 @@
-/* Spans of statements, by the semantic conventions of database clients. Values never appear in them: a statement's text has
- * its parameters as $1. */
+/* Spans of statements, by the semantic conventions of database clients. Values never appear in them: a statement's text
+ * has its parameters as $1. */
 #include "db_internal.h"
 
 #include <stdlib.h>

@@ -23,9 +23,9 @@ struct db_column {
     proa_str name;
 };
 
-/* rows.c: where results land. Not thread-safe and uses the request's arena, so a driver that reads rows in another thread
- * keeps them aside and hands them over on the loop. Each returns 0 or an error (err of the statement is filled), after
- * which the driver throws the rest of the result away and returns that error. */
+/* rows.c: where results land. Not thread-safe and uses the request's arena, so a driver that reads rows in another
+ * thread keeps them aside and hands them over on the loop. Each returns 0 or an error (err of the statement is filled),
+ * after which the driver throws the rest of the result away and returns that error. */
 /** The columns of the result; before the first row, also when there is none. */
 PROA_MUST_USE int db_rows_columns(struct db_rows *rows, const struct db_column *columns, size_t count);
 PROA_MUST_USE int db_rows_begin_row(struct db_rows *rows);
@@ -105,7 +105,8 @@ struct proa_db_driver {
     void (*stop)(struct proa_db *db);
     /** From a fiber of loop 0, when nothing runs any more; may suspend. */
     void (*close)(struct proa_db *db);
-    /** Takes over another URL of its schemes; the driver copies what it keeps. NULL: it cannot. From a fiber of loop 0. */
+    /** Takes over another URL of its schemes; the driver copies what it keeps. NULL: it cannot. From a fiber of loop
+     *  0. */
     int (*set_url)(struct proa_db *db, const char *url, struct proa_error *err);
     /** Runs one statement: in sql.tx if set; else on a connection of its own if sql.is_long, else on a shared one. May
      *  suspend. */

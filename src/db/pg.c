@@ -5,8 +5,6 @@
 #include <proa/pg.h>
 #include <stdlib.h>
 
-enum { CLOSE_WAIT_S = 3600 };
-
 struct pg_loop *pg_loop_of(struct pg *pg, const struct proa_loop *loop)
 {
     uint32_t guess = proa_loop_index(loop);
@@ -187,6 +185,8 @@ static void loop_stop(struct proa_task *task)
         node = node->next;
         close_conn(conn);
     }
+    pg_shared_end(pl);
+    pg_own_end(pl);
     stopped_if_quiet(pl);
 }
 
@@ -203,8 +203,7 @@ static void pg_stop(struct proa_db *db)
 {
     struct pg *pg = db->impl;
     struct proa_loop *loop = pg->loops[0].loop;
-    struct proa_shield_scope shield PROA_CLEANUP(proa_shield_leave) =
-        proa_shield_enter(loop, PROA_SECONDS(CLOSE_WAIT_S));
+    struct proa_shield_scope shield PROA_CLEANUP(proa_shield_leave) = proa_shield_enter(loop, PROA_NEVER);
 
     pg->open_loops = pg->loops_count;
     for (uint32_t i = 0; i < pg->loops_count; i++)
@@ -219,7 +218,8 @@ static void pg_stop(struct proa_db *db)
     }
 }
 
-/* No call is left, and db_calls.c went to every loop since: what other loops had posted there before they stopped has run. */
+/* No call is left, and db_calls.c went to every loop since: what other loops had posted there before they stopped has
+ * run. */
 static void pg_close(struct proa_db *db)
 {
     pg_free(db->impl);

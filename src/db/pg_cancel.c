@@ -1,5 +1,5 @@
-/* Cancel requests. libpq's call connects to the server and blocks until it answers: it runs in the blocking pool, few at a time, so
- * that a server which does not answer cannot take all of the pool's threads. */
+/* Cancel requests. libpq's call connects to the server and blocks until it answers: it runs in the blocking pool, few
+ * at a time, so that a server which does not answer cannot take all of the pool's threads. */
 #include "pg_internal.h"
 
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-/* Making connections. Names are resolved, certificates read and passwords hashed by libpq in calls that take their time and
- * stack: each of its steps runs in the blocking pool, and a fiber waits between them for the descriptor. */
+/* Making connections. Names are resolved, certificates read and passwords hashed by libpq in calls that take their time
+ * and stack: each of its steps runs in the blocking pool, and a fiber waits between them for the descriptor. */
 #include "pg_internal.h"
 
 #include <proa/checked.h>
@@ -44,8 +44,8 @@ static int check_url(struct pg_config *config, const char *url, struct proa_erro
 
 static int fill_config(struct pg_config *config, const char *url, struct proa_error *err)
 {
-    /* What stands before `dbname` is a default that the URL overrides; what stands behind it overrides the URL. A peer that is gone
-     * without a word is noticed within 20 s. */
+    /* What stands before `dbname` is a default that the URL overrides; what stands behind it overrides the URL. A peer
+     * that is gone without a word is noticed within 20 s. */
     const char *const pairs[KEYWORDS][2] = {
         {"fallback_application_name", "proa"}, {"keepalives_idle", "10"},
         {"keepalives_interval", "3"},          {"keepalives_count", "3"},

@@ -1,15 +1,16 @@
-/* Reads that share one sync. With each sync the server ends a transaction and makes a system call, and libpq 15 makes one with each
- * sync that is sent: that costs both of them more than a small read itself. So reads that came together, or while the connection had
- * others under way, leave as
+/* Reads that share one sync. With each sync the server ends a transaction and makes a system call, and libpq 15 makes
+ * one with each sync that is sent: that costs both of them more than a small read itself. So reads that came together,
+ * or while the connection had others under way, leave as
  *
  *      Bind Execute  Bind Execute  …  Sync         one write, one transaction, one answer
  *
  * and are answered together. Nobody notices, because
  *
  *      a call ends only when the sync's answer has come: what a read of it did is not lost afterwards;
- *      when one fails, all that ran before it is undone and all behind it does not run: the failing call gets its error, the others run
- *      again, each with a sync of its own, as if they had not run before;
- *      only plain reads share (pg_text_shares), or what the program marks so: they do not see that they are in one transaction;
+ *      when one fails, all that ran before it is undone and all behind it does not run: the failing call gets its
+ *      error, the others run again, each with a sync of its own, as if they had not run before;
+ *      only plain reads share (pg_text_shares), or what the program marks so: they do not see that they are in one
+ *      transaction;
  *      a group is as short as its reads are known to be, so that quick ones do not wait for slow ones.
  */
 #include "pg_internal.h"
@@ -25,8 +26,8 @@ enum {
 
 /* -- Sending ----------------------------------------------------------------------------------------------------- */
 
-/* Each way of a group takes a while: to a server that is far away more of them are on their way at once, so that a read never waits
- * long for others to be answered. */
+/* Each way of a group takes a while: to a server that is far away more of them are on their way at once, so that a read
+ * never waits long for others to be answered. */
 void pg_group_measure(struct pg_conn *conn)
 {
     struct tcp_info info = {0};
@@ -108,8 +109,8 @@ void pg_group_send(struct pg_conn *conn)
 
 /* -- Answered ---------------------------------------------------------------------------------------------------- */
 
-/* What a read of the group took the server. The least that was seen counts, since whatever else the machines had to do is measured
- * with it; it is forgotten slowly. */
+/* What a read of the group took the server. The least that was seen counts, since whatever else the machines had to do
+ * is measured with it; it is forgotten slowly. */
 static void note_cost(struct pg_known *known, uint64_t ns)
 {
     uint64_t more = known->cost_ns + known->cost_ns / 8 + 1;

@@ -255,8 +255,8 @@ PROA_MUST_USE int pg_connect(struct pg_conn *conn);
 /* pg_send.c */
 /** May a statement be sent on it now? */
 bool pg_conn_takes(const struct pg_conn *conn);
-/** Sends, or gathers for the turn's write, with a sync of its own. @returns 0; PROA_EUNAVAILABLE: the connection is broken (the
- *  caller closes it) and the statement surely did not run; another error is the statement's own. */
+/** Sends, or gathers for the turn's write, with a sync of its own. @returns 0; PROA_EUNAVAILABLE: the connection is
+ *  broken (the caller closes it) and the statement surely did not run; another error is the statement's own. */
 PROA_MUST_USE int pg_send(struct pg_conn *conn, struct pg_call *call);
 /** The same without a sync, of a statement that is prepared; pg_sync ends what was put. */
 PROA_MUST_USE int pg_put(struct pg_conn *conn, struct pg_call *call, struct pg_prepared *prepared);
@@ -293,7 +293,8 @@ struct pg_sent *pg_sent_add(struct pg_conn *conn, struct pg_call *call, struct p
 void pg_sent_leave(struct pg_conn *conn, struct pg_sent *sent);
 /** Takes it away; what becomes of its call, if it has one, is for the caller to see to. */
 void pg_sent_remove(struct pg_conn *conn, struct pg_sent *sent);
-/** Waits for a call that stands in a list or was sent. May suspend. @returns the call's result, or the reason to give up. */
+/** Waits for a call that stands in a list or was sent. May suspend. @returns the call's result, or the reason to give
+ *  up. */
 PROA_MUST_USE int pg_call_wait(struct pg_call *call);
 void pg_call_finish(struct pg_call *call, int rc);
 /** Forgets what came of it so far, and puts it in front of those that wait. */
@@ -320,11 +321,15 @@ void pg_flush_run(struct proa_flush *flush);
 void pg_tick_fire(struct proa_timer *timer);
 /** Something is under way that has a time limit. */
 void pg_tick_arm(struct pg_loop *pl);
-/** Whether the server is away, so that nothing should wait for it. When another loop has reached it, it is tried anew first. */
+/** Whether the server is away, so that nothing should wait for it. When another loop has reached it, it is tried anew
+ *  first. */
 bool pg_is_down(struct pg_loop *pl);
 /** The task of a loop: another one has reached the server. */
 void pg_wake_run(struct proa_task *task);
 PROA_MUST_USE int pg_fail_down(const struct pg_loop *pl, struct proa_error *err);
+int pg_fail_closed(struct proa_error *err);
+/** The part is closing: ends those that wait for a shared connection. */
+void pg_shared_end(struct pg_loop *pl);
 
 /* pg_renew.c */
 int pg_set_url(struct proa_db *db, const char *url, struct proa_error *err);
@@ -336,6 +341,8 @@ static inline bool pg_is_outdated(const struct pg_conn *conn)
 }
 
 /* pg_own.c */
+/** The part is closing: ends those that wait for a connection. */
+void pg_own_end(struct pg_loop *pl);
 /** Closes the idle ones of an older configuration. */
 void pg_own_renew(struct pg_loop *pl);
 void pg_own_release(struct pg_conn *conn);
@@ -377,8 +384,8 @@ void pg_prepared_forget(struct pg_conn *conn, struct pg_prepared *prepared);
 void pg_prepared_release(struct pg_prepared *prepared);
 void pg_prepared_clear(struct pg_conn *conn);
 
-/** Where in `recent` this text's is. Texts are mostly constants of the program, so that the place where one stands in memory finds
- *  what belongs to it without a search; what stands there is compared all the same. */
+/** Where in `recent` this text's is. Texts are mostly constants of the program, so that the place where one stands in
+ *  memory finds what belongs to it without a search; what stands there is compared all the same. */
 static inline size_t pg_recent_of(const char *text)
 {
     uintptr_t place = (uintptr_t)text;
@@ -407,8 +414,8 @@ void pg_known_clear(struct pg_loop *pl);
 bool pg_text_reads(const char *text);
 /** Whether what it does may be committed before it ends: a procedure's steps. */
 bool pg_text_commits(const char *text);
-/** Whether it may stand in one transaction with others of its kind, and none of them notices: a query without locks that calls nothing
- *  but functions known to leave no trace. In doubt it may not. */
+/** Whether it may stand in one transaction with others of its kind, and none of them notices: a query without locks
+ *  that calls nothing but functions known to leave no trace. In doubt it may not. */
 bool pg_text_shares(const char *text);
 
 /* pg_value.c */

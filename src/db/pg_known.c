@@ -1,5 +1,5 @@
-/* What is known of the texts that a loop's shared connections were given: what their words tell, and how they did. By text, with a
- * bound. */
+/* What is known of the texts that a loop's shared connections were given: what their words tell, and how they did. By
+ * text, with a bound. */
 #include "pg_internal.h"
 
 #include <stdlib.h>

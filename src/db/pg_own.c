@@ -171,6 +171,15 @@ void pg_own_tick(struct pg_loop *pl, proa_mono_ns now)
     }
 }
 
+void pg_own_end(struct pg_loop *pl)
+{
+    while (!proa_list_empty(&pl->own_waiting)) {
+        struct own_wait *wait = PROA_CONTAINER(pl->own_waiting.next, struct own_wait, node);
+
+        finish_wait(pl, wait, NULL, pg_fail_closed(wait->err));
+    }
+}
+
 void pg_own_renew(struct pg_loop *pl)
 {
     struct proa_list *node = pl->own_idle.next;
@@ -344,7 +353,8 @@ int pg_begin(struct proa_sql sql, const struct proa_tx_options *options, struct 
     return 0;
 }
 
-/* A script, or a statement whose words did not tell, may have ended the transaction: what follows would be on its own. */
+/* A script, or a statement whose words did not tell, may have ended the transaction: what follows would be on its
+ * own. */
 static int check_in_tx(struct proa_sql sql, int rc)
 {
     const struct pg_conn *conn = PROA_CONTAINER(sql.tx, struct pg_tx, base)->conn;

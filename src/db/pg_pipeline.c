@@ -1,10 +1,11 @@
-/* Results from one connection, in pipeline mode, and who waits for them. A statement has as many results as commands were sent for it;
- * behind the last one of a group comes PGRES_PIPELINE_SYNC: only then it is known that it was committed, since the server commits
- * when it meets the Sync. Everything here runs on the loop's own stack, but for pg_call_wait.
+/* Results from one connection, in pipeline mode, and who waits for them. A statement has as many results as commands
+ * were sent for it; behind the last one of a group comes PGRES_PIPELINE_SYNC: only then it is known that it was
+ * committed, since the server commits when it meets the Sync. Everything here runs on the loop's own stack, but for
+ * pg_call_wait.
  *
- *      call on a fiber's stack --pg_send, pg_group_send--> pg_sent in conn->sent --the sync's result--> fiber woken, or sent again
- *                                                                |
- *                                                  fiber gave up: pg_sent stays without its call, its results are thrown away
+ *      call on a fiber's stack --pg_send, pg_group_send--> pg_sent in conn->sent --the sync's result--> fiber woken,
+ *                                                                |                                      or sent again
+ *                                     fiber gave up: pg_sent stays without its call, its results are thrown away
  */
 #include "pg_internal.h"
 

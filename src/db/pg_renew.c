@@ -1,9 +1,11 @@
 /* Another URL while statements run: a rotated password, or a server that has moved. On each loop a fiber
  *
  *      tries the new URL with a connection of its own, until the server takes it; the old connections serve meanwhile
- *      replaces shared connections, one after the other: each takes no more statements, answers what it has, is closed and made anew
+ *      replaces shared connections, one after the other: each takes no more statements, answers what it has, is closed
+ *      and made anew
  *
- * and begins again when the URL changes once more. Connections of transactions are replaced as they are given back (pg_own.c).
+ * and begins again when the URL changes once more. Connections of transactions are replaced as they are given back
+ * (pg_own.c).
  */
 #include "pg_internal.h"
 

@@ -1,5 +1,5 @@
-/* Statements onto a connection, in pipeline mode. Each is sent as  [DEALLOCATE p<old>] [Parse p<n>] Bind Execute,  and a Sync ends
- * one statement or a group of reads (pg_group.c). */
+/* Statements onto a connection, in pipeline mode. Each is sent as [DEALLOCATE p<old>] [Parse p<n>] Bind Execute, and a
+ * Sync ends one statement or a group of reads (pg_group.c). */
 #include "pg_internal.h"
 
 #include <assert.h>
@@ -158,8 +158,8 @@ int pg_send(struct pg_conn *conn, struct pg_call *call)
     assert(call->statement);
     if (!call->is_streamed && call->stale < PG_STALE_MAX)
         prepared = pg_prepared_find(conn, call->statement->text);
-    /* A transaction of one request on a connection of many would take in the others' statements. What was prepared once was looked at
-     * then. */
+    /* A transaction of one request on a connection of many would take in the others' statements. What was prepared once
+     * was looked at then. */
     if (!prepared && conn->kind == DB_SHARED && db_text_controls(call->statement->text, false))
         return proa_fail(call->sql.err, PROA_EINTERNAL, "PostgreSQL: transactions are begun by proa_db_transaction");
     PROA_TRY(pg_put(conn, call, prepared));

@@ -26,7 +26,8 @@ void pg_tell(struct pg_loop *pl, const char *what)
     PROA_WARN(&pl->pg->db->logger, what, proa_kv_c("error", pl->reason));
 }
 
-/* The server was reached from elsewhere: connections try it now and not when their back-off ends, and statements wait for that. */
+/* The server was reached from elsewhere: connections try it now and not when their back-off ends, and statements wait
+ * for that. */
 static void try_anew(struct pg_loop *pl)
 {
     pl->ups_seen = atomic_load_explicit(&pl->pg->ups, memory_order_acquire);
@@ -90,6 +91,11 @@ int pg_fail_down(const struct pg_loop *pl, struct proa_error *err)
     return rc;
 }
 
+int pg_fail_closed(struct proa_error *err)
+{
+    return proa_fail(err, PROA_EUNAVAILABLE, "PostgreSQL: the database is closed");
+}
+
 /* -- The queue ------------------------------------------------------------------------------------------------- */
 
 static void set_pending(struct pg_call *call, bool is_pending)
@@ -132,7 +138,7 @@ int pg_shared_run(struct pg_call *call, struct pg_loop *pl)
     int result;
 
     if (pl->is_closing)
-        return proa_fail(err, PROA_EUNAVAILABLE, "PostgreSQL: the database is closed");
+        return pg_fail_closed(err);
     if (pg_is_down(pl))
         return pg_fail_down(pl, err);
     room = room > pl->shared_sent ? room - pl->shared_sent : 0;
@@ -351,6 +357,16 @@ static void fail_waiting(struct pg_loop *pl)
 
         pg_unqueue(call);
         pg_call_finish(call, pg_fail_down(pl, call->sql.err));
+    }
+}
+
+void pg_shared_end(struct pg_loop *pl)
+{
+    while (!proa_list_empty(&pl->waiting)) {
+        struct pg_call *call = PROA_CONTAINER(pl->waiting.next, struct pg_call, node);
+
+        pg_unqueue(call);
+        pg_call_finish(call, pg_fail_closed(call->sql.err));
     }
 }
 

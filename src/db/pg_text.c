@@ -17,8 +17,8 @@ bool pg_text_commits(const char *text)
 
 /* -- Texts that share a sync, and texts that only read ------------------------------------------------------------- */
 
-/* What may stand before a parenthesis: SQL's own words, types with a length, and functions of PostgreSQL that look at nothing but
- * their arguments, the rows and the clock. Sorted. */
+/* What may stand before a parenthesis: SQL's own words, types with a length, and functions of PostgreSQL that look at
+ * nothing but their arguments, the rows and the clock. Sorted. */
 static const char *const harmless[] = {
     "ABS",
     "ALL",
@@ -207,7 +207,8 @@ static const char *skip_gap(const char *at)
     }
 }
 
-/* Behind a text or name in quotes. @returns NULL when it has no end, or a backslash, which means one thing or another. */
+/* Behind a text or name in quotes. @returns NULL when it has no end, or a backslash, which means one thing or
+ * another. */
 static const char *skip_quoted(const char *at)
 {
     char quote = *at++;

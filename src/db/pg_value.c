@@ -3,7 +3,8 @@
  * Parameters go as text with types left open, so that the server takes the type from the statement: `WHERE id = $1` is
  * a bigint, `data = $1` a jsonb, `at < $1` a timestamptz, and a prepared statement does not depend on what it was first
  * called with. Only bytes go in binary, as they are. Results come as text, which every type has: what costs
- * is formatting on the server, and there text and binary differ by less than can be measured for a row of a few columns.
+ * is formatting on the server, and there text and binary differ by less than can be measured for a row of a few
+ * columns.
  */
 #include "pg_internal.h"
 

@@ -1,4 +1,5 @@
-/* The SQLite driver: statements and transactions of fibers on connections of the pools, and waiting for other processes. */
+/* The SQLite driver: statements and transactions of fibers on connections of the pools, and waiting for other
+ * processes. */
 #include "sqlite_internal.h"
 
 #include <assert.h>

@@ -1,4 +1,5 @@
-/* One connection: opening it the way Proa uses SQLite, and its cache of prepared statements. All of it in pool threads. */
+/* One connection: opening it the way Proa uses SQLite, and its cache of prepared statements. All of it in pool
+ * threads. */
 #include "sqlite_internal.h"
 
 #include <stdlib.h>

@@ -73,8 +73,8 @@ void sqlite_pool_done(struct sqlite_pool *pool);
 /** May suspend, in the order of asking. Outputs only on success. */
 PROA_MUST_USE int sqlite_acquire(struct proa_sql sql, struct sqlite_pool *pool, struct sqlite_conn **ret_conn);
 void sqlite_release(struct proa_sql sql, struct sqlite_conn *conn);
-/** Closes what nobody uses now, in a pool thread: SQLite keeps a file's state (such as that it may not be written) in the
- *  process as long as one connection to it is open. Each opens again when it is used. */
+/** Closes what nobody uses now, in a pool thread: SQLite keeps a file's state (such as that it may not be written) in
+ *  the process as long as one connection to it is open. Each opens again when it is used. */
 void sqlite_close_idle(struct sqlite_db *own);
 
 /* sqlite_conn.c: in a pool thread. */

@@ -1,4 +1,5 @@
-/* One statement in a pool thread, its rows kept aside in the connection's buffer, and the hand-over of these on the loop. */
+/* One statement in a pool thread, its rows kept aside in the connection's buffer, and the hand-over of these on the
+ * loop. */
 #include "sqlite_internal.h"
 
 #include <assert.h>

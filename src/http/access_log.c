@@ -6,6 +6,12 @@
 
 enum { FIELDS_MAX = 10 };
 
+/* A streamed answer that we did not end, to a client that is there and waits for the rest. */
+static bool is_broken_off(const struct proa_req *req)
+{
+    return req->reply == REPLY_FAILED && req->conn->stream && !req->conn->ended;
+}
+
 static enum proa_log_level level_of(const struct server_loop *part, const struct proa_req *req, bool slow)
 {
     /* A probe that is told "not yet", several times a second, is no failure. */
@@ -13,7 +19,7 @@ static enum proa_log_level level_of(const struct server_loop *part, const struct
         return part->access_log_all ? PROA_LOG_INFO : PROA_LOG_OFF;
     if (req->status == 500)
         return PROA_LOG_ERROR;
-    if (req->status > 500 || slow)
+    if (req->status > 500 || slow || is_broken_off(req))
         return PROA_LOG_WARN;
     return part->access_log_all ? PROA_LOG_INFO : PROA_LOG_OFF;
 }
@@ -95,7 +101,8 @@ static __attribute__((noinline)) void log_by_fields(const struct proa_req *req, 
 void server_log_request(struct server_loop *part, const struct proa_req *req, struct series *series, bool aborted,
                         uint64_t duration_ns)
 {
-    bool slow = duration_ns >= PROA_MS(part->slow_ms) && !req->sse, has_failed = req->status >= 500;
+    bool slow = duration_ns >= PROA_MS(part->slow_ms) && !req->sse;
+    bool has_failed = req->status >= 500 || is_broken_off(req);
     enum proa_log_level level = level_of(part, req, slow);
 
     if (!part->server->options.logger || level == PROA_LOG_OFF)

@@ -1,6 +1,7 @@
 /* Exchanges: one request and its answer, with repeats, deadlines and content codings. */
 #include "client_internal.h"
 
+#include "base/defaults.h"
 #include <assert.h>
 #include <proa/buf.h>
 #include <proa/checked.h>
@@ -56,12 +57,6 @@ struct attempt {
 };
 
 /* -- The client --------------------------------------------------------------------------------------------------- */
-
-static void fill_u32(uint32_t *value, uint32_t standard)
-{
-    if (*value == 0)
-        *value = standard;
-}
 
 int proa_client_new(const struct proa_client_options *options, struct proa_client **ret_client, struct proa_error *err)
 {
@@ -149,20 +144,26 @@ static bool is_given(const struct proa_client_request *request, const char *name
     return false;
 }
 
-static int add_given(struct proa_buf *head, const struct proa_client_request *request, struct proa_error *err)
+int client_field_check(const struct proa_client_field *field, struct proa_error *err)
 {
     static const char *const ours[] = {"Content-Length", "Transfer-Encoding", "Connection", "Upgrade", "TE", "Trailer"};
 
+    for (size_t i = 0; i < PROA_COUNT(ours); i++)
+        if (proa_str_eq_nocase(proa_str_c(field->name), proa_str_c(ours[i])))
+            return proa_fail(err, PROA_EINVAL, "the field %s is the client's", ours[i]);
+    if (!is_token(proa_str_c(field->name)))
+        return proa_fail(err, PROA_EINVAL, "a field's name is not a token");
+    if (!is_field_value(field->value))
+        return proa_fail(err, PROA_EINVAL, "the value of %s holds control characters", field->name);
+    return 0;
+}
+
+static int add_given(struct proa_buf *head, const struct proa_client_request *request, struct proa_error *err)
+{
     for (size_t i = 0; i < request->fields_count; i++) {
         const struct proa_client_field *field = &request->fields[i];
 
-        for (size_t k = 0; k < PROA_COUNT(ours); k++)
-            if (proa_str_eq_nocase(proa_str_c(field->name), proa_str_c(ours[k])))
-                return proa_fail(err, PROA_EINVAL, "the field %s is the client's", ours[k]);
-        if (!is_token(proa_str_c(field->name)))
-            return proa_fail(err, PROA_EINVAL, "a field's name is not a token");
-        if (!is_field_value(field->value))
-            return proa_fail(err, PROA_EINVAL, "the value of %s holds control characters", field->name);
+        PROA_TRY(client_field_check(field, err));
         proa_buf_printf(head, "%s: ", field->name);
         proa_buf_add(head, field->value);
         proa_buf_add_c(head, "\r\n");

@@ -28,6 +28,10 @@ struct client_url {
 /** Slices point into `text` or the arena. @returns 0, PROA_EINVAL or PROA_ENOMEM. */
 int client_url_parse(struct proa_arena *arena, proa_str text, struct client_url *ret_url, struct proa_error *err);
 
+/* client.c */
+/** Whether a request may have this field of the caller's: else PROA_EINVAL, with a text that does not quote the value. */
+PROA_MUST_USE int client_field_check(const struct proa_client_field *field, struct proa_error *err);
+
 /* client_proxy.c */
 struct client_proxy {
     char *address;       /* "host:port"; NULL: none */
@@ -97,7 +101,8 @@ struct response {
     uint32_t head_bytes;
     uint32_t head_bytes_max;
     int status;
-    int error; /* why a callback refused: PROA_ETOOLARGE, PROA_ENOMEM or 0 */
+    int error;          /* why a callback refused: PROA_ETOOLARGE, PROA_ENOMEM, PROA_EPROTOCOL or 0 */
+    const char *reason; /* of PROA_EPROTOCOL; static */
     uint8_t phase;
     bool is_head;   /* the answer to HEAD: no body whatever its fields say */
     bool is_tunnel; /* the answer to CONNECT */

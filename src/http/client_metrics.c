@@ -64,7 +64,8 @@ static proa_str method_label(const char *method)
     return PROA_STR("_OTHER");
 }
 
-/* The series of a client's own requests are few and come again and again: the registry, whose lock all loops share, is asked once. */
+/* The series of a client's own requests are few and come again and again: the registry, whose lock all loops share, is
+ * asked once. */
 static struct proa_histogram_series *series_of(struct client_metrics *own, const proa_str values[LABELS])
 {
     char key[KEY_BYTES];

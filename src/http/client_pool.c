@@ -187,7 +187,8 @@ static int tunnel_broke(const struct client_route *route, int rc, struct proa_er
                                           : "given up");
 }
 
-/* CONNECT through a proxy, RFC 9110 section 9.3.6: afterwards the stream is one to the origin. From the fiber, before callbacks. */
+/* CONNECT through a proxy, RFC 9110 section 9.3.6: afterwards the stream is one to the origin. From the fiber, before
+ * callbacks. */
 static int open_tunnel(struct proa_client *client, const struct client_route *route, struct proa_stream *stream,
                        struct proa_error *err)
 {
@@ -250,8 +251,8 @@ static int connect_stream(struct proa_client *client, const struct client_route 
     return client->options.tls->wrap(client->options.tls, stream, host, ret_stream, err);
 }
 
-/* A peer that closes or is silent while a connection is made was not reached, and what was to be sent there was not; only the
- * caller's own deadline is PROA_ETIMEDOUT. */
+/* A peer that closes or is silent while a connection is made was not reached, and what was to be sent there was not;
+ * only the caller's own deadline is PROA_ETIMEDOUT. */
 static int not_reached(int rc, bool has_time, struct proa_error *err)
 {
     if (rc != PROA_ECLOSED && rc != PROA_EIO && (rc != PROA_ETIMEDOUT || !has_time))
@@ -379,7 +380,8 @@ int client_conn_get(struct proa_client *client, const struct client_route *route
             return client_conn_get(client, route, fresh, ret_conn, err);
         }
         rc = wait_for_place(client, origin, &conn, err);
-        /* It was nobody's between being handed on and now: what came meanwhile is its end, or an answer that nobody asked for. */
+        /* It was nobody's between being handed on and now: what came meanwhile is its end, or an answer that nobody
+         * asked for. */
         if (rc == 0 && conn && (conn->ended || conn->in.len > 0)) {
             conn_drop(conn);
             conn = NULL;
@@ -434,7 +436,8 @@ void client_conn_put(struct client_conn *conn, bool reusable)
         proa_ignore(proa_timer_start(&client->idle_timer, conn->idle_since + PROA_MS(client->options.idle_ms)));
 }
 
-/* Closes what has been idle since before `before`. The last one takes the origin with it, which is then not looked at again. */
+/* Closes what has been idle since before `before`. The last one takes the origin with it, which is then not looked at
+ * again. */
 static void close_idle(struct client_origin *origin, proa_mono_ns before, proa_mono_ns *next)
 {
     struct proa_list closing, *node;

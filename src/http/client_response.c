@@ -60,14 +60,25 @@ static int on_value(llhttp_t *llhttp, const char *at, size_t length)
     return add_text(response, at, length);
 }
 
+/* Of what llhttp lets pass; NULL: nothing is wrong. */
+static const char *wrong_with_head(const llhttp_t *llhttp)
+{
+    if (llhttp->http_major != 1)
+        return "another version";
+    if (llhttp->status_code < 100)
+        return "invalid status code";
+    return llhttp->status_code == 101 ? "it changes the protocol" : NULL; /* none was offered */
+}
+
 /* Returns what llhttp wants to know: 0 a body may follow, 1 none does, 2 none and the connection becomes something else. */
 static int on_head(llhttp_t *llhttp)
 {
     struct response *response = of(llhttp);
 
     response->status = llhttp->status_code;
-    if (response->status == 101)
-        return refuse(response, PROA_EPROTOCOL); /* no protocol was offered */
+    response->reason = wrong_with_head(llhttp);
+    if (response->reason)
+        return refuse(response, PROA_EPROTOCOL);
     response->is_interim = response->status < 200;
     if (response->is_interim)
         return 0;
@@ -144,7 +155,7 @@ static int explain(struct response *response, struct proa_error *err)
     if (response->error == PROA_ENOMEM)
         return proa_fail(err, PROA_ENOMEM, "no memory for an answer");
     return proa_fail(err, PROA_EPROTOCOL, "the answer is not HTTP/1.1: %s",
-                     response->error ? "it changes the protocol" : llhttp_get_error_reason(&response->llhttp));
+                     response->error ? response->reason : llhttp_get_error_reason(&response->llhttp));
 }
 
 int response_feed(struct response *response, proa_str bytes, size_t *ret_used, struct proa_error *err)

@@ -1,4 +1,5 @@
-/* The span of a request to another service, and how it is passed on to it; by the semantic conventions of HTTP clients. */
+/* The span of a request to another service, and how it is passed on to it; by the semantic conventions of HTTP
+ * clients. */
 #include "client_internal.h"
 
 #include <string.h>
@@ -56,7 +57,8 @@ void client_trace_fields(const struct proa_client *client, const struct client_t
         add_field(head, "baggage", span->baggage);
     if (!proa_trace_present(&span->ids))
         return;
-    /* W3C's header always says whether the trace is sampled: "not", where nobody has decided, would switch tracing off behind us. */
+    /* W3C's header always says whether the trace is sampled: "not", where nobody has decided, would switch tracing off
+     * behind us. */
     if ((how & PROA_PROPAGATE_TRACECONTEXT) && !(span->ids.flags & PROA_TRACE_UNDECIDED) &&
         !is_given(request, "traceparent")) {
         char text[PROA_TRACEPARENT_BYTES];

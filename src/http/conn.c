@@ -267,7 +267,8 @@ static void keep_ahead(struct conn *conn)
     }
 }
 
-/* Whether the client has sent its last byte and no request of it is left to be answered. In IDLE, input waits for the queue. */
+/* Whether the client has sent its last byte and no request of it is left to be answered. In IDLE, input waits for the
+ * queue. */
 static bool is_last(const struct conn *conn)
 {
     if (!conn->ended || conn->state == CONN_SERVING || conn->state == CONN_CLOSED)
@@ -293,7 +294,8 @@ static void run(struct conn *conn)
     else
         proa_buf_clear(&part->out);
     keep_ahead(conn);
-    /* It is busy, so none of what closes has freed it; analysers do not see that. NOLINTBEGIN(clang-analyzer-unix.Malloc) */
+    /* It is busy, so none of what closes has freed it; analysers do not see that.
+     * NOLINTBEGIN(clang-analyzer-unix.Malloc) */
     if (is_last(conn))
         conn_linger(conn);
     if (conn->state == CONN_CLOSED && conn->req && conn->req->finished)

@@ -31,16 +31,21 @@
  *  | LINGERING  | nothing: thrown away       | LINGER_MS, likewise       | nothing                                 |
  *  | CLOSED     | -                          | -                         | the request while its fiber runs        |
  *
- *  When the client has sent its last byte, what it asked before is answered; a request that takes longer than GONE_MS from then on is
- *  cancelled, as it is likely that nobody waits; unless its answer is being sent and no reset comes back.
+ *  When the client has sent its last byte, what it asked before is answered; a request that takes longer than GONE_MS
+ *  from then on is cancelled, as it is likely that nobody waits; unless its answer is being sent and no reset comes
+ *  back.
  *
- *  In every state but CLOSED a write that the kernel does not take has write_stall_ms from its last progress (WAIT_WRITE). While there
- *  is one, nothing else but the cut of a drain ends IDLE and LINGERING: a client that takes its answers slowly is not idle.
+ *  In every state but CLOSED a write that the kernel does not take has write_stall_ms from its last progress
+ *  (WAIT_WRITE). While there is one, nothing else but the cut of a drain ends IDLE and LINGERING: a client that takes
+ *  its answers slowly is not idle.
  *
- *  One request at a time: what arrives behind it is kept unparsed, at most read_ahead_bytes, then reading stops. So the order of
- *  answers is the order of requests whatever handlers wait for. Requests that one read brought are answered by one write.
+ *  One request at a time: what arrives behind it is kept unparsed, at most read_ahead_bytes, then reading stops. So the
+ *  order of answers is the order of requests whatever handlers wait for. Requests that one read brought are answered by
+ *  one write.
  *
- *  Invariants: `req` is set exactly in SERVING (and in CLOSED until its fiber has ended). `stream` is NULL exactly in CLOSED. A connection is freed only when no fiber refers to it and its callbacks cannot be on the stack (`busy` is 0).
+ *  Invariants: `req` is set exactly in SERVING (and in CLOSED until its fiber has ended). `stream` is NULL exactly in
+ *  CLOSED. A connection is freed only when no fiber refers to it and its callbacks cannot be on the stack (`busy` is
+ *  0).
  */
 #ifndef PROA_HTTP_CONN_H
 #define PROA_HTTP_CONN_H

@@ -119,6 +119,11 @@ static int wait_input(struct conn *conn, struct proa_req *req)
     req->reader = &waiter;
     rc = proa_park(&waiter);
     req->reader = NULL;
+    if (rc == PROA_ETIMEDOUT && req->body_error == 0 && proa_loop_now_exact(req->home->loop) >= req->deadline) {
+        /* The request's time has passed with waiting for its client: no failure of the service. */
+        body_failed(req, PROA_ETIMEDOUT, 408);
+        return body_failure(req);
+    }
     return rc < 0 ? proa_fail(&req->error, rc, "waiting for the body") : 0;
 }
 

@@ -117,7 +117,7 @@ static void look_back(struct proa_req *req, bool aborted)
 
     if (req->deadline && part->now >= req->deadline && req->cause == PROA_ETIMEDOUT)
         limit_hit(part, LIMIT_REQUEST_MS);
-    if (req->status >= 500 || duration_ns >= part->log_from_ns)
+    if (PROA_UNLIKELY(req->status >= 500 || aborted) || duration_ns >= part->log_from_ns)
         server_log_request(part, req, series, aborted, duration_ns);
     if (series && series->requests)
         server_count_request(part, req, series, duration_ns);
@@ -352,6 +352,8 @@ bool conn_step_head(struct conn *conn)
             conn->blank = true;
             conn_use(conn, conn->input.len);
             conn_parser_free(conn);
+            if (conn->state != CONN_IDLE) /* its two bytes came one by one */
+                conn_set_state(conn, CONN_IDLE);
         } else if (conn->state != CONN_HEAD) {
             conn_set_state(conn, CONN_HEAD);
         }

@@ -4,8 +4,8 @@
  *                        |                                     |
  *                        +--------------> error <--------------+   the message cannot be trusted: answer and close
  *
- *  Fields and chunks are read by llhttp in its strict mode; the request line, the target, Host, the rules of framing and all limits
- *  are ours. What the events say does not depend on how the bytes were cut into calls.
+ *  Fields and chunks are read by llhttp in its strict mode; the request line, the target, Host, the rules of framing
+ *  and all limits are ours. What the events say does not depend on how the bytes were cut into calls.
  */
 #ifndef PROA_HTTP_H1_H
 #define PROA_HTTP_H1_H
@@ -111,8 +111,9 @@ void h1_start(struct h1_parser *parser, bool blank);
  *  @returns H1_MORE (nothing is used), H1_HEAD with *ret_used its bytes (spans count from input.ptr), or H1_ERROR. */
 enum h1_event h1_head(struct h1_parser *parser, proa_str input, size_t *ret_used);
 /** After H1_HEAD. @param input  what was not used yet.
- *  @returns H1_BODY with a piece within `input` and *ret_used bytes used; H1_END, also for messages without a body, with the
- *           trailer fields' spans counting from input.ptr; H1_MORE (when bytes were used: ask again); H1_ERROR. */
+ *  @returns H1_BODY with a piece within `input` and *ret_used bytes used; H1_END, also for messages without a body,
+ *           with the trailer fields' spans counting from input.ptr; H1_MORE (when bytes were used: ask again);
+ *           H1_ERROR. */
 enum h1_event h1_body(struct h1_parser *parser, proa_str input, size_t *ret_used, proa_str *ret_piece);
 /** Whether nothing but the tolerated empty line has come. */
 bool h1_is_blank(const struct h1_parser *parser);
@@ -128,7 +129,8 @@ bool h1_is_token_char(unsigned char c);
 const char *h1_skip_path(const char *at, const char *end);
 const char *h1_skip_query(const char *at, const char *end);
 enum proa_method h1_method_of(proa_str text);
-/** Reads a whole plain head from parser->base. @returns false when it is not one; then the parser must be started again. */
+/** Reads a whole plain head from parser->base. @returns false when it is not one; then the parser must be started
+ *  again. */
 bool h1_quick(struct h1_parser *parser, uint32_t max);
 extern const llhttp_settings_t h1_settings;
 

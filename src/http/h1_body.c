@@ -3,7 +3,8 @@
 
 #include <assert.h>
 
-/* Fields that say how to read or route a message, or who sends it, come in its head or not at all (RFC 9110 section 6.5.1). */
+/* Fields that say how to read or route a message, or who sends it, come in its head or not at all (RFC 9110 section
+ * 6.5.1). */
 static const proa_str forbidden_trailers[] = {
     PROA_STR_INIT("transfer-encoding"),
     PROA_STR_INIT("content-length"),

@@ -41,7 +41,8 @@ static int on_field_name(llhttp_t *llhttp, const char *at, size_t len)
     return 0;
 }
 
-/* One too many is known when its name is whole: pieces of a name come as the input is cut, a name that is none not at all. */
+/* One too many is known when its name is whole: pieces of a name come as the input is cut, a name that is none not at
+ * all. */
 static int on_field_name_end(llhttp_t *llhttp)
 {
     struct h1_parser *parser = of(llhttp);
@@ -290,8 +291,8 @@ static bool host_valid(struct h1_parser *parser, proa_str host)
     return true;
 }
 
-/* Four or eight bytes with the bit set that tells lower case letters from upper case ones. No byte of a token that is not the same
- * letter or sign becomes equal by it. */
+/* Four or eight bytes with the bit set that tells lower case letters from upper case ones. No byte of a token that is
+ * not the same letter or sign becomes equal by it. */
 static inline uint64_t lower_8(const char *at)
 {
     uint64_t bytes;
@@ -395,7 +396,8 @@ static enum h1_event read_length(struct h1_parser *parser, const struct framing 
     return H1_HEAD;
 }
 
-/* Whether chunked comes once, and last: then the body's end is sure, but what the codings before it are is not known here. */
+/* Whether chunked comes once, and last: then the body's end is sure, but what the codings before it are is not known
+ * here. */
 static bool is_final_chunked(proa_str list)
 {
     proa_str coding = {0};

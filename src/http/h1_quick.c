@@ -1,6 +1,6 @@
-/* The quick way through a head: one that has come whole and is plain. It gives up at the first byte that is not as expected, and
- * then the head is read by the strict way from its first byte, as if this had not been tried. What it takes the strict way takes
- * too, with the same result: the tests and the fuzzer cut each input so that both see it. */
+/* The quick way through a head: one that has come whole and is plain. It gives up at the first byte that is not as
+ * expected, and then the head is read by the strict way from its first byte, as if this had not been tried. What it
+ * takes the strict way takes too, with the same result: the tests and the fuzzer cut each input so that both see it. */
 #include "h1.h"
 
 #include <endian.h>
@@ -8,8 +8,8 @@
 /* What is checked of eight bytes at once. */
 #define EVERY(byte) (0x0101010101010101u * (uint64_t)(byte))
 
-/* The top bit of each byte that is a control character (a tab among them) or DEL. Exact up to and with the first one from below:
- * a borrow can only mark bytes above it. */
+/* The top bit of each byte that is a control character (a tab among them) or DEL. Exact up to and with the first one
+ * from below: a borrow can only mark bytes above it. */
 static inline uint64_t controls(uint64_t eight)
 {
     uint64_t below_space = (eight - EVERY(0x20)) & ~eight;

@@ -1,18 +1,13 @@
 /* Limits with their defaults and metrics, and the metrics of requests. */
 #include "server_internal.h"
 
+#include "base/defaults.h"
 #include "obs/log_form.h"
 #include <proa/metrics.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 
 enum { DESCRIPTORS_KEPT = 64, FIBERS_BESIDE_REQUESTS = 1024 };
-
-static void fill_u32(uint32_t *value, uint32_t standard)
-{
-    if (*value == 0)
-        *value = standard;
-}
 
 void limits_fill(struct proa_server_limits *limits)
 {
@@ -94,7 +89,7 @@ void limit_hit(struct server_loop *part, enum limit limit)
 }
 
 /* At each scrape: what is counted anyway is not counted twice. */
-static void set_gauges(void *arg)
+static void set_scraped(void *arg)
 {
     struct proa_server *server = arg;
     struct proa_server_counts counts;
@@ -104,11 +99,13 @@ static void set_gauges(void *arg)
     proa_gauge_set(server->gauges[1], (double)counts.idle);
     proa_gauge_set(server->gauges[2], (double)counts.in_flight);
     proa_gauge_set(server->gauges[3], (double)counts.streams);
+    proa_counter_set(server->accept_failures, (double)proa_listener_accept_failures(server->listener));
 }
 
-static int gauges_init(struct proa_server *server, struct proa_error *err)
+static int scraped_init(struct proa_server *server, struct proa_error *err)
 {
     struct proa_metrics *metrics = server->options.metrics;
+    struct proa_counter *failures;
     struct proa_gauge *gauge;
 
     PROA_TRY(proa_gauge_new(metrics,
@@ -127,7 +124,19 @@ static int gauges_init(struct proa_server *server, struct proa_error *err)
         metrics, &(struct proa_metric_options){.name = "http_server_streams", .help = "Event streams that are open"},
         &gauge, err));
     server->gauges[3] = proa_gauge_with(gauge, NULL);
-    return proa_metrics_on_scrape(metrics, set_gauges, server);
+    PROA_TRY(
+        proa_counter_new(metrics,
+                         &(struct proa_metric_options){
+                             .name = "http_server_accept_failures",
+                             .help = "How often a connection could not be accepted, for want of descriptors or memory"},
+                         &failures, err));
+    server->accept_failures = proa_counter_with(failures, NULL);
+    return 0;
+}
+
+int server_metrics_watch(struct proa_server *server)
+{
+    return server->options.metrics ? proa_metrics_on_scrape(server->options.metrics, set_scraped, server) : 0;
 }
 
 /* One instrument under two names. */
@@ -186,7 +195,7 @@ int server_metrics_init(struct proa_server *server, struct proa_error *err)
         server->limit_series[limit] = proa_counter_with(counter, &name);
     }
     server_limits_show(server);
-    return gauges_init(server, err);
+    return scraped_init(server, err);
 }
 
 static const char *const method_labels[METHOD_SLOTS] = {"_OTHER", "GET",   "HEAD",   "POST",

@@ -1,5 +1,5 @@
-/* The OpenAPI document: a walk over the routes, then the types that they use. It is written anew for each request: that costs
- * less than keeping it current, and nothing has to be shared between loops. */
+/* The OpenAPI document: a walk over the routes, then the types that they use. It is written anew for each request: that
+ * costs less than keeping it current, and nothing has to be shared between loops. */
 #include "problem.h"
 #include "router_internal.h"
 
@@ -459,8 +459,8 @@ static bool is_same_path(proa_str a, proa_str b)
     return b.ptr == NULL;
 }
 
-/* All operations of a path stand together, where its first route stands. Of routes that differ in no more than a parameter's kind,
- * which is more than a document can say, the first is shown. */
+/* All operations of a path stand together, where its first route stands. Of routes that differ in no more than a
+ * parameter's kind, which is more than a document can say, the first is shown. */
 static int path_item(struct document *d, size_t first)
 {
     const struct proa_route *route;

@@ -47,3 +47,8 @@ int proa_otlp_client_check(proa_str url, proa_str *ret_shown, bool *ret_needs_tl
     *ret_needs_tls = parsed.is_https;
     return 0;
 }
+
+int proa_otlp_client_check_header(const struct proa_client_field *header, struct proa_error *err)
+{
+    return client_field_check(header, err);
+}

@@ -201,47 +201,75 @@ static int bad_attributes(struct proa_error *err)
     return proa_fail(err, PROA_EINVAL, "resource attributes are not key=value,key=value (OTEL_RESOURCE_ATTRIBUTES)");
 }
 
-/* @param ret_has_name  whether one of them names the service */
+/* "key=value", percent-encoded. */
+static bool read_attribute(struct proa_arena *arena, proa_str part, proa_str *ret_key, proa_str *ret_value)
+{
+    ptrdiff_t equals = proa_str_find_char(part, '=');
+
+    return equals > 0 &&
+           proa_percent_decode(arena, proa_str_trim(proa_str_slice(part, 0, (size_t)equals)), false, ret_key) == 0 &&
+           proa_percent_decode(arena, proa_str_trim(proa_str_slice(part, (size_t)equals + 1, part.len)), false,
+                               ret_value) == 0 &&
+           ret_key->len > 0 && proa_utf8_valid(*ret_key) && proa_utf8_valid(*ret_value);
+}
+
+/* A key stands once in a resource: the last one holds. */
+static bool is_given_again(struct proa_arena *arena, proa_str rest, proa_str key)
+{
+    proa_str part, other, value;
+
+    while (rest.len > 0 && proa_str_split(&rest, ',', &part))
+        if (read_attribute(arena, part, &other, &value) && proa_str_eq(other, key))
+            return true;
+    return false;
+}
+
+/* Which of ours are given. */
+struct given {
+    bool name;
+    bool version;
+};
+
 static int put_given_attributes(struct proa_buf *out, struct proa_arena *arena, const struct proa_otlp_options *options,
-                                bool *ret_has_name, struct proa_error *err)
+                                struct given *ret_given, struct proa_error *err)
 {
     proa_str rest = proa_str_c(options->resource_attributes), part;
+    struct given given = {0};
 
-    *ret_has_name = false;
     while (rest.len > 0 && proa_str_split(&rest, ',', &part)) {
-        ptrdiff_t equals = proa_str_find_char(part, '=');
         proa_str key, value;
         bool is_name;
 
-        if (equals <= 0 ||
-            proa_percent_decode(arena, proa_str_trim(proa_str_slice(part, 0, (size_t)equals)), false, &key) < 0 ||
-            proa_percent_decode(arena, proa_str_trim(proa_str_slice(part, (size_t)equals + 1, part.len)), false,
-                                &value) < 0 ||
-            key.len == 0 || !proa_utf8_valid(key) || !proa_utf8_valid(value))
+        if (!read_attribute(arena, part, &key, &value))
             return bad_attributes(err);
         is_name = proa_str_eq_c(key, "service.name");
-        if (is_name && options->service_name)
-            continue; /* OTEL_SERVICE_NAME has the last word */
-        *ret_has_name = *ret_has_name || is_name;
+        /* OTEL_SERVICE_NAME has the last word on the one, and we on the other. */
+        if ((is_name && options->service_name) || proa_str_starts_with(key, PROA_STR("telemetry.sdk.")) ||
+            is_given_again(arena, rest, key))
+            continue;
+        given.name = given.name || is_name;
+        given.version = given.version || proa_str_eq_c(key, "service.version");
         put_resource_text(out, key, value);
     }
+    *ret_given = given;
     return 0;
 }
 
 int otlp_encode_resource(struct proa_buf *out, const struct proa_otlp_options *options, struct proa_error *err)
 {
     struct proa_arena arena PROA_CLEANUP(proa_arena_done);
-    bool has_name;
+    struct given given;
 
     proa_arena_init(&arena, NULL, 0);
-    PROA_TRY(put_given_attributes(out, &arena, options, &has_name, err));
-    if (!has_name)
+    PROA_TRY(put_given_attributes(out, &arena, options, &given, err));
+    if (!given.name)
         put_resource_text(out, PROA_STR("service.name"),
                           proa_str_c(options->service_name ? options->service_name : "unknown_service"));
-    if (options->service_version)
+    if (options->service_version && !given.version)
         put_resource_text(out, PROA_STR("service.version"), proa_str_c(options->service_version));
     put_resource_text(out, PROA_STR("telemetry.sdk.name"), PROA_STR("proa"));
     put_resource_text(out, PROA_STR("telemetry.sdk.language"), PROA_STR("c"));
+    put_resource_text(out, PROA_STR("telemetry.sdk.version"), PROA_STR(PROA_VERSION));
     return out->error ? proa_fail(err, out->error, "memory is out") : 0;
 }
 

@@ -11,6 +11,7 @@
  */
 #include "otlp_internal.h"
 
+#include "base/defaults.h"
 #include <assert.h>
 #include <proa/fiber.h>
 #include <stdatomic.h>
@@ -285,8 +286,8 @@ static uint64_t backoff_ms(struct proa_otlp *otlp, unsigned tries, uint64_t want
     return wanted_ms > ms ? wanted_ms : ms;
 }
 
-/* Waits before the next try. A stop may make the wait too long, and is a reason to try earlier only where nobody answers: that try is
- * the last. @returns whether to try. */
+/* Waits before the next try. A stop may make the wait too long, and is a reason to try earlier only where nobody
+ * answers: that try is the last. @returns whether to try. */
 static bool wait_backoff(struct proa_otlp *otlp, uint64_t ms, proa_mono_ns give_up_at)
 {
     struct proa_loop *loop = otlp->options.loop;
@@ -491,14 +492,10 @@ static int add_metrics(struct proa_otlp *otlp, struct proa_error *err)
 /* Life. */
 static void set_defaults(struct proa_otlp_options *options)
 {
-    if (!options->timeout_ms)
-        options->timeout_ms = TIMEOUT_MS_DEFAULT;
-    if (!options->retry_ms)
-        options->retry_ms = RETRY_MS_DEFAULT;
-    if (!options->delay_ms)
-        options->delay_ms = DELAY_MS_DEFAULT;
-    if (!options->batch_spans)
-        options->batch_spans = BATCH_DEFAULT;
+    fill_u32(&options->timeout_ms, TIMEOUT_MS_DEFAULT);
+    fill_u32(&options->retry_ms, RETRY_MS_DEFAULT);
+    fill_u32(&options->delay_ms, DELAY_MS_DEFAULT);
+    fill_u32(&options->batch_spans, BATCH_DEFAULT);
 }
 
 static int choose_signal(struct proa_otlp *otlp, struct proa_error *err)

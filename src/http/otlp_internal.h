@@ -9,7 +9,8 @@
 
 /* otlp_encode.c */
 
-/** Appends a Resource message. @returns 0, PROA_EINVAL for resource_attributes that cannot be read, or the buffer's error. */
+/** Appends a Resource message. @returns 0, PROA_EINVAL for resource_attributes that cannot be read, or the buffer's
+ *  error. */
 PROA_MUST_USE int otlp_encode_resource(struct proa_buf *out, const struct proa_otlp_options *options,
                                        struct proa_error *err);
 /** No more than this is appended for one, its field's head included. */

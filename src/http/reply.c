@@ -32,6 +32,7 @@ static int add_field(struct proa_req *req, struct proa_buf *out, const char *nam
     static const char *const reserved[] = {"content-length", "transfer-encoding", "connection", "date",
                                            "keep-alive",     "upgrade",           "trailer"};
     proa_str text = proa_str_c(name);
+    int rc;
 
     value = proa_str_trim(value);
     if (!name_valid(text) || !value_valid(value))
@@ -41,11 +42,20 @@ static int add_field(struct proa_req *req, struct proa_buf *out, const char *nam
             return proa_fail(&req->error, PROA_EINVAL, "the header field %s is the server's", name);
     if (!out->arena)
         proa_buf_init(out, &req->arena, REPLY_HEADERS_MAX_BYTES);
+    /* A field that has no room is left out whole: half of one would break the head of whatever is answered. */
+    rc = proa_buf_reserve(out, text.len + 2 + value.len + 2);
+    if (rc < 0) {
+        out->error = 0;
+        if (rc != PROA_ETOOLARGE)
+            return proa_fail(&req->error, rc, "memory is out");
+        return proa_fail(&req->error, PROA_EINTERNAL, "the answer's fields are larger than %d bytes",
+                         REPLY_HEADERS_MAX_BYTES);
+    }
     proa_buf_add(out, text);
     proa_buf_add(out, PROA_STR(": "));
     proa_buf_add(out, value);
     proa_buf_add(out, PROA_STR("\r\n"));
-    return out->error;
+    return 0;
 }
 
 int proa_reply_header(struct proa_req *req, const char *name, proa_str value)

@@ -264,8 +264,13 @@ void req_run(struct proa_req *req)
         if (rc < 0)
             sse_connection_lost(req);
     } else if (req->reply == REPLY_STREAMING) {
-        if (rc < 0 || proa_reply_end(req) < 0)
+        if (rc >= 0)
+            rc = proa_reply_end(req);
+        if (rc < 0) {
             req->reply = REPLY_FAILED;
+            if (req->cause == 0)
+                req->cause = rc;
+        }
     }
 }
 

@@ -20,6 +20,17 @@ static bool is_json(proa_str type)
     return proa_str_eq_nocase(type, PROA_STR("application/json")) || proa_str_eq_nocase(end, PROA_STR("+json"));
 }
 
+/* RFC 9110 section 15.5.16: what is compressed is refused as such, and not as broken JSON. */
+static int check_coding(struct proa_req *req)
+{
+    proa_str coding = proa_req_header(req, "Content-Encoding");
+
+    if (coding.len == 0 || proa_str_eq_nocase(coding, PROA_STR("identity")))
+        return 0;
+    proa_ignore(proa_reply_header(req, "Accept-Encoding", PROA_STR("identity")));
+    return proa_fail(&req->error, PROA_EMEDIATYPE, "the content must not be compressed");
+}
+
 static int json_body(struct proa_req *req, bool merge, proa_str *ret_body)
 {
     proa_str type = media_type(proa_req_header(req, "Content-Type"));
@@ -34,6 +45,7 @@ static int json_body(struct proa_req *req, bool merge, proa_str *ret_body)
         return proa_fail(&req->error, PROA_EMEDIATYPE, "the content must be %s",
                          merge ? "application/merge-patch+json" : "application/json");
     }
+    PROA_TRY(check_coding(req));
     return proa_req_body(req, ret_body);
 }
 
@@ -71,9 +83,20 @@ static int binding_begin(struct binding *binding, struct proa_req *req, const st
     return proa_type_defaults(&req->arena, type, binding->value, &req->error);
 }
 
+/* RFC 6901 section 3. The problem document adds the '#', and what a URI's fragment needs escaped. */
 static proa_str pointer_of(struct proa_req *req, const char *where, proa_str name)
 {
-    return proa_arena_printf(&req->arena, "#/%s/" PROA_FMT, where, PROA_ARG(name));
+    struct proa_buf pointer;
+
+    proa_buf_init(&pointer, &req->arena, 0);
+    proa_buf_printf(&pointer, "/%s/", where);
+    for (size_t i = 0; i < name.len; i++) {
+        if (name.ptr[i] == '~' || name.ptr[i] == '/')
+            proa_buf_add_c(&pointer, name.ptr[i] == '~' ? "~0" : "~1");
+        else
+            proa_buf_add_char(&pointer, name.ptr[i]);
+    }
+    return proa_buf_str(&pointer);
 }
 
 /* @returns only what is no broken rule: those are collected. */

@@ -133,7 +133,8 @@ void reply_failure(struct proa_req *req, int status, const struct proa_error *er
 void req_tell_done(struct proa_req *req, bool aborted, proa_mono_ns now);
 
 /* req_span.c */
-/** Makes the request's span the present one of its fiber, and begins it now if somebody traces. First thing in the fiber. */
+/** Makes the request's span the present one of its fiber, and begins it now if somebody traces. First thing in the
+ *  fiber. */
 void req_span_enter(struct proa_req *req);
 /** The exchange is over. */
 void req_span_end(struct proa_req *req, bool aborted);

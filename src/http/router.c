@@ -307,6 +307,29 @@ static struct route *route_new(const char *prefix, const struct proa_middleware 
     return route;
 }
 
+static int check_type(const struct route *route, const struct proa_type *type, struct proa_error *err)
+{
+    struct proa_error why = {0};
+    int rc = type ? proa_type_check(type, &why) : 0;
+
+    return rc < 0 ? proa_fail(err, rc, "route %s: %s", route->full_path, why.message) : 0;
+}
+
+/* What it takes and gives, as far as it is said. Clients would be told of these mistakes as if they were theirs. */
+static int check_types(const struct route *route, struct proa_error *err)
+{
+    const struct proa_route *def = route->def;
+
+    PROA_TRY(check_type(route, def->body, err));
+    PROA_TRY(check_type(route, def->query, err));
+    PROA_TRY(check_type(route, def->headers, err));
+    for (size_t i = 0; i < PROA_ROUTE_REPLIES_MAX && def->replies[i].status; i++) {
+        PROA_TRY(check_type(route, def->replies[i].type, err));
+        PROA_TRY(check_type(route, def->replies[i].headers, err));
+    }
+    return 0;
+}
+
 static int add_one(struct proa_router *router, const char *prefix, const struct proa_middleware *middleware,
                    const struct proa_route *def, struct proa_error *err)
 {
@@ -326,14 +349,41 @@ static int add_one(struct proa_router *router, const char *prefix, const struct 
         return proa_fail(err, PROA_ENOMEM, "memory is out");
     route->index = router->routes_count;
     routes[router->routes_count++] = route; /* kept also when refused: nodes may point into its text */
+    PROA_TRY(check_types(route, err));
     return insert(router, route, err);
+}
+
+/* A copy that lives as long as the router: the arguments of middleware are known at run time, so callers have them in an array
+ * of a function. */
+static int keep_middleware(struct proa_router *router, const struct proa_middleware *middleware,
+                           const struct proa_middleware **ret_kept)
+{
+    struct proa_middleware *kept;
+    size_t count = 1;
+
+    while (middleware[count - 1].run)
+        count++;
+    kept = malloc(count * sizeof *kept);
+    if (!kept)
+        return PROA_ENOMEM;
+    memcpy(kept, middleware, count * sizeof *kept);
+    if (router_own(router, kept) < 0) {
+        free(kept);
+        return PROA_ENOMEM;
+    }
+    *ret_kept = kept;
+    return 0;
 }
 
 int proa_router_add(struct proa_router *router, const char *prefix, const struct proa_middleware *middleware,
                     const struct proa_route *routes, size_t count, struct proa_error *err)
 {
+    const struct proa_middleware *group = NULL;
+
+    if (middleware && keep_middleware(router, middleware, &group) < 0)
+        return proa_fail(err, PROA_ENOMEM, "memory is out");
     for (size_t i = 0; i < count; i++)
-        PROA_TRY(add_one(router, prefix ? prefix : "", middleware, &routes[i], err));
+        PROA_TRY(add_one(router, prefix ? prefix : "", group, &routes[i], err));
     return 0;
 }
 

@@ -22,7 +22,7 @@ enum segment_kind {
 /** A route as the server runs it. */
 struct route {
     const struct proa_route *def;
-    const struct proa_middleware *group; /* of proa_router_add, ended by {NULL}; or NULL */
+    const struct proa_middleware *group; /* of proa_router_add, a copy ended by {NULL}; or NULL */
     char *full_path;
     char *name;
     uint32_t index;

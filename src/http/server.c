@@ -173,6 +173,8 @@ int proa_server_start(const struct proa_server_options *options, struct proa_ser
         rc = server_metrics_init(server, err);
     if (rc == 0)
         rc = listen_on(server, err);
+    if (rc == 0)
+        rc = server_metrics_watch(server);
     if (rc < 0) {
         proa_server_free(server);
         return err && err->code == rc ? rc : proa_fail(err, rc, "starting the server");
@@ -321,8 +323,8 @@ static void set_phase(struct proa_server *server, enum server_phase phase)
     atomic_store_explicit(&server->shared.phase, (int)phase, memory_order_relaxed);
 }
 
-/* Cancels what is left, also when the draining fiber itself was told to end. However long a handler takes that cannot end at once: what
- * it works with is closed next. */
+/* Cancels what is left, also when the draining fiber itself was told to end. However long a handler takes that cannot
+ * end at once: what it works with is closed next. */
 static void cut_rest(struct proa_server *server)
 {
     struct proa_loop *loop = server->parts[0].loop;

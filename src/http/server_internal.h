@@ -148,6 +148,7 @@ struct proa_server {
     struct proa_counter *requests_metric;
     struct proa_histogram *duration_metric;
     struct proa_gauge_series *gauges[4];
+    struct proa_counter_series *accept_failures;
     struct proa_gauge_series *limit_gauges[LIMITS];
     struct proa_counter_series *limit_series[LIMITS];
     _Atomic uint32_t late_flushes; /* of a freed server: flushes that their loops have yet to take off their lists */
@@ -166,6 +167,8 @@ int server_series_reserve(struct server_loop *part, uint32_t routes);
 void server_limits_show(struct proa_server *server);
 /** Makes the metrics of a server. */
 PROA_COLD int server_metrics_init(struct proa_server *server, struct proa_error *err);
+/** Has those set that a scrape reads, once there is a listener: another thread may scrape while this one starts. */
+PROA_COLD int server_metrics_watch(struct proa_server *server);
 /** Of a finished request; NULL when neither metrics nor access lines are asked for, or memory is out. */
 struct series *server_series(struct server_loop *part, const struct proa_req *req);
 /** Counts a finished request. */

@@ -1,7 +1,7 @@
 /* What a watch gives, kept small.
  *
- * A list marks what it gives with its number; at its end what bears an older one is gone. Everything that a change means to others is
- * told while the old and the new entry both stand. */
+ * A list marks what it gives with its number; at its end what bears an older one is gone. Everything that a change
+ * means to others is told while the old and the new entry both stand. */
 #include "cache.h"
 
 #include "digest.h"
@@ -78,7 +78,7 @@ void cache_show(const struct cache_entry *entry, struct proa_cached *ret_cached)
     };
 }
 
-/* -- What is shared -------------------------------------------------------------------------------------------------- */
+/* -- What is shared ------------------------------------------------------------------------------------------------ */
 
 static uint32_t text_hash(proa_str text, uint64_t seed)
 {
@@ -604,7 +604,7 @@ static void drop_unseen(struct proa_cache *cache)
     }
 }
 
-/* -- Events of the watch ----------------------------------------------------------------------------------------------- */
+/* -- Events of the watch ------------------------------------------------------------------------------------------- */
 
 static void list_ended(struct proa_cache *cache)
 {

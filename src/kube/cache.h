@@ -47,7 +47,8 @@ struct cache_node {
     struct cache_node *next, *previous;
 };
 
-/** What an apply of ours left: equal `agreed` means that neither what was asked for nor what is there has changed since. */
+/** What an apply of ours left: equal `agreed` means that neither what was asked for nor what is there has changed
+ *  since. */
 struct cache_applied {
     uint64_t digest; /* over the fields that we own, 0: none */
     uint64_t agreed; /* of the body and the digest that came of it; 0: unknown */
@@ -133,7 +134,8 @@ bool cache_is_applied(const struct cache_entry *entry, enum cache_part part, uin
 void cache_note_applied(struct proa_cache *cache, proa_str namespace_, proa_str name, enum cache_part part,
                         uint64_t body_digest, uint64_t answer_digest);
 
-/** A resourceVersion as a number; 0 for none. They are comparable numbers since Kubernetes 1.35 (KEP-5504) and were before. */
+/** A resourceVersion as a number; 0 for none. They are comparable numbers since Kubernetes 1.35 (KEP-5504) and were
+ *  before. */
 uint64_t cache_version(proa_str resource_version);
 /** @returns false, and does nothing, when it has been seen already. */
 bool cache_await(struct proa_cache *cache, struct cache_await *await);

@@ -32,12 +32,18 @@ static void add_owner(struct adder *adder, const struct cache_entry *entry)
 
 static void add_entry(const struct controller_source *source, struct adder *adder, const struct cache_entry *entry)
 {
-    if (source->source.map)
+    struct proa_cached cached;
+
+    if (source->source.map_with) {
+        cache_show(entry, &cached);
+        source->source.map_with(source->controller, &cached, add_mapped, adder);
+    } else if (source->source.map) {
         source->source.map(entry->object, add_mapped, adder);
-    else if (source->role == SOURCE_OWNS)
+    } else if (source->role == SOURCE_OWNS) {
         add_owner(adder, entry);
-    else
+    } else {
         add_mapped(adder, cache_namespace(entry), cache_name(entry));
+    }
 }
 
 static void changed(struct cache_subscriber *subscriber, const struct cache_entry *old, const struct cache_entry *new_)
@@ -293,6 +299,9 @@ static int add_source(struct proa_controller *controller, const struct proa_sour
 
     if ((source->map || source->predicate || source->indexes[0]) && !source->type)
         return proa_fail(err, PROA_EINVAL, "controller %s: a source of %s with a map, predicate or index needs a type",
+                         controller->options.name, source->kind->kind);
+    if (source->map && source->map_with)
+        return proa_fail(err, PROA_EINVAL, "controller %s: a source of %s has a map or a map_with, not both",
                          controller->options.name, source->kind->kind);
     own->controller = controller;
     own->source = *source;

@@ -261,7 +261,8 @@ static int established(const struct crd *crd, proa_str name, struct proa_error *
     return result;
 }
 
-/* @returns 1 when it is served, 0 when not yet, PROA_ENOTFOUND when it is gone (it was being deleted), or another error. */
+/* @returns 1 when it is served, 0 when not yet, PROA_ENOTFOUND when it is gone (it was being deleted), or another
+ * error. */
 static int is_served(struct proa_kube *kube, const struct proa_kube_kind *kind, proa_str name, bool *ret_is_leaving,
                      struct proa_error *err)
 {

@@ -1,12 +1,14 @@
 /* Digests over JSON text, and over the part of an object that managedFields says is ours (KEP-555, fieldsV1).
  *
- * false, 0, "", {} and [] have one digest, and what is ours but not in the object has it too: Go drops such members where it may, and
- * managedFields names them all the same. So an object that holds no more of `hostNetwork: false` is as it was applied, one that
- * somebody has set to true is not (the field is his then), and a body that asks for it differs from one that does not.
+ * false, 0, "", {} and [] have one digest, and what is ours but not in the object has it too: Go drops such members
+ * where it may, and managedFields names them all the same. So an object that holds no more of `hostNetwork: false` is
+ * as it was applied, one that somebody has set to true is not (the field is his then), and a body that asks for it
+ * differs from one that does not.
  *
- * A value's digest depends on what it is, not on how it is written: an object's is the sum over its members, so that their order
- * does not count; an array's takes its elements in order. The texts come from the API server's answers or our own writer and were
- * checked before: this only walks. What it cannot make sense of gives some digest, which costs an apply. */
+ * A value's digest depends on what it is, not on how it is written: an object's is the sum over its members, so that
+ * their order does not count; an array's takes its elements in order. The texts come from the API server's answers or
+ * our own writer and were checked before: this only walks. What it cannot make sense of gives some digest, which costs
+ * an apply. */
 #include "digest.h"
 
 #include <proa/text.h>

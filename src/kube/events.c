@@ -5,7 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { ATTEMPTS_MAX = 4, RETRY_MS = 1000, NAME_SUFFIX_MAX = 20, STOP_MS = 1000 };
+/* A name has at most 253 bytes, its suffix included. */
+enum { ATTEMPTS_MAX = 4, RETRY_MS = 1000, NAME_MAX_BYTES = 230, NAME_SUFFIX_MAX = 20, STOP_MS = 1000 };
 
 struct event_record {
     struct table_node node;
@@ -168,12 +169,31 @@ static int write_body(const struct events *events, struct proa_buf *out, const s
     return out->error;
 }
 
+/* What the event's name begins with: that of the object as far as it makes a DNS subdomain (RFC 1123), which some kinds' names need not be. */
+static proa_str name_of(proa_str regarding)
+{
+    proa_str name = proa_str_slice(regarding, 0, NAME_MAX_BYTES);
+    char before = '.';
+
+    while (name.len > 0 && (name.ptr[name.len - 1] == '-' || name.ptr[name.len - 1] == '.'))
+        name.len--;
+    for (size_t i = 0; i < name.len; before = name.ptr[i], i++) {
+        bool is_alphanumeric = (name.ptr[i] >= 'a' && name.ptr[i] <= 'z') || (name.ptr[i] >= '0' && name.ptr[i] <= '9');
+        bool is_dot = name.ptr[i] == '.';
+
+        if (!is_alphanumeric && !is_dot && name.ptr[i] != '-')
+            return PROA_STR("event");
+        if (is_dot ? before == '-' || before == '.' : before == '.' && !is_alphanumeric)
+            return PROA_STR("event");
+    }
+    return name.len > 0 ? name : PROA_STR("event");
+}
+
 static struct event_record *record_new(struct events *events, uint64_t key, const struct event_text *text)
 {
     /* Events of cluster-scoped objects live in "default". */
     proa_str namespace_ = text->regarding->namespace_.len > 0 ? text->regarding->namespace_ : PROA_STR("default");
-    /* A name is a DNS subdomain, at most 253 characters. */
-    proa_str name = proa_str_slice(text->regarding->name, 0, 230);
+    proa_str name = name_of(text->regarding->name);
     struct proa_buf body = {0};
     struct event_record *record;
     char suffix[NAME_SUFFIX_MAX];

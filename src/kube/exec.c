@@ -1,6 +1,7 @@
 /* Runs an exec plugin: its output by a pipe, bounded in size and time, in the blocking pool. */
 #include "client_internal.h"
 
+#include "base/clock.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -11,7 +12,6 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { EXEC_SECONDS = 60, POLL_MS = 100 };
@@ -20,25 +20,16 @@ struct exec_job {
     char **argv;
     char **envp;
     struct proa_buf output; /* heap: the pool's thread fills it */
-    int64_t give_up_at_ms;  /* by now_ms */
+    int64_t give_up_at_ms;  /* by clock_now_ms */
     int os_errno;
     int wait_status;
     bool too_large, was_killed;
     _Atomic bool is_interrupted;
 };
 
-/* Of the pool's thread, which has no loop's clock. */
-static int64_t now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 static bool must_stop(const struct exec_job *job)
 {
-    return job->too_large || now_ms() >= job->give_up_at_ms || atomic_load(&job->is_interrupted);
+    return job->too_large || clock_now_ms() >= job->give_up_at_ms || atomic_load(&job->is_interrupted);
 }
 
 /* Until its end, or until it has to stop. */
@@ -242,7 +233,7 @@ int kube_exec_run(struct proa_loop *loop, struct proa_arena *arena, const struct
                   proa_str *ret_output, struct proa_error *err)
 {
     const struct kube_exec *exec = config->exec;
-    struct exec_job job = {.give_up_at_ms = now_ms() + EXEC_SECONDS * 1000};
+    struct exec_job job = {.give_up_at_ms = clock_now_ms() + EXEC_SECONDS * 1000};
     proa_str copy, ca_pem = config->ca_pem ? proa_str_c(config->ca_pem) : PROA_STR("");
     int rc;
 

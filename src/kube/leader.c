@@ -47,12 +47,35 @@ static bool keep_text(char *out, size_t bytes, proa_str text)
     return true;
 }
 
+static void set_defaults(struct leader_options *options)
+{
+    options->lease_ms = options->lease_ms ? options->lease_ms : LEASE_MS;
+    options->renew_ms = options->renew_ms ? options->renew_ms : RENEW_MS;
+    options->retry_ms = options->retry_ms ? options->retry_ms : RETRY_MS;
+}
+
+int leader_check(const struct leader_options *options, struct proa_error *err)
+{
+    struct leader_options own = *options;
+
+    set_defaults(&own);
+    if (own.lease_ms <= own.renew_ms)
+        return proa_fail(err, PROA_EINVAL,
+                         "the lease %s lasts %u ms, which has to be longer than its renewals may take (%u ms): another "
+                         "would lead too",
+                         own.name, (unsigned)own.lease_ms, (unsigned)own.renew_ms);
+    /* A pause between two tries may be a fifth longer. */
+    if ((uint64_t)own.renew_ms * 5 <= (uint64_t)own.retry_ms * 6)
+        return proa_fail(err, PROA_EINVAL,
+                         "the lease %s is tried for every %u ms, which leaves no second try within %u ms", own.name,
+                         (unsigned)own.retry_ms, (unsigned)own.renew_ms);
+    return 0;
+}
+
 void leader_init(struct leader *leader, const struct leader_options *options)
 {
     *leader = (struct leader){.options = *options};
-    leader->options.lease_ms = options->lease_ms ? options->lease_ms : LEASE_MS;
-    leader->options.renew_ms = options->renew_ms ? options->renew_ms : RENEW_MS;
-    leader->options.retry_ms = options->retry_ms ? options->retry_ms : RETRY_MS;
+    set_defaults(&leader->options);
     if (!options->identity || !keep_text(leader->identity, sizeof leader->identity, proa_str_c(options->identity))) {
         char host[64] = "";
 

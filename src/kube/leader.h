@@ -32,6 +32,8 @@ struct leader {
     proa_mono_ns renewed;  /* when our last renewal that succeeded was sent */
 };
 
+/** Whether its times keep two from leading at once, as client-go has it. @returns 0 or PROA_EINVAL. */
+PROA_MUST_USE int leader_check(const struct leader_options *options, struct proa_error *err);
 void leader_init(struct leader *leader, const struct leader_options *options);
 /** May suspend until this one leads. @returns 0 or the cancellation's cause. */
 PROA_MUST_USE int leader_acquire(struct leader *leader);

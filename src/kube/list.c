@@ -16,22 +16,33 @@ struct page {
     struct proa_arena arena; /* of its request, not of its items */
     struct list_metadata metadata;
     bool has_metadata;
+    bool was_stopped; /* by whom the items are for */
     const struct kube_list *list;
     size_t item_bytes;
     struct proa_error *err;
 };
+
+static int found_item(struct page *page, enum splitter_part part, proa_str text)
+{
+    int rc;
+
+    if (part == SPLIT_ITEM)
+        rc = page->list->each(page->list->arg, text);
+    else if (page->list->too_large)
+        rc = page->list->too_large(page->list->arg, text);
+    else
+        rc = proa_fail(page->err, PROA_ETOOLARGE, "an object is larger than %zu bytes", page->item_bytes);
+    page->was_stopped = rc < 0;
+    return rc;
+}
 
 static int found(void *arg, enum splitter_part part, proa_str text)
 {
     struct page *page = arg;
     proa_str copy;
 
-    if (part == SPLIT_ITEM)
-        return page->list->each(page->list->arg, text);
-    if (part == SPLIT_TOO_LARGE)
-        return page->list->too_large
-                   ? page->list->too_large(page->list->arg, text)
-                   : proa_fail(page->err, PROA_ETOOLARGE, "an object is larger than %zu bytes", page->item_bytes);
+    if (part != SPLIT_METADATA)
+        return found_item(page, part, text);
     copy = proa_arena_str(&page->arena, text);
     if (!copy.ptr)
         return proa_fail(page->err, PROA_ENOMEM, "no memory for a list");
@@ -75,7 +86,8 @@ static int get_page(struct proa_kube *kube, struct page *page, const struct kube
     rc = proa_sem_acquire(kube->places);
     if (rc < 0)
         return proa_fail(page->err, rc, "no place among the requests in flight");
-    rc = kube_open(kube, &page->arena, &request, &exchange, page->err);
+    rc = list->is_patient ? kube_open_when_asked(kube, &page->arena, &request, &exchange, page->err)
+                          : kube_open(kube, &page->arena, &request, &exchange, page->err);
     if (rc == 0) {
         rc = read_page(kube, page, exchange);
         proa_exchange_close(exchange);
@@ -98,7 +110,7 @@ static int list_once(struct proa_kube *kube, struct proa_arena *arena, const str
 
         proa_arena_init(&page.arena, proa_loop_blocks(kube->options.loop), 0);
         rc = get_page(kube, &page, list, next);
-        *ret_expired = rc == PROA_EPRECONDITION && next.len > 0;
+        *ret_expired = rc == PROA_EPRECONDITION && next.len > 0 && !page.was_stopped;
         if (rc == 0) {
             next = proa_arena_str(arena, page.metadata.continue_);
             *ret_version = proa_arena_str(arena, page.metadata.resource_version);
@@ -156,7 +168,8 @@ int proa_kube_list(struct proa_kube *kube, struct proa_arena *arena, const struc
                                .arg = arg,
                                .loop = kube->options.loop,
                                .err = err};
-    struct kube_list list = {.kind = kind, .namespace_ = namespace_, .each = each_typed, .arg = &typed};
+    struct kube_list list = {
+        .kind = kind, .namespace_ = namespace_, .each = each_typed, .arg = &typed, .is_patient = true};
     proa_str version;
     int rc;
 

@@ -16,6 +16,7 @@ struct kube_list {
     /** May be NULL. A continue token expired: the list begins anew. */
     int (*restart)(void *arg);
     void *arg;
+    bool is_patient; /* waits when the API server asks to come again, as other calls do; a watch has its own back-off */
 };
 /** May suspend. *ret_version in the arena. */
 int kube_list_pages(struct proa_kube *kube, struct proa_arena *arena, const struct kube_list *list,

@@ -362,11 +362,17 @@ static void free_client(struct proa_manager *manager)
 int proa_manager_new(const struct proa_manager_options *options, struct proa_manager **ret_manager,
                      struct proa_error *err)
 {
+    const struct leader_options times = {.name = options->lease_name,
+                                         .lease_ms = options->lease_ms,
+                                         .renew_ms = options->renew_ms,
+                                         .retry_ms = options->retry_ms};
     struct proa_manager *manager;
     int rc;
 
     if (options->lease_name && !options->lease_namespace)
         return proa_fail(err, PROA_EINVAL, "the lease %s needs a namespace", options->lease_name);
+    if (options->lease_name)
+        PROA_TRY(leader_check(&times, err));
     if (!options->kube && (!options->loop || !options->name))
         return proa_fail(err, PROA_EINVAL, "a manager needs a client, or a loop and a name to make one");
     if (!(manager = calloc(1, sizeof *manager)))

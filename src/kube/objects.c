@@ -44,7 +44,8 @@ int proa_kube_get_subresource_type(struct proa_kube *kube, struct proa_arena *ar
     return rc < 0 ? wrap(err, rc, "get", kind, namespace_, name) : 0;
 }
 
-/* Puts apiVersion, kind and metadata.name in front of what the body holds; one that begins with apiVersion is whole already. */
+/* Puts apiVersion, kind and metadata.name in front of what the body holds; one that begins with apiVersion is whole
+ * already. */
 static int complete(struct proa_arena *arena, const struct proa_kube_kind *kind, proa_str name, proa_str body,
                     proa_str *ret_body, struct proa_error *err)
 {
@@ -267,8 +268,8 @@ static int send_finalizers(const struct finalizing *f, enum proa_kube_patch_kind
                            &proa_kube_object_type.type, ret_object, f->err);
 }
 
-/* Under a manager of its own, since an apply owns just what it names: with the finalizer it is there, without it is gone, unless another
- * manager owns it too. */
+/* Under a manager of its own, since an apply owns just what it names: with the finalizer it is there, without it is
+ * gone, unless another manager owns it too. */
 static int apply_finalizer(const struct finalizing *f, bool is_wanted, struct proa_kube_object *ret_object)
 {
     struct proa_buf body;

@@ -2,6 +2,7 @@
 #include "queue.h"
 
 #include <assert.h>
+#include <proa/checked.h>
 #include <stdlib.h>
 
 enum { LOOK_MS = 500, RESYNC_SLOTS = 64 };
@@ -198,7 +199,7 @@ static void fire(struct proa_timer *timer)
 void queue_add_after(struct queue *queue, proa_str namespace_, proa_str name, uint64_t after_ns)
 {
     struct queue_item *item = find_or_make(queue, namespace_, name);
-    proa_mono_ns at = proa_loop_now(queue->options.loop) + after_ns;
+    proa_mono_ns at = proa_add_u64_sat(proa_loop_now(queue->options.loop), after_ns);
 
     if (!item)
         return;
@@ -208,6 +209,7 @@ void queue_add_after(struct queue *queue, proa_str namespace_, proa_str name, ui
         item->asked_at = at;
         arm(item);
     }
+    forget_if_idle(item);
 }
 
 void queue_retry(struct queue *queue)
@@ -365,7 +367,7 @@ void queue_finish(struct queue_item *item, const struct queue_outcome *outcome)
             proa_counter_add(queue->retries, shard(queue), 1);
     } else if (!outcome->was_stopped) {
         item->failures = 0;
-        item->requeue_at = outcome->requeue_after_ns ? now + outcome->requeue_after_ns : PROA_NEVER;
+        item->requeue_at = outcome->requeue_after_ns ? proa_add_u64_sat(now, outcome->requeue_after_ns) : PROA_NEVER;
     }
     if (!outcome->exists)
         item->resync_at = PROA_NEVER;

@@ -30,7 +30,8 @@ static int probe(struct proa_kube *kube, enum kube_readiness *ret_seen)
     return 0;
 }
 
-/* Watches that have been silent since before it went away may hang on connections that lead nowhere, of which nobody tells them. */
+/* Watches that have been silent since before it went away may hang on connections that lead nowhere, of which nobody
+ * tells them. */
 static void cut_silent_watches(struct proa_kube *kube)
 {
     for (struct proa_list *at = kube->watches.next; at != &kube->watches; at = at->next) {
@@ -43,8 +44,8 @@ static void cut_silent_watches(struct proa_kube *kube)
     }
 }
 
-/* Each step for the better counts: one that has just begun to refuse everybody is worth a try, since some may never be told more, and
- * worth another when it says that it is ready. */
+/* Each step for the better counts: one that has just begun to refuse everybody is worth a try, since some may never be
+ * told more, and worth another when it says that it is ready. */
 void kube_saw(struct proa_kube *kube, enum kube_readiness seen)
 {
     if (seen == KUBE_SEEN_DOWN && kube->seen_as != KUBE_SEEN_DOWN)

@@ -253,7 +253,9 @@ static int take_request(struct proa_reconcile *ctx, const struct proa_apply *giv
                         struct proa_kube_meta *ret_owner)
 {
     *ret_own = *given;
-    ret_own->namespace_ = given->namespace_.ptr ? proa_arena_str(ctx->arena, given->namespace_) : ctx->namespace_;
+    ret_own->namespace_ = given->kind->is_cluster_scoped ? PROA_STR("")
+                          : given->namespace_.ptr        ? proa_arena_str(ctx->arena, given->namespace_)
+                                                         : ctx->namespace_;
     ret_own->name = given->name.ptr ? proa_arena_str(ctx->arena, given->name) : ctx->name;
     if (!ret_own->namespace_.ptr || !ret_own->name.ptr)
         return proa_fail(ctx->err, PROA_ENOMEM, "no memory for an object");
@@ -262,6 +264,12 @@ static int take_request(struct proa_reconcile *ctx, const struct proa_apply *giv
         ret_owner->uid = proa_arena_str(ctx->arena, given->owner->uid);
         if (!ret_owner->name.ptr || !ret_owner->uid.ptr)
             return proa_fail(ctx->err, PROA_ENOMEM, "no memory for an object");
+        /* The garbage collector looks for an owner in the namespace of what it owns, and takes it for gone. */
+        if (given->owner->namespace_.len > 0 && !proa_str_eq(given->owner->namespace_, ret_own->namespace_))
+            return proa_fail(ctx->err, PROA_EINVAL,
+                             "its owner " PROA_FMT " is in the namespace " PROA_FMT
+                             ", and may own nothing outside of it",
+                             PROA_ARG(given->owner->name), PROA_ARG(given->owner->namespace_));
         ret_own->owner = ret_owner;
         if (!given->owner_kind)
             ret_own->owner_kind = ctx->controller->options.for_.kind;
@@ -278,7 +286,9 @@ int proa_reconcile_apply(struct proa_reconcile *ctx, const struct proa_apply *ap
     bool changed;
     int rc;
 
-    PROA_TRY(take_request(ctx, apply, &own, &owner));
+    rc = take_request(ctx, apply, &own, &owner);
+    if (rc < 0)
+        return own.kind ? name_it(ctx, rc, "apply", own.kind, own.namespace_, own.name) : rc;
     if (own.subresource)
         applying.part = proa_str_eq_c(proa_str_c(own.subresource), "status") ? CACHE_STATUS : -1;
     rc = apply_it(&applying, &changed);

@@ -34,8 +34,8 @@ static enum splitter_part what_begins(const struct splitter *splitter)
     return splitter->depth == 2 && splitter->in_items ? SPLIT_ITEM : 0;
 }
 
-/* `text` is what of it came in the present piece. An object as large as no object may be is no reason to hear of no other: what it is about
- * is told from its beginning, and its end is looked for without keeping it. */
+/* `text` is what of it came in the present piece. An object as large as no object may be is no reason to hear of no
+ * other: what it is about is told from its beginning, and its end is looked for without keeping it. */
 static int too_large(struct splitter *splitter, proa_str text, struct proa_error *err)
 {
     struct proa_buf *part = &splitter->part;

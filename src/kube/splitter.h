@@ -1,4 +1,5 @@
-/** Cuts a list's answer, or a watch's stream, into its objects while it arrives: memory is one item, however long the list.
+/** Cuts a list's answer, or a watch's stream, into its objects while it arrives: memory is one item, however long the
+ *  list.
  *
  *  It finds where objects begin and end and checks no more of their syntax; whoever reads them does.
  */

@@ -13,7 +13,8 @@ struct table {
     uint32_t mask, count;
 };
 
-/** The first node that may have this hash: `for (node = table_first(…); node; node = node->next)`, comparing hashes and keys. */
+/** The first node that may have this hash: `for (node = table_first(…); node; node = node->next)`, comparing hashes and
+ *  keys. */
 static inline struct table_node *table_first(const struct table *table, uint32_t hash)
 {
     return table->slots ? table->slots[hash & table->mask] : NULL;
@@ -23,8 +24,8 @@ PROA_MUST_USE int table_reserve(struct table *table);
 /** After table_reserve. */
 void table_add(struct table *table, struct table_node *node, uint32_t hash);
 void table_remove(struct table *table, struct table_node *node);
-/** Any node but those before `after` (NULL: the first); NULL at the end. Nothing may be added during a walk, and only nodes already
- *  passed be removed. */
+/** Any node but those before `after` (NULL: the first); NULL at the end. Nothing may be added during a walk, and only
+ *  nodes already passed be removed. */
 struct table_node *table_next(const struct table *table, const struct table_node *after);
 /** Frees the slots, not the nodes. */
 void table_done(struct table *table);

@@ -20,6 +20,7 @@ enum {
     BACKOFF_FIRST_MS = 800,
     BACKOFF_MAX_MS = 30000,
     SHORT_WATCH_MS = 1000, /* one that ends sooner than that, without an event, is a failure */
+    STREAM_SILENT_S = 30,  /* a streaming list that says nothing for so long does not know that it is one */
 };
 
 struct watch_event {
@@ -185,6 +186,23 @@ static int found_event(void *arg, enum splitter_part part, proa_str text)
     return watch->is_streaming ? 0 : keep_version(watch, object.metadata.resource_version);
 }
 
+/* An API server that does not know streaming lists, and does not check what it is asked for (aggregated ones), sends what exists and then
+ * waits for changes: nothing tells that the list is over. */
+static int read_piece(struct watch *watch, struct proa_exchange *exchange, proa_str *ret_piece)
+{
+    struct proa_loop *loop = watch->kube->options.loop;
+    struct proa_deadline_scope scope;
+    int rc;
+
+    if (!watch->is_streaming)
+        return proa_exchange_read(exchange, ret_piece, watch->err);
+    scope = proa_deadline_enter(loop, proa_loop_now_exact(loop) + PROA_SECONDS(STREAM_SILENT_S));
+    rc = proa_exchange_read(exchange, ret_piece, watch->err);
+    proa_deadline_leave(&scope);
+    watch->no_streaming = rc == PROA_ETIMEDOUT && proa_fiber_check(loop) == 0;
+    return rc;
+}
+
 static int read_pieces(struct watch *watch, struct proa_exchange *exchange)
 {
     struct splitter splitter PROA_CLEANUP(splitter_done);
@@ -192,7 +210,7 @@ static int read_pieces(struct watch *watch, struct proa_exchange *exchange)
 
     splitter_init(&splitter, SPLIT_STREAM, watch->kube->options.item_bytes, found_event, watch);
     for (;;) {
-        PROA_TRY(proa_exchange_read(exchange, &piece, watch->err));
+        PROA_TRY(read_piece(watch, exchange, &piece));
         if (!piece.ptr)
             return 0;
         watch->open.heard = proa_loop_now_exact(watch->kube->options.loop);
@@ -315,11 +333,12 @@ static int step(struct watch *watch)
 
         watch->is_streaming = true;
         rc = watch_once(watch);
-        /* The stream goes on as the watch; ended before its list was whole it is to be listed again. */
+        /* The stream goes on as the watch; one that ended in order before its list was whole was none. */
         if (rc == 0 && watch->is_streaming)
-            rc = proa_fail(watch->err, PROA_EUNAVAILABLE, "a streaming list ended before its end");
-        if (rc == 0 || !watch->no_streaming)
+            watch->no_streaming = true;
+        if (!watch->no_streaming)
             return rc;
+        watch->is_streaming = false;
         if (watch->err)
             proa_error_clear(watch->err);
     }

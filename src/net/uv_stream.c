@@ -5,8 +5,8 @@
  * asked for it to be ignored, and a library must not decide that for the process.
  *
  * What is polled follows what is wanted lazily: a wish is fulfilled at once, reading that is no longer wanted is
- * polled for until something comes that nobody reads. So a client that reads, writes and reads again costs no epoll_ctl, and
- * an idle connection stays as it is.
+ * polled for until something comes that nobody reads. So a client that reads, writes and reads again costs no
+ * epoll_ctl, and an idle connection stays as it is.
  */
 #include "stream_internal.h"
 

@@ -39,8 +39,8 @@ static inline bool export_is_attached(const struct export_queue *queue)
 {
     return atomic_load_explicit(&queue->is_attached, memory_order_acquire);
 }
-/** Somebody exports: until then nothing need be recorded. `notify` is called, on any thread, when an item is the first to wait and when
- *  as many as `batch` do. NULL: nobody any more; a thread that is about to call it still may. */
+/** Somebody exports: until then nothing need be recorded. `notify` is called, on any thread, when an item is the first
+ *  to wait and when as many as `batch` do. NULL: nobody any more; a thread that is about to call it still may. */
 void export_attach(struct export_queue *queue, uint32_t batch, void (*notify)(void *arg), void *arg);
 
 #endif

@@ -1,4 +1,5 @@
-/* Lines: who wants them, and what they look like. A line is put together on the caller's stack and handed over whole. */
+/* Lines: who wants them, and what they look like. A line is put together on the caller's stack and handed over
+ * whole. */
 #include "log_internal.h"
 #include "log_record.h"
 

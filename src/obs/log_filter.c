@@ -132,6 +132,15 @@ void log_filter_free(struct log_filter *filter)
     free(filter);
 }
 
+int proa_log_filter_check(const char *filter, struct proa_error *err)
+{
+    struct log_filter *made;
+
+    PROA_TRY(log_filter_new(filter, &made, err));
+    log_filter_free(made);
+    return 0;
+}
+
 int log_filter_least(const struct log_filter *filter)
 {
     return filter->least;

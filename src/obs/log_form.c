@@ -242,8 +242,9 @@ static inline bool is_exported(const struct log_form *form)
     return PROA_UNLIKELY(export && export_is_attached(log_export_queue(export)));
 }
 
-/* Apart from the memory it writes to: were its size known here, each of the many small copies would be checked against what is left of
- * it, which takes longer than the copy. There is room: see `end`. @returns the length; 0: it is not for us. */
+/* Apart from the memory it writes to: were its size known here, each of the many small copies would be checked against
+ * what is left of it, which takes longer than the copy. There is room: see `end`. @returns the length; 0: it is not for
+ * us. */
 static __attribute__((noinline)) size_t put_line(struct log_form *form, const struct proa_trace_ids *ids,
                                                  const union log_form_value *values, char *out)
 {

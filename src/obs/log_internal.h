@@ -38,7 +38,8 @@ struct proa_log {
     bool has_colour;
     proa_time_ns (*wall)(void *arg);
     void *wall_arg;
-    /** Shared by all threads. What was in force stays until the log is freed, so that two are the same if their addresses are. */
+    /** Shared by all threads. What was in force stays until the log is freed, so that two are the same if their
+     *  addresses are. */
     _Atomic(struct log_filter *) filter;
     _Atomic(struct log_export *) export; /**< NULL: nobody asked for it yet */
     pthread_mutex_t mutex;               /**< of filters */
@@ -86,8 +87,8 @@ struct log_quick {
     const struct proa_kv *fields;
     uint32_t count;
 };
-/** A whole line of JSON in `out`, of LOG_LINE_MAX bytes. @returns its length, or 0 when there is anything unusual about it: something to
- *  escape, to cut or to leave out. */
+/** A whole line of JSON in `out`, of LOG_LINE_MAX bytes. @returns its length, or 0 when there is anything unusual about
+ *  it: something to escape, to cut or to leave out. */
 size_t log_quick_json(const struct log_quick *line, char *out);
 enum { LOG_QUICK_TAIL = 256 /**< bytes of a line's end where log.c may be cutting already */ };
 /** Whether there is nothing unusual about how long or how many it all is. @param ret_outer  the one logger that has fields; NULL: none */
@@ -152,7 +153,8 @@ PROA_MUST_USE int log_queue_start(struct log_queue *queue, struct proa_error *er
 /** Waits for what is queued at most `timeout_ms`. @returns false when the writer's thread is stuck in the system: the
  *  queue then stays behind with it. */
 bool log_queue_free(struct log_queue *queue, uint32_t timeout_ms);
-/** From any thread, never blocks (but for synchronous queues without `late_writer`). A line that finds no room is counted. */
+/** From any thread, never blocks (but for synchronous queues without `late_writer`). A line that finds no room is
+ *  counted. */
 void log_queue_put(struct log_queue *queue, proa_str line);
 void log_queue_flush(struct log_queue *queue, uint32_t timeout_ms);
 uint64_t log_queue_dropped(const struct log_queue *queue);

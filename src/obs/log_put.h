@@ -53,7 +53,8 @@ static inline __attribute__((always_inline)) bool copy_short(char *out, proa_str
     return is_ordinary16(bytes);
 }
 
-/* Copies as it looks, 16 bytes at once. @returns whether all of it may stand in a JSON string as it is; else `out` holds a part. */
+/* Copies as it looks, 16 bytes at once. @returns whether all of it may stand in a JSON string as it is; else `out`
+ * holds a part. */
 static inline __attribute__((always_inline)) bool copy_ordinary(char *out, proa_str value)
 {
     bytes16 bytes;

@@ -18,6 +18,7 @@
  */
 #include "log_internal.h"
 
+#include "base/clock.h"
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -90,14 +91,6 @@ struct log_queue { /* NOLINT(clang-analyzer-optin.performance.Padding): what thr
     size_t chunk_len;
     char chunk[CHUNK_BYTES];
 };
-
-static int64_t now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 static void futex_wait(_Atomic uint32_t *word, uint32_t value, int64_t timeout_ms)
 {
@@ -244,7 +237,7 @@ static void report_lost(struct log_queue *queue)
 
     if (dropped == queue->reported)
         return;
-    now = now_ms();
+    now = clock_now_ms();
     if (queue->reported_ms != 0 && now - queue->reported_ms < LOST_REPORT_MS && !atomic_load(&queue->stopping))
         return;
     queue->chunk_len = queue->options.lost_line(queue->options.arg, dropped - queue->reported, queue->chunk);
@@ -406,8 +399,8 @@ static bool write_or_start(struct log_queue *queue, proa_str line)
     return written >= 0;
 }
 
-/* Blocks SIGPIPE for the calling thread while it writes, and takes back the one it caused. @returns false when the writer was started
- * meanwhile: nothing is done then. */
+/* Blocks SIGPIPE for the calling thread while it writes, and takes back the one it caused. @returns false when the
+ * writer was started meanwhile: nothing is done then. */
 static bool put_synchronous(struct log_queue *queue, proa_str line)
 {
     static const struct timespec at_once;
@@ -560,7 +553,7 @@ int log_queue_new(const struct log_queue_options *options, struct log_queue **re
 
 void log_queue_flush(struct log_queue *queue, uint32_t timeout_ms)
 {
-    int64_t until = now_ms() + timeout_ms, left;
+    int64_t until = clock_now_ms() + timeout_ms, left;
     uint64_t target = atomic_load(&queue->head);
 
     if (atomic_load_explicit(&queue->is_synchronous, memory_order_acquire))
@@ -570,7 +563,7 @@ void log_queue_flush(struct log_queue *queue, uint32_t timeout_ms)
     for (;;) {
         uint32_t change = atomic_load(&queue->written_futex);
 
-        left = until - now_ms();
+        left = until - clock_now_ms();
         if (atomic_load(&queue->written) >= target || left <= 0 || atomic_load(&queue->ended))
             break;
         futex_wait(&queue->written_futex, change, left);
@@ -580,12 +573,12 @@ void log_queue_flush(struct log_queue *queue, uint32_t timeout_ms)
 
 static bool wait_ended(struct log_queue *queue, int64_t timeout_ms)
 {
-    int64_t until = now_ms() + timeout_ms, left;
+    int64_t until = clock_now_ms() + timeout_ms, left;
 
     while (!atomic_load(&queue->ended)) {
         uint32_t change = atomic_load(&queue->written_futex);
 
-        left = until - now_ms();
+        left = until - clock_now_ms();
         if (left <= 0)
             return false;
         atomic_fetch_add(&queue->flushers, 1);

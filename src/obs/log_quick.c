@@ -1,5 +1,5 @@
-/* Most lines have nothing unusual about them, and each request may have one: these are put together straight away, 16 bytes at once, in
- * registers. All others are left to log.c and log_text.c. */
+/* Most lines have nothing unusual about them, and each request may have one: these are put together straight away, 16
+ * bytes at once, in registers. All others are left to log.c and log_text.c. */
 #include "log_put.h"
 
 #include <math.h>

@@ -20,8 +20,8 @@ struct log_record {
     char buffer[];
 };
 
-/** From now on lines that somebody is attached to are kept in this queue; the first call says how many may wait. Stays until the log is
- *  freed. @returns 0, PROA_ENOMEM, PROA_EBUSY. */
+/** From now on lines that somebody is attached to are kept in this queue; the first call says how many may wait. Stays
+ *  until the log is freed. @returns 0, PROA_ENOMEM, PROA_EBUSY. */
 PROA_MUST_USE int log_export_to(struct proa_log *log, uint32_t records_max, struct export_queue **ret_queue,
                                 struct proa_error *err);
 

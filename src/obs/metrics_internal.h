@@ -1,7 +1,8 @@
 /** What the registry of metrics and its writer share.
  *
  *  A series has one cell in each shard's part of a slab, at the same place in each, so that it is found by the shard's
- *  number and no two shards' cells share a cache line (nor a page). Memory of a shard that never writes is never touched.
+ *  number and no two shards' cells share a cache line (nor a page). Memory of a shard that never writes is never
+ *  touched.
  *
  *      slab:  | shard 0: cells of series a, b, c … | shard 1: cells of a, b, c … | … | shard "other" |
  *             |<-------------- stride ------------>|

@@ -49,7 +49,8 @@ static inline proa_str span_record_attributes(const struct proa_span_record *rec
     return proa_str_n(record->buffer, record->attributes_bytes);
 }
 
-/** Finished spans in the order of their end, at most `max`; NULL when there are none. Freed by span_record_free. One taker at a time. */
+/** Finished spans in the order of their end, at most `max`; NULL when there are none. Freed by span_record_free. One
+ *  taker at a time. */
 struct proa_span_record *tracer_take(struct proa_tracer *tracer, uint32_t max, uint32_t *ret_count);
 void span_record_free(struct proa_span_record *record);
 /** Gives back the memory that is kept for new spans. From any thread. */

@@ -39,7 +39,7 @@ static int read_sampler(struct proa_tracer *tracer, const char *name, const char
 
     if (!name || !*name)
         name = samplers[0].name;
-    while (i < PROA_COUNT(samplers) && strcmp(samplers[i].name, name) != 0)
+    while (i < PROA_COUNT(samplers) && !proa_str_eq_nocase(proa_str_c(name), proa_str_c(samplers[i].name)))
         i++;
     if (i == PROA_COUNT(samplers))
         return proa_fail(err, PROA_EINVAL, "trace sampler \"%s\" is not known (OTEL_TRACES_SAMPLER)", name);

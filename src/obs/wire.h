@@ -1,5 +1,6 @@
-/** What leaves the program by OTLP in protobuf's wire format (opentelemetry-proto 1: common.proto): attributes are written once, when they
- *  are set, and copied as a whole from then on. The messages around them are http/otlp_encode.c's.
+/** What leaves the program by OTLP in protobuf's wire format (opentelemetry-proto 1: common.proto): attributes are
+ *  written once, when they are set, and copied as a whole from then on. The messages around them are
+ *  http/otlp_encode.c's.
  */
 #ifndef PROA_OBS_WIRE_H
 #define PROA_OBS_WIRE_H
@@ -74,8 +75,8 @@ static inline char *wire_fixed64(char *at, unsigned field, uint64_t value)
     return at;
 }
 
-/** An attribute, a KeyValue message, as a field of another. Text is cut at `text_max` bytes, at a character, and mended. @returns where it
- *  ends, or NULL when there is no room for it before `end`. */
+/** An attribute, a KeyValue message, as a field of another. Text is cut at `text_max` bytes, at a character, and
+ *  mended. @returns where it ends, or NULL when there is no room for it before `end`. */
 char *wire_attribute(char *at, const char *end, enum wire_field field, const struct proa_kv *kv, size_t text_max);
 
 /** Copies text. What is not UTF-8 would make a whole batch unreadable: such bytes become "?". */

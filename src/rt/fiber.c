@@ -6,7 +6,8 @@
  *    |        fn returns  | +----------------------------------------------------------------+
  *    +--------------------+                        its turn
  *
- *  A fiber is entered only from the thread's own stack (the loop's turn or proa_group_run_now in a callback) and leaves to it.
+ *  A fiber is entered only from the thread's own stack (the loop's turn or proa_group_run_now in a callback) and leaves
+ *  to it.
  */
 #include "loop_internal.h"
 #include "stack_guard.h"

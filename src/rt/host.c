@@ -72,8 +72,8 @@ static void read_v1_memory(const char *root, const char *folder, struct proa_hos
         at_most(bytes, &host->memory_limit_bytes);
 }
 
-/* The group's own folder and all above it up to the mount. In a container the path may not exist below the mount; then only the
- * mount's top, which is the container's own group, counts. */
+/* The group's own folder and all above it up to the mount. In a container the path may not exist below the mount; then
+ * only the mount's top, which is the container's own group, counts. */
 static void walk_groups(const char *root, const char *mount, const char *group,
                         void (*read)(const char *root, const char *folder, struct proa_host *host),
                         struct proa_host *host)

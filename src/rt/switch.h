@@ -1,5 +1,5 @@
-/** The switch between a thread's own stack and a fiber's: the only place that knows the processor (through Boost.Context) and the
- *  tools that must be told of stacks (AddressSanitizer, ThreadSanitizer, valgrind). */
+/** The switch between a thread's own stack and a fiber's: the only place that knows the processor (through
+ *  Boost.Context) and the tools that must be told of stacks (AddressSanitizer, ThreadSanitizer, valgrind). */
 #ifndef PROA_RT_SWITCH_H
 #define PROA_RT_SWITCH_H
 
@@ -24,7 +24,8 @@ struct proa_switch_context {
     unsigned valgrind_id;
 };
 
-/** Prepares a context that calls entry(arg) on its own stack [stack, stack + bytes) when first entered. Entry never returns. */
+/** Prepares a context that calls entry(arg) on its own stack [stack, stack + bytes) when first entered. Entry never
+ *  returns. */
 void switch_init(struct proa_switch_context *context, struct proa_switch_main *main, void *stack, size_t bytes,
                  void (*entry)(void *arg), void *arg);
 void switch_done(struct proa_switch_context *context);

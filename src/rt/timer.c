@@ -107,10 +107,18 @@ void timers_fire(struct proa_loop *loop)
 
     if (loop->late && loop->timers.len && loop->timers.items[1]->at <= loop_now(loop))
         loop->late(loop->late_arg, loop_now(loop) - loop->timers.items[1]->at);
-    while (loop->timers.len && loop->timers.items[1]->at <= loop_now(loop) && loop->timers.items[1]->order < newest) {
+    while (loop->timers.len && loop->timers.items[1]->at <= loop_now(loop)) {
         struct proa_timer *timer = loop->timers.items[1];
 
-        proa_timer_stop(timer);
-        timer->fire(timer);
+        if (timer->order < newest) {
+            proa_timer_stop(timer);
+            timer->fire(timer);
+            continue;
+        }
+        if (timer->at == loop_now(loop))
+            break; /* so are all behind it */
+        /* Nor may one that arms itself for what has passed keep those from firing that were late before. */
+        timer->at = loop_now(loop);
+        sift_down(&loop->timers, 1, timer);
     }
 }

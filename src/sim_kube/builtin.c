@@ -1,10 +1,90 @@
 /* What the API server fills in and refuses in built-in kinds: only what controllers come to feel. */
 #include "sim_kube_internal.h"
 
+#include <string.h>
+
 static bool is_kind(const struct call *call, const struct proa_kube_kind *kind)
 {
     return proa_str_eq_c(proa_str_c(call->kind->names.plural), kind->plural) &&
            proa_str_eq_c(proa_str_c(call->kind->names.group), kind->group);
+}
+
+/* What is to stay as it is, once somebody has said so. */
+static int check_immutable(struct call *call, tree *before, tree *root)
+{
+    static const char *const fields[] = {"data", "binaryData"};
+
+    if (!yyjson_mut_is_true(yyjson_mut_obj_get(before, "immutable")))
+        return 0;
+    if (!yyjson_mut_is_true(yyjson_mut_obj_get(root, "immutable")))
+        return fail_invalid(call, "FieldValueForbidden", "immutable",
+                            "Forbidden: field is immutable when `immutable` is set");
+    for (size_t i = 0; i < PROA_COUNT(fields); i++)
+        if (!tree_equal(yyjson_mut_obj_get(before, fields[i]), yyjson_mut_obj_get(root, fields[i])))
+            return fail_invalid(call, "FieldValueForbidden", fields[i],
+                                "Forbidden: field is immutable when `immutable` is set");
+    return 0;
+}
+
+static int fail_key(struct call *call, proa_str key, const char *why)
+{
+    return fail_invalid(call, "FieldValueInvalid",
+                        proa_arena_printf(call->arena, "data[" PROA_FMT "]", PROA_ARG(key)).ptr,
+                        "Invalid value: \"" PROA_FMT "\": %s", PROA_ARG(key), why);
+}
+
+/* As file names may be: what is mounted becomes files. */
+static int check_data_keys(struct call *call, tree *root)
+{
+    yyjson_mut_obj_iter iter = yyjson_mut_obj_iter_with(yyjson_mut_obj_get(root, "data"));
+
+    for (tree *key = yyjson_mut_obj_iter_next(&iter); key; key = yyjson_mut_obj_iter_next(&iter)) {
+        proa_str name = tree_text(key);
+        bool is_proper = name.len > 0;
+
+        for (size_t i = 0; i < name.len; i++)
+            is_proper &= strchr("-_.", name.ptr[i]) || (name.ptr[i] >= '0' && name.ptr[i] <= '9') ||
+                         ((name.ptr[i] | 32) >= 'a' && (name.ptr[i] | 32) <= 'z');
+        if (name.len > 253)
+            return fail_key(call, name, "must be no more than 253 bytes");
+        if (!is_proper)
+            return fail_key(call, name, "a valid config key must consist of alphanumeric characters, '-', '_' or '.'");
+        if (proa_str_eq_c(name, "."))
+            return fail_key(call, name, "must not be '.'");
+        if (proa_str_starts_with(name, PROA_STR("..")))
+            return fail_key(call, name, name.len == 2 ? "must not be '..'" : "must not start with '..'");
+    }
+    return 0;
+}
+
+static int admit_config_map(struct call *call, tree *before, tree *root)
+{
+    if (check_text_map(call, yyjson_mut_obj_get(root, "data"), "ConfigMap.data", "string") < 0 ||
+        check_data_keys(call, root) < 0)
+        return -1;
+    return check_immutable(call, before, root);
+}
+
+static int check_base64(struct call *call, tree *data)
+{
+    static const char more[] = "+/=\r\n";
+    yyjson_mut_obj_iter iter = yyjson_mut_obj_iter_with(data);
+
+    for (tree *key = yyjson_mut_obj_iter_next(&iter); key; key = yyjson_mut_obj_iter_next(&iter)) {
+        proa_str text = tree_text(yyjson_mut_obj_iter_get_val(key));
+        struct proa_buf out;
+        size_t at = 0;
+
+        proa_buf_init(&out, call->arena, 0);
+        if (!text.len || proa_base64_decode(&out, text) == 0)
+            continue;
+        while (at < text.len &&
+               (memchr(more, text.ptr[at], sizeof more - 1) || (text.ptr[at] >= '0' && text.ptr[at] <= '9') ||
+                ((text.ptr[at] | 32) >= 'a' && (text.ptr[at] | 32) <= 'z')))
+            at++;
+        return fail_call(call, 400, "BadRequest", "illegal base64 data at input byte %zu", at);
+    }
+    return 0;
 }
 
 static int admit_secret(struct call *call, yyjson_mut_doc *doc, tree *before, tree *root)
@@ -12,6 +92,10 @@ static int admit_secret(struct call *call, yyjson_mut_doc *doc, tree *before, tr
     tree *plain = yyjson_mut_obj_get(root, "stringData");
     yyjson_mut_obj_iter iter = yyjson_mut_obj_iter_with(plain);
 
+    if (check_text_map(call, yyjson_mut_obj_get(root, "data"), "Secret.data", "[]uint8") < 0 ||
+        check_text_map(call, plain, "Secret.stringData", "string") < 0 ||
+        check_base64(call, yyjson_mut_obj_get(root, "data")) < 0)
+        return -1;
     for (tree *key = yyjson_mut_obj_iter_next(&iter); key; key = yyjson_mut_obj_iter_next(&iter)) {
         struct proa_buf out;
 
@@ -25,7 +109,9 @@ static int admit_secret(struct call *call, yyjson_mut_doc *doc, tree *before, tr
     if (before && !tree_equal(yyjson_mut_obj_get(before, "type"), yyjson_mut_obj_get(root, "type")))
         return fail_invalid(call, "FieldValueInvalid", "type", "Invalid value: \"" PROA_FMT "\": field is immutable",
                             PROA_ARG(tree_text(yyjson_mut_obj_get(root, "type"))));
-    return 0;
+    if (check_data_keys(call, root) < 0)
+        return -1;
+    return check_immutable(call, before, root);
 }
 
 static void admit_namespace(yyjson_mut_doc *doc, tree *root)
@@ -102,6 +188,8 @@ int builtin_admit(struct call *call, yyjson_mut_doc *doc, tree *before, tree *ro
         return 0;
     if (is_kind(call, &proa_kube_secrets))
         return admit_secret(call, doc, before, root);
+    if (is_kind(call, &proa_kube_config_maps))
+        return admit_config_map(call, before, root);
     if (is_kind(call, &proa_kube_namespaces))
         admit_namespace(doc, root);
     if (is_kind(call, &proa_kube_crds))

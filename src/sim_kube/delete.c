@@ -1,4 +1,5 @@
-/* Deletion: preconditions, propagation, finalizers; and the garbage collector, which deletes what has lost all its owners. */
+/* Deletion: preconditions, propagation, finalizers; and the garbage collector, which deletes what has lost all its
+ * owners. */
 #include "sim_kube_internal.h"
 
 #include <proa/map.h>
@@ -156,7 +157,8 @@ int delete_one(struct call *call, struct sim_object *object, proa_str body, stru
     return rc;
 }
 
-/* -- The garbage collector ------------------------------------------------------------------------------------------ */
+/* -- The garbage collector
+ * ------------------------------------------------------------------------------------------ */
 
 void collector_wake(struct proa_sim_kube *kube)
 {
@@ -239,7 +241,8 @@ static void change_object(struct sweep *sweep, struct sim_object *object, yyjson
     forget_gone(sweep, &call, uid);
 }
 
-/* An owner that is absent, or is being deleted with its dependents, holds no more; one that is deleted as an orphan's is taken out. */
+/* An owner that is absent, or is being deleted with its dependents, holds no more; one that is deleted as an orphan's
+ * is taken out. */
 static void visit_dependent(struct sweep *sweep, struct sim_object *object)
 {
     yyjson_val *owners = value_at(snapshot_root(object->now), PROA_STR("metadata.ownerReferences"));

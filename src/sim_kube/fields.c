@@ -1,5 +1,5 @@
-/* Sets of fields, and walks over two objects at once, as structured-merge-diff does them for KEP-555. Lists with keys and sets are
- * walked by element; every other list, and an atomic map, is one value. */
+/* Sets of fields, and walks over two objects at once, as structured-merge-diff does them for KEP-555. Lists with keys
+ * and sets are walked by element; every other list, and an atomic map, is one value. */
 #include "sim_kube_internal.h"
 
 /* -- Sets ---------------------------------------------------------------------------------------------------------- */

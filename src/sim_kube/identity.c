@@ -1,4 +1,5 @@
-/* Who asks: SelfSubjectReview (KEP-3325), with impersonation. Everybody is the administrator, who may impersonate whom he likes. */
+/* Who asks: SelfSubjectReview (KEP-3325), with impersonation. Everybody is the administrator, who may impersonate whom
+ * he likes. */
 #include "sim_kube_internal.h"
 
 #include <proa/text.h>

@@ -245,6 +245,38 @@ static void check_text(struct walk *walk, yyjson_val *schema, tree *value, const
                            PROA_ARG(quote(walk, value)), path, PROA_ARG(pattern));
 }
 
+/* Whether two items of a list that is a set are one, or of one with keys are of the same. */
+static bool are_same(yyjson_val *keys, tree *a, tree *b)
+{
+    yyjson_arr_iter iter = yyjson_arr_iter_with(keys);
+
+    if (!keys)
+        return tree_equal(a, b);
+    for (yyjson_val *key = yyjson_arr_iter_next(&iter); key; key = yyjson_arr_iter_next(&iter))
+        if (!tree_equal(tree_get(a, value_text(key)), tree_get(b, value_text(key))))
+            return false;
+    return true;
+}
+
+static void check_unique(struct walk *walk, yyjson_val *schema, tree *list, const char *path)
+{
+    proa_str type = value_text(yyjson_obj_get(schema, "x-kubernetes-list-type"));
+    yyjson_val *keys = yyjson_obj_get(schema, "x-kubernetes-list-map-keys");
+    size_t count = yyjson_mut_arr_size(list);
+
+    if (!proa_str_eq_c(type, "set") && !proa_str_eq_c(type, "map"))
+        return;
+    for (size_t i = 1; i < count; i++)
+        for (size_t j = 0; j < i; j++)
+            if (are_same(keys, yyjson_mut_arr_get(list, i), yyjson_mut_arr_get(list, j))) {
+                const char *where = proa_arena_printf(walk->call->arena, "%s[%zu]", path, i).ptr;
+
+                (void)fail_invalid(walk->call, "FieldValueDuplicate", where, "Duplicate value: " PROA_FMT,
+                                   PROA_ARG(quote(walk, yyjson_mut_arr_get(list, i))));
+                break;
+            }
+}
+
 static void check_list(struct walk *walk, yyjson_val *schema, tree *value, const char *path)
 {
     yyjson_val *least = yyjson_obj_get(schema, "minItems"), *most = yyjson_obj_get(schema, "maxItems");
@@ -327,6 +359,8 @@ static void admit(struct walk *walk, yyjson_val *schema, tree *value, proa_str p
         (yyjson_mut_is_null(value) && yyjson_is_true(yyjson_obj_get(schema, "nullable")))) {
         if (yyjson_mut_is_str(value))
             check_text(walk, schema, value, where);
+        if (yyjson_mut_is_num(value))
+            check_number(walk, schema, value, where);
         return;
     }
     if (type.len && !is_type(type, value)) {
@@ -348,6 +382,7 @@ static void admit(struct walk *walk, yyjson_val *schema, tree *value, proa_str p
         size_t index = 0;
 
         check_list(walk, schema, value, where);
+        check_unique(walk, schema, value, where);
         for (tree *item = yyjson_mut_arr_iter_next(&iter); item && items; item = yyjson_mut_arr_iter_next(&iter))
             admit(walk, items, item, proa_arena_printf(walk->call->arena, PROA_FMT "[%zu]", PROA_ARG(path), index++));
     }

@@ -1,5 +1,6 @@
-/* Which lists are sets or maps with keys, and which maps are one value: by the schema of a custom kind, else by the names that
- * the built-in kinds give them. What is not known is as a schema that says nothing has it: maps are granular, lists atomic. */
+/* Which lists are sets or maps with keys, and which maps are one value: by the schema of a custom kind, else by the
+ * names that the built-in kinds give them. What is not known is as a schema that says nothing has it: maps are
+ * granular, lists atomic. */
 #include "sim_kube_internal.h"
 
 #include <stdlib.h>

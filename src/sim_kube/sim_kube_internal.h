@@ -335,6 +335,13 @@ PROA_MUST_USE int write_store(struct call *call, struct sim_object *object, yyjs
 /** Puts call->body as it is, status and all. */
 PROA_MUST_USE int write_direct(struct call *call);
 
+/* metadata.c */
+/** Names of labels, annotations and finalizers, and owners. May fail. */
+PROA_MUST_USE int metadata_check(struct call *call, tree *root);
+bool is_dns_subdomain(proa_str name);
+/** Whether all values of a map are text; `field` and `type` are Go's names of it, for the message. May fail. */
+PROA_MUST_USE int check_text_map(struct call *call, tree *map, const char *field, const char *type);
+
 /* builtin.c */
 /** Fills in and checks an object before it is stored; `before` NULL: created. May fail. */
 PROA_MUST_USE int builtin_admit(struct call *call, yyjson_mut_doc *doc, tree *before, tree *root);

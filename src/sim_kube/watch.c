@@ -204,7 +204,10 @@ static int read_query(struct watch *watch, uint64_t *ret_from, bool *ret_has_fro
     if (watch->ends_at - PROA_MS(LAST_BOOKMARK_MS) < watch->bookmark_at && number * 1000 > LAST_BOOKMARK_MS)
         watch->bookmark_at = watch->ends_at - PROA_MS(LAST_BOOKMARK_MS);
     watch->wants_bookmarks = proa_str_eq_c(bookmarks, "true") || proa_str_eq_c(bookmarks, "1");
-    watch->sends_initial = proa_str_eq_c(call_query(call, "sendInitialEvents"), "true");
+    if (watch->kube->options.ignores_watch_list)
+        match = PROA_STR("");
+    else
+        watch->sends_initial = proa_str_eq_c(call_query(call, "sendInitialEvents"), "true");
     if (watch->sends_initial && watch->kube->options.no_watch_list)
         return fail_call(call, 422, "Invalid",
                          "ListOptions.meta.k8s.io \"\" is invalid: sendInitialEvents: Forbidden: sendInitialEvents is "

@@ -50,28 +50,13 @@ static int check_identity(struct call *call, tree *root)
     return 0;
 }
 
-static bool is_dns(proa_str name)
-{
-    bool edge = true;
-
-    for (size_t i = 0; i < name.len; i++) {
-        char c = name.ptr[i];
-        bool alnum = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
-
-        if (!alnum && (edge || (c != '-' && c != '.')))
-            return false;
-        edge = c == '.';
-    }
-    return !edge && name.len <= 253 && name.ptr[name.len - 1] != '-';
-}
-
 static int check_name(struct call *call, proa_str name)
 {
     if (name.len == 0)
         return fail_invalid(call, "FieldValueRequired", "metadata.name",
                             "Required value: name or generateName is required");
     /* RBAC's names are path segments. */
-    if (!is_dns(name) && !proa_str_eq_c(proa_str_c(call->kind->names.group), "rbac.authorization.k8s.io"))
+    if (!is_dns_subdomain(name) && !proa_str_eq_c(proa_str_c(call->kind->names.group), "rbac.authorization.k8s.io"))
         return fail_invalid(
             call, "FieldValueInvalid", "metadata.name",
             "Invalid value: \"" PROA_FMT
@@ -259,7 +244,7 @@ static int finish_create(struct call *call, yyjson_mut_doc *doc, struct sim_snap
     tree *root = yyjson_mut_doc_get_root(doc);
     struct sim_object *object;
 
-    if (builtin_admit(call, doc, NULL, root) < 0 || schema_admit(call, doc, root) < 0)
+    if (metadata_check(call, root) < 0 || builtin_admit(call, doc, NULL, root) < 0 || schema_admit(call, doc, root) < 0)
         return -1;
     if (call->dry_run) {
         *ret_snapshot = snapshot_new(doc, call->kube->version + 1);
@@ -511,8 +496,8 @@ static int finish_change(struct call *call, struct sim_object *object, yyjson_mu
         tree_set(doc, tree_object(doc, after, "metadata"), "managedFields", managed);
     keep_rest(call, doc, before, after);
     after = yyjson_mut_doc_get_root(doc);
-    if (check_finalizers(call, before, after) < 0 || builtin_admit(call, doc, before, after) < 0 ||
-        schema_admit(call, doc, after) < 0)
+    if (metadata_check(call, after) < 0 || check_finalizers(call, before, after) < 0 ||
+        builtin_admit(call, doc, before, after) < 0 || schema_admit(call, doc, after) < 0)
         return -1;
     if (!is_apply)
         managed_update(call, doc, before, after);

@@ -1,13 +1,14 @@
-/* OpenSSL's default provider for static programs: of its algorithms those by which a client of TLS 1.2 and 1.3 speaks with the servers of
- * today, and no others.
+/* OpenSSL's default provider for static programs: of its algorithms those by which a client of TLS 1.2 and 1.3 speaks
+ * with the servers of today, and no others.
  *
- * libcrypto.a asks for its default provider by one function, which names every algorithm that there is, and by two more registers ciphers
- * and digests. Who links this file before the archive answers in their place, and the linker leaves out what nobody names: a megabyte.
- * The implementations are OpenSSL's own. Their names are no public interface, although they have stood since 3.0: src/meson.build takes
- * this file only where it links and passes its own check (the main below), else all of OpenSSL.
+ * libcrypto.a asks for its default provider by one function, which names every algorithm that there is, and by two more
+ * registers ciphers and digests. Who links this file before the archive answers in their place, and the linker leaves
+ * out what nobody names: a megabyte. The implementations are OpenSSL's own. Their names are no public interface,
+ * although they have stood since 3.0: src/meson.build takes this file only where it links and passes its own check (the
+ * main below), else all of OpenSSL.
  *
- * Key exchange: X25519, P-256, P-384, P-521. Certificates and clients' keys: RSA, RSA-PSS, ECDSA, Ed25519; keys as PKCS#8, PKCS#1, SEC1.
- * Ciphers: AES-GCM, ChaCha20-Poly1305. docs/decisions/static-programs.md says why. */
+ * Key exchange: X25519, P-256, P-384, P-521. Certificates and clients' keys: RSA, RSA-PSS, ECDSA, Ed25519; keys as
+ * PKCS#8, PKCS#1, SEC1. Ciphers: AES-GCM, ChaCha20-Poly1305. docs/decisions/static-programs.md says why. */
 #include <openssl/bio.h>
 #include <openssl/core_dispatch.h>
 #include <openssl/core_names.h>
@@ -15,7 +16,8 @@
 #include <openssl/rand.h>
 #include <openssl/ssl.h>
 
-/* -- What libcrypto.a has for its providers, and what it asks of them ------------------------------------------------- */
+/* -- What libcrypto.a has for its providers, and what it asks of them
+ * ------------------------------------------------- */
 
 struct prov_ctx_st *ossl_prov_ctx_new(void);
 void ossl_prov_ctx_free(struct prov_ctx_st *context);
@@ -49,7 +51,8 @@ extern const OSSL_DISPATCH ossl_PrivateKeyInfo_der_to_rsa_decoder_functions[],
     ossl_type_specific_keypair_der_to_rsa_decoder_functions[], ossl_type_specific_no_pub_der_to_ec_decoder_functions[],
     ossl_SubjectPublicKeyInfo_der_to_der_decoder_functions[], ossl_pem_to_der_decoder_functions[];
 
-/* -- The tables: names and object identifiers as OpenSSL has them ------------------------------------------------------ */
+/* -- The tables: names and object identifiers as OpenSSL has them
+ * ------------------------------------------------------ */
 
 #define RSA_NAMES "RSA:rsaEncryption:1.2.840.113549.1.1.1"
 #define RSA_PSS_NAMES "RSA-PSS:RSASSA-PSS:1.2.840.113549.1.1.10"
@@ -131,7 +134,8 @@ static const OSSL_ALGORITHM decoders[] = {
     {NULL, NULL, NULL, NULL},
 };
 
-/* -- The provider ------------------------------------------------------------------------------------------------------ */
+/* -- The provider
+ * ------------------------------------------------------------------------------------------------------ */
 
 static const OSSL_ALGORITHM *query(void *context, int operation, int *no_cache)
 {
@@ -211,8 +215,8 @@ void openssl_add_all_digests_int(void)
 }
 
 #ifdef PROA_TLS_ALGORITHMS_CHECK
-/* Whether this OpenSSL takes the provider: it makes a client's context, has the random generator and what the tables name, and nothing
- * else. */
+/* Whether this OpenSSL takes the provider: it makes a client's context, has the random generator and what the tables
+ * name, and nothing else. */
 int main(void)
 {
     unsigned char random[16], derived[32];

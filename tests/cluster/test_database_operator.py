@@ -160,10 +160,14 @@ def test_what_is_not_ours_is_left_alone(kubectl, operator, namespace):
 def test_mistakes_that_only_the_operator_sees(kubectl, operator, namespace):
     kubectl.apply(database("old", namespace, version="9.6"))
     kubectl.apply(database("keys", namespace, credentialsSecretName="mine"))
+    kubectl("create", "secret", "generic", "reserved", "--from-literal=username=postgres", "--from-literal=password=b",
+            "-n", namespace)
+    kubectl.apply(database("named", namespace, credentialsSecretName="reserved"))
     kubectl.apply(database("quota", namespace, resources={"requests": {"memory": "2Gi"}, "limits": {"memory": "1Gi"}}))
-    eventually(lambda: all(phase(kubectl, namespace, name) == "Failed" for name in ("old", "keys", "quota")))
+    eventually(lambda: all(phase(kubectl, namespace, name) == "Failed" for name in ("old", "keys", "named", "quota")))
     assert "majors 14 to 18" in condition(kubectl, namespace, "Degraded", "old")["message"]
     assert "create it with the keys" in condition(kubectl, namespace, "Degraded", "keys")["message"]
+    assert "choose another username" in condition(kubectl, namespace, "Degraded", "named")["message"]
     assert condition(kubectl, namespace, "Degraded", "quota")["reason"] == "Rejected"
     kubectl("create", "secret", "generic", "mine", "--from-literal=username=a", "--from-literal=password=b", "-n", namespace)
     eventually(lambda: kubectl.get("statefulset", "keys", "-n", namespace), 40, "the Secret is found")
@@ -294,6 +298,53 @@ def test_restarts_one_by_one_and_in_order(kubectl, operator, ready):
         restart(kubectl, ready)
     assert order == ["shop-2", "shop-1", "shop-0"]
     eventually(lambda: phase(kubectl, ready) == "Ready")
+
+
+def test_a_refused_change_holds_up_nothing_else(kubectl, operator, ready):
+    """The API server refuses the new template: what runs is looked after all the same."""
+    kubectl("patch", "db", "shop", "-n", ready, "--type=merge", "-p",
+            '{"spec":{"resources":{"requests":{"memory":"2Gi"},"limits":{"memory":"1Gi"}}}}')
+    eventually(lambda: condition(kubectl, ready, "Degraded").get("reason") == "Rejected")
+    kubectl("delete", "service/shop-rw", "pdb/shop", "-n", ready)
+    eventually(lambda: kubectl.get("service", "shop-rw", "-n", ready) and kubectl.get("pdb", "shop", "-n", ready),
+               what="both made again")
+    restart(kubectl, ready)
+    eventually(lambda: [kubectl.get("pod", f"shop-{i}", "-n", ready)["metadata"]["labels"].get("database.example.com/role")
+                        for i in range(2)] == ["primary", "replica"], what="role labels")
+    assert phase(kubectl, ready) == "Failed"
+
+
+POLICY = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy", "spec": {
+    "failurePolicy": "Fail", "validations": [{"expression": "false", "message": "pods are not to be changed"}],
+    "matchConstraints": {"resourceRules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["UPDATE", "DELETE"],
+                                            "resources": ["pods"]}]}}}
+BINDING = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding", "spec": {
+    "policyName": "no-pods", "validationActions": ["Deny"]}}
+
+
+def test_a_policy_that_forbids_changing_pods(kubectl, operator, ready):
+    """It is told what is refused and what to do, the status goes on, and so does the rest."""
+    restart(kubectl, ready)
+    eventually(lambda: phase(kubectl, ready) == "Ready" and
+               kubectl.get("pod", "shop-1", "-n", ready)["metadata"]["labels"].get("database.example.com/role"))
+    where = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": ready}}}
+    kubectl.apply(json.dumps(POLICY | {"metadata": {"name": "no-pods"}}))
+    kubectl.apply(json.dumps(BINDING | {"metadata": {"name": "no-pods"}, "spec": BINDING["spec"] | {"matchResources": where}}))
+    try:
+        eventually(lambda: "pods are not to be changed" in
+                   kubectl.run("label", "pod", "shop-1", "x=y", "--overwrite", "-n", ready).stderr, 40, "the policy holds")
+        kubectl("patch", "db", "shop", "-n", ready, "--type=merge", "-p", '{"spec":{"parameters":{"work_mem":"9MB"}}}')
+        degraded = eventually(lambda: kubectl.serve(ready, "shop") or
+                              ((told := condition(kubectl, ready, "Degraded")).get("reason") == "Rejected" and told), 60, "Rejected")
+        assert "pods are not to be changed" in degraded["message"] and "let the operator" in degraded["message"]
+        whole = kubectl.get("db", "shop", "-n", ready)
+        assert whole["status"]["observedGeneration"] == whole["metadata"]["generation"]
+        assert kubectl.get("pod", "shop-0", "-n", ready) and kubectl.get("pod", "shop-1", "-n", ready)
+        kubectl("delete", "service", "shop-ro", "-n", ready)
+        eventually(lambda: kubectl.get("service", "shop-ro", "-n", ready), what="the rest goes on")
+    finally:
+        kubectl("delete", "validatingadmissionpolicybinding/no-pods", "validatingadmissionpolicy/no-pods")
+    eventually(lambda: not kubectl.get("pod", "shop-1", "-n", ready), 90, "the restart, once it is allowed")
 
 
 def test_paused(kubectl, operator, ready):

@@ -1,4 +1,4 @@
-// error: has not the C type of its kind
+// error: does not have the C type of its kind
 #include <proa/json.h>
 enum color { RED };
 enum shape { ROUND = -1 };

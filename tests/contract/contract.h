@@ -61,6 +61,6 @@ struct contract_case {
     const char *name;
     void (*run)(struct contract *c);
 };
-extern const struct contract_case object_cases[], apply_cases[], list_cases[], kind_cases[];
+extern const struct contract_case object_cases[], apply_cases[], list_cases[], kind_cases[], definition_cases[];
 
 #endif

@@ -131,7 +131,8 @@ static void run_case(struct contract *c, const struct contract_case *one)
 
 static void run_all(struct contract *c)
 {
-    static const struct contract_case *const all[] = {object_cases, apply_cases, list_cases, kind_cases};
+    static const struct contract_case *const all[] = {object_cases, apply_cases, list_cases, kind_cases,
+                                                      definition_cases};
     const char *only = getenv("CONTRACT_ONLY");
 
     for (size_t i = 0; i < PROA_COUNT(all); i++)

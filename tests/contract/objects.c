@@ -57,6 +57,81 @@ static void refusing(struct contract *c)
     FAILS(c, PROA_ENOTFOUND, "NotFound", "the server could not find the requested resource");
 }
 
+/* Of a ConfigMap that is "bad" with this metadata and the rest of its members. */
+static void refused(struct contract *c, const char *metadata, const char *rest, int code, const char *part, int line)
+{
+    proa_ignore(ask(c, "POST", JSON,
+                    proa_arena_printf(&c->arena, "{\"metadata\":{\"name\":\"bad\"%s}%s}", metadata, rest).ptr,
+                    "/api/v1/namespaces/%s/configmaps", c->ns));
+    check_failure(c, code, code == PROA_EINVAL ? "BadRequest" : "Invalid", part, line);
+}
+#define REFUSED(c, metadata, rest, part) refused((c), (metadata), (rest), PROA_EVALIDATION, (part), __LINE__)
+
+static void checking(struct contract *c)
+{
+    const char *path = proa_arena_printf(&c->arena, "/api/v1/namespaces/%s/configmaps", c->ns).ptr;
+    const char *sixty_four = "0123456789012345678901234567890123456789012345678901234567890123";
+
+    REFUSED(c, ",\"labels\":{\"l\":\"a b\"}", "",
+            "ConfigMap \"bad\" is invalid: metadata.labels: Invalid value: \"a b\": a valid label must be an empty "
+            "string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "
+            "alphanumeric character");
+    REFUSED(c, ",\"labels\":{\"l\":\"-a\"}", "", "metadata.labels: Invalid value: \"-a\": a valid label must be");
+    REFUSED(c, proa_arena_printf(&c->arena, ",\"labels\":{\"l\":\"%s\"}", sixty_four).ptr, "",
+            "must be no more than 63");
+    REFUSED(c, ",\"labels\":{\"a b\":\"l\"}", "",
+            "metadata.labels: Invalid value: \"a b\": name part must consist of alphanumeric characters, '-', '_' or "
+            "'.', and must start and end with an alphanumeric character");
+    REFUSED(c, ",\"labels\":{\"X.dev/a\":\"l\"}", "",
+            "metadata.labels: Invalid value: \"X.dev/a\": prefix part a lowercase RFC 1123 subdomain must consist of");
+    REFUSED(c, ",\"labels\":{\"\":\"l\"}", "", "metadata.labels: Invalid value: \"\": name part must be non-empty");
+    REFUSED(c, ",\"annotations\":{\"a/b/c\":\"any, text\"}", "",
+            "metadata.annotations: Invalid value: \"a/b/c\": a valid label key must consist of");
+    REFUSED(c, ",\"finalizers\":[\"a b\"]", "",
+            "metadata.finalizers: Invalid value: \"a b\": name part must consist of");
+    REFUSED(
+        c, ",\"finalizers\":[\"unqualified\"]", "",
+        "metadata.finalizers[0]: Invalid value: \"unqualified\": name is neither a standard finalizer name nor is it "
+        "fully qualified");
+    REFUSED(c, ",\"ownerReferences\":[{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"name\":\"p\"}]", "",
+            "metadata.ownerReferences.uid: Invalid value: \"\": must not be empty");
+    REFUSED(c, ",\"ownerReferences\":[{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"uid\":\"u\"}]", "",
+            "metadata.ownerReferences.name: Invalid value: \"\": must not be empty");
+    REFUSED(c,
+            ",\"ownerReferences\":[{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"name\":\"p\",\"uid\":\"u\",\"controller\":"
+            "true},{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"name\":\"q\",\"uid\":\"v\",\"controller\":true}]",
+            "", "Only one reference can have Controller set to true.");
+    REFUSED(
+        c, "", ",\"data\":{\"a b\":\"x\"}",
+        "data[a b]: Invalid value: \"a b\": a valid config key must consist of alphanumeric characters, '-', '_' or "
+        "'.'");
+    refused(c, "", ",\"data\":{\"a\":1}", PROA_EINVAL,
+            "json: cannot unmarshal number into Go struct field ConfigMap.data of type string", __LINE__);
+    refused(c, ",\"labels\":{\"a\":true}", "", PROA_EINVAL,
+            "json: cannot unmarshal bool into Go struct field ObjectMeta.metadata.labels of type string", __LINE__);
+    CHECK(
+        c,
+        ask(c, "POST", JSON,
+            "{\"metadata\":{\"name\":\"good\",\"labels\":{\"x.dev/A_b\":\"\",\"l\":\"A.b_c-9\"},\"annotations\":{\"A\":"
+            "\"any {text}\"}},\"data\":{\".data\":\"x\",\"A_b-c.d\":\"\"}}",
+            "%s", path) == 0);
+    proa_ignore(ask(c, "PATCH", MERGE, "{\"metadata\":{\"labels\":{\"l\":\"a/b\"}}}", "%s/good", path));
+    FAILS(c, PROA_EVALIDATION, "Invalid", "metadata.labels: Invalid value: \"a/b\"");
+    proa_ignore(
+        ask(c, "PATCH", APPLY,
+            "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"good\",\"labels\":{\"m\":\"a "
+            "b\"}}}",
+            "%s/good?fieldManager=m", path));
+    FAILS(c, PROA_EVALIDATION, "Invalid", "metadata.labels: Invalid value: \"a b\"");
+    CHECK(c, ask(c, "PATCH", MERGE, "{\"immutable\":true}", "%s/good", path) == 0);
+    CHECK(c, ask(c, "PATCH", MERGE, "{\"metadata\":{\"labels\":{\"l\":\"new\"}}}", "%s/good", path) == 0);
+    proa_ignore(ask(c, "PATCH", MERGE, "{\"data\":{\"a\":\"b\"}}", "%s/good", path));
+    FAILS(c, PROA_EVALIDATION, "Invalid", "data: Forbidden: field is immutable when `immutable` is set");
+    proa_ignore(ask(c, "POST", JSON, "{\"metadata\":{\"name\":\"s\"},\"data\":{\"a\":\"no base64!\"}}",
+                    "/api/v1/namespaces/%s/secrets", c->ns));
+    FAILS(c, PROA_EINVAL, "BadRequest", "illegal base64 data at input byte 2");
+}
+
 static void replacing(struct contract *c)
 {
     const char *path = proa_arena_printf(&c->arena, "/api/v1/namespaces/%s/configmaps", c->ns).ptr, *version, *uid;
@@ -196,6 +271,11 @@ static void deleting(struct contract *c)
 }
 
 const struct contract_case object_cases[] = {
-    {"objects are created", creating}, {"what is wrong is refused", refusing}, {"objects are replaced", replacing},
-    {"objects are patched", patching}, {"objects are deleted", deleting},      {NULL, NULL},
+    {"objects are created", creating},
+    {"what is wrong is refused", refusing},
+    {"metadata and data are checked", checking},
+    {"objects are replaced", replacing},
+    {"objects are patched", patching},
+    {"objects are deleted", deleting},
+    {NULL, NULL},
 };

@@ -461,6 +461,34 @@ def test_nothing_is_thrown_away_while_the_primary_is_not_well(cluster):
     shop[1].wait_ready()
 
 
+def test_a_standby_that_replays_what_it_has_is_not_left_behind(cluster):
+    """After a restart its position is that of what it has replayed; of what it has received the primary keeps nothing."""
+    shop = cluster(replicas=2, settings=["--lost-ms=1000"], engine_conf=SMALL + "recovery_min_apply_delay = '1h'\n").start()
+    for value in range(4):
+        insert(shop[0], value)
+        shop[0].superuser("SELECT pg_switch_wal()")
+    wait_until(lambda: shop[0].superuser("SELECT flush_lsn >= pg_current_wal_flush_lsn() FROM pg_stat_replication") == "t")
+    replayed = int(shop[0].superuser("SELECT max(replay_lsn - '0/0') FROM pg_stat_replication"))
+    wait_until(lambda: shop[0].superuser("CHECKPOINT") == "" and int(shop[0].status()["oldest"] or 0) > replayed, 40, every=0.2)
+    shop[1].stop()
+    shop[1].start()
+    wait_until(lambda: asked(shop[1], shop[0]) >= 6 or shop[1].has_logged("can never follow its primary again"), 40)
+    assert not shop[1].has_logged("can never follow its primary again")
+    shop.write_config(SMALL)
+    shop[1].stop()
+    shop[1].start().wait_ready()
+    wait_until(lambda: rows(shop[1]) == [0, 1, 2, 3])
+    assert shop[1].text().count("the data are copied") == 1
+
+
+def asked(one, other):
+    """How often since its start it has asked the other agent how it is."""
+    answer = one.get("/metrics")
+    family = families(answer).get("http_client_request_duration_seconds") if answer else None
+    return sum(sample.value for sample in (family.samples if family else [])
+               if sample.name.endswith("_count") and sample.labels.get("server_address") == other.address)
+
+
 def test_data_of_another_database_are_put_aside(cluster):
     shop = cluster(replicas=2, settings=["--lost-ms=1000"]).start()
     insert(shop[0], 1)
@@ -704,6 +732,33 @@ def test_credentials_change(cluster):
         assert password not in text
 
 
+def test_a_username_comes_back(cluster):
+    """Each new user gets what the one before has, also one that has been there before."""
+    shop = cluster()
+    one = shop[0].start().wait_ready()
+    for number, user in enumerate(["second", "third", "app", "third", "app"], 1):
+        shop.write_credentials(username=user)
+        wait_until(lambda: one.superuser("SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'app'") == user, 20)
+        insert(one, number)
+        one.sql(f"CREATE TABLE of_{number} ()")
+        for before in range(1, number):
+            one.sql(f"ALTER TABLE of_{before} ADD COLUMN c{number} int")
+    wait_until(lambda: one.status()["warning"] == "")
+    one.stop()
+    one.start().wait_ready()
+    assert rows(one) == [1, 2, 3, 4, 5]
+
+
+def test_settings_that_sessions_begin_with_are_not_the_agents(cluster):
+    """A database that is read-only for its clients still gets its users; a backslash is a letter, whatever clients are used to."""
+    shop = cluster(engine_conf="default_transaction_read_only = on\nstandard_conforming_strings = off\n")
+    one = shop[0].start().wait_ready()
+    for user in ("o\\'hara", "app"):
+        shop.write_credentials(username=user, password=f"of-{len(user)}-letters")
+        wait_until(lambda: one.superuser("SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'app'") == user, 30)
+        assert one.sql("SHOW transaction_read_only") == [("on",)]
+
+
 def test_credentials_change_while_the_first_data_are_made(cluster):
     """Those that cannot be used are replaced by those that can, without a new pod."""
     shop = cluster(fresh=True)
@@ -789,6 +844,9 @@ def test_metrics(cluster):
         assert value(found, "database_agent_is_primary") == is_primary
         assert value(found, "pg_replication_is_replica") == 1 - is_primary
         assert value(found, "pg_settings_max_connections") == 50
+        assert value(found, "pg_settings_shared_buffers_bytes") == 16 << 20
+        assert value(found, "pg_settings_work_mem_bytes") == 4 << 20
+        assert value(found, "pg_settings_max_wal_size_bytes") == 1 << 30
         assert value(found, "pg_database_size_bytes", datname="app") > 1000000
         assert value(found, "pg_replication_lag_seconds") < 60
     assert value(primary, "pg_stat_replication_pg_wal_lsn_diff", application_name="shop-1", state="streaming") >= 0

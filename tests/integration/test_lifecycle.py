@@ -261,6 +261,26 @@ def test_a_standard_output_that_is_full(tmp_path):
         os.close(writer)
 
 
+def test_without_standard_descriptors(tmp_path):
+    """Started with none of the three: no file or socket of the program takes their numbers, and so gets its log lines."""
+    if not program_path("hello").exists():
+        pytest.skip("hello is not built")
+    path = tmp_path / "socket"
+    # Only then, as Popen gives each of them a descriptor.
+    process = subprocess.Popen(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", program_path("hello"), f"--http.address=unix:{path}",
+                                "--http.access-log"])
+    try:
+        wait_until(path.exists, what="the listener")
+        with Client(path=path, timeout=10) as client:
+            assert client.ask("GET", "/api/users/3").body == b"User 3"
+        assert [os.readlink(f"/proc/{process.pid}/fd/{number}") for number in range(3)] == 3 * ["/dev/null"]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
 def test_unix_socket(start, tmp_path):
     path = tmp_path / "hello.sock"
     hello = start("hello", listen=(f"--http.address=unix:{path}",))

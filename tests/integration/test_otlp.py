@@ -2,6 +2,7 @@
 import json
 import lzma
 import os
+import re
 import shutil
 import socket
 import stat
@@ -9,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support import BUILD, ask, wait_until
+from support import BUILD, ROOT, ask, wait_until
 
 
 def collector_program(folder):
@@ -88,8 +89,10 @@ def test_spans_arrive(collector, compression):
     spans = wait_until(lambda: (found := spans_of(received, trace_id)) and len(found) == 2 and found, 20, "the spans")
     resource, client = next(item for item in spans if item[1]["name"] == "SELECT users")
     _, server = next(item for item in spans if item[1]["name"] == "GET /users/{id}")
+    version = re.search(r"version: '([^']+)'", (ROOT / "meson.build").read_text())[1]
     assert attributes(resource) == {"service.name": "sample", "service.version": "1", "telemetry.sdk.name": "proa",
-                                    "telemetry.sdk.language": "c", "deployment.environment.name": "test"}
+                                    "telemetry.sdk.language": "c", "telemetry.sdk.version": version,
+                                    "deployment.environment.name": "test"}
     assert client["parentSpanId"] == server["spanId"] and "parentSpanId" not in server
     assert (server["kind"], client["kind"]) == (2, 3)
     assert attributes(client) == {"db.system.name": "postgresql", "weight": 0.5, "prepared": True,

@@ -159,6 +159,8 @@ def test_bad_values(variable, value):
     (OTLP + "ENDPOINT", "http://"), (OTLP + "TRACES_ENDPOINT", "http://collector:99999"), (OTLP + "LOGS_ENDPOINT", "http://a b/v1/logs"),
     (OTLP + "ENDPOINT", "http://collector:4318?key=1"),
     (OTLP + "HEADERS", "key"), (OTLP + "TRACES_HEADERS", "key=%zz"), (OTLP + "LOGS_HEADERS", ",".join(f"k{i}=v" for i in range(17))),
+    (OTLP + "HEADERS", "a key=v"), (OTLP + "TRACES_HEADERS", "=v"), (OTLP + "LOGS_HEADERS", "key=v%0d%0aother: v"),
+    (OTLP + "HEADERS", "content-length=5"),
 ])
 def test_bad_values_that_only_an_export_finds(variable, value):
     env = {"OTEL_LOGS_EXPORTER": "otlp", OTLP + "ENDPOINT": "http://127.0.0.1:1", variable: value}
@@ -210,7 +212,8 @@ def test_disabled(collect, start):
     assert collector.requests == []
 
 
-@pytest.mark.parametrize("sampler, arg, sent", [("always_off", "", False), ("traceidratio", "0", False), ("parentbased_traceidratio", "1", True)])
+# Names are taken in any case, as the specification has it.
+@pytest.mark.parametrize("sampler, arg, sent", [("always_off", "", False), ("traceidratio", "0", False), ("ParentBased_TraceIdRatio", "1", True)])
 def test_the_sampler(collect, start, sampler, arg, sent):
     collector = collect()
     hello = start("hello", env={**SOON, OTLP + "ENDPOINT": collector.url, "OTEL_TRACES_SAMPLER": sampler,
@@ -274,6 +277,11 @@ def test_headers_change_together_or_not_at_all(collect, start, tmp_path):
     since = len(hello.lines)
     hello.send_signal(signal.SIGHUP)
     assert OTLP + "LOGS_HEADERS has a header without" in hello.wait_for_line("has a header without", since=since)
+    assert keys() == ["old", "old"]
+    logs.write_text("x key=newer")  # no collector would ever get it
+    since = len(hello.lines)
+    hello.send_signal(signal.SIGHUP)
+    assert OTLP + "LOGS_HEADERS: a field's name" in hello.wait_for_line("not reloaded", since=since)
     assert keys() == ["old", "old"]
     logs.write_text("x-key=newer")
     hello.send_signal(signal.SIGHUP)

@@ -74,6 +74,7 @@ struct engine_status {
     bool is_streaming; /**< standby: connected to its primary and receiving */
     bool
         is_ahead; /**< standby: connected to a primary that has less than it, which never is so between the two of one history */
+    bool replays_own; /**< standby: still at what it has itself, and has not asked its primary for more */
     /** Of the connection by which it streams; 0: not told. A stream counts when two answers in a row tell of the same one: a connection that
      *  the primary refuses looks like a stream for a moment. */
     uint64_t stream;

@@ -90,8 +90,6 @@ bool mo_write_config(const struct instance *instance, proa_str config, struct bs
 
 /* mongodb_roles.c */
 int mo_apply_credentials(const struct instance *instance, struct proa_error *err);
-/** @returns NULL, or why a user's name cannot be the clients'. Static. */
-const char *mo_why_not_user(proa_str name);
 
 /* mongodb_metrics.c */
 int mo_collect(const struct instance *instance, const struct engine_status *own, struct samples *samples,

@@ -94,8 +94,6 @@ int my_clone(const struct instance *instance, const char *folder, struct proa_er
 
 /* mysql_roles.c */
 int my_apply_credentials(const struct instance *instance, struct proa_error *err);
-/** @returns NULL, or why a user's name cannot be the clients'. Static. */
-const char *my_why_not_user(proa_str name);
 
 /* mysql_replica.c */
 int my_ask(const struct instance *instance, bool with_size, struct engine_status *ret_status, struct proa_error *err);

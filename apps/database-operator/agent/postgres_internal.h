@@ -47,8 +47,6 @@ int pg_clone(const struct instance *instance, const char *folder, struct proa_er
 
 /* postgres_roles.c */
 int pg_apply_credentials(const struct instance *instance, struct proa_error *err);
-/** Whether a user's name may be used for clients. @returns NULL, or why not. Static. */
-const char *pg_why_not_user(proa_str name);
 /** Statements that make users and database from nothing, one a line. */
 PROA_MUST_USE int pg_add_first_roles(struct proa_buf *out, const struct instance *instance, struct proa_arena *arena,
                                      struct proa_error *err);

@@ -118,6 +118,19 @@ static int add_if_differs(struct proa_buf *out, const struct instance *instance,
     return add_role(out, instance, arena, "CREATE", name, password, err);
 }
 
+/* A user that was the owner once before has been given to those that came after it, and a role cannot be a member of its own member. */
+static void add_way_back(struct proa_buf *out, proa_str owner, proa_str username)
+{
+    proa_buf_add_c(out, "WITH RECURSIVE held AS (SELECT oid FROM pg_roles WHERE rolname = ");
+    pg_add_literal(out, owner);
+    proa_buf_add_c(out, " UNION SELECT roleid FROM pg_auth_members JOIN held ON member = held.oid) "
+                        "SELECT format('REVOKE %I FROM %I', g.rolname, m.rolname) FROM pg_auth_members "
+                        "JOIN held ON member = held.oid JOIN pg_roles m ON m.oid = member "
+                        "JOIN pg_roles g ON g.oid = roleid WHERE g.rolname = ");
+    pg_add_literal(out, username);
+    proa_buf_add_c(out, " \\gexec\n");
+}
+
 /* A database whose owner has another name than the credentials: the new user gets all that the old one owns, and takes its place. */
 static void add_owner(struct proa_buf *out, proa_str owner, proa_str username)
 {
@@ -128,6 +141,7 @@ static void add_owner(struct proa_buf *out, proa_str owner, proa_str username)
     if (proa_str_eq(owner, username))
         return;
     if (!pg_why_not_user(owner)) {
+        add_way_back(out, owner, username);
         proa_buf_add_c(out, "GRANT ");
         pg_add_identifier(out, owner);
         proa_buf_add_c(out, " TO ");

@@ -10,7 +10,7 @@ struct answer {
     proa_str system;
     proa_str version;
     uint64_t position; /* written or replayed */
-    uint64_t received; /* standby: from its primary */
+    uint64_t received; /* standby: from its primary, or to be received; 0: it has not asked since its start */
     uint64_t source;   /* standby: what its primary last said it has */
     bool streaming;
     uint64_t receiver;    /* the process that receives; another one for each connection */
@@ -72,6 +72,7 @@ int pg_read_status(struct proa_arena *arena, proa_str json, struct engine_status
     /* A primary that went back a little within a segment of WAL is connected to, and would write over what is here. */
     status.is_ahead = answer.in_recovery && answer.streaming && answer.source > 0 && answer.position > answer.source;
     status.is_streaming = answer.in_recovery && answer.streaming && !status.is_ahead;
+    status.replays_own = answer.in_recovery && answer.received == 0;
     status.stream = answer.receiver;
     status.size_bytes = answer.size_bytes;
     take_lag(&answer, &status);
@@ -170,7 +171,10 @@ static uint64_t number(const char *text)
 }
 
 /* A primary sends what it has flushed, and stays the primary: a standby that has more is the witness that the primary's volume went back (a
- * snapshot, an old copy, a disk that lied), and may have the only copy of what was acknowledged. */
+ * snapshot, an old copy, a disk that lied), and may have the only copy of what was acknowledged.
+ *
+ * One that was restarted far behind, or that delays what it replays, has received more than its position says, and the primary keeps nothing
+ * of that any more: what it lacks shows when it has replayed it and asks for more. */
 int pg_judge(const struct instance *instance, const struct engine_status *own, const struct primary_status *primary,
              enum verdict *ret_verdict, const char **ret_why, struct proa_error *err)
 {
@@ -192,7 +196,7 @@ int pg_judge(const struct instance *instance, const struct engine_status *own, c
     } else if (number(own->history) == number(theirs->history) && position > number(theirs->position)) {
         *ret_verdict = VERDICT_FOREIGN;
         *ret_why = "it is ahead of the primary";
-    } else if (oldest > 0 && position - position % PG_SEGMENT_BYTES < oldest) {
+    } else if (!own->replays_own && oldest > 0 && position - position % PG_SEGMENT_BYTES < oldest) {
         *ret_verdict = VERDICT_LOST;
         *ret_why = "the primary has removed the WAL that it needs";
     }

@@ -27,11 +27,18 @@ struct engine {
     const char *image;                                          /* {version} stands for spec.version */
     const char *const *owned_parameters;                        /* ended by NULL */
     const char *server_command, *init_command, *client_command; /* what the agent runs */
+    /** Why a user of this name cannot be the clients'; NULL: it can. Static. */
+    const char *(*why_not_user)(proa_str name);
     /** Whether a parameter's key can be written into the configuration at all. */
     bool (*is_key)(proa_str key);
     void (*write_settings)(struct proa_buf *out, proa_str name, const struct database_spec *spec);
     void (*write_parameter)(struct proa_buf *out, proa_str key, proa_str value);
 };
+
+/* In agent/, which makes the users. */
+const char *pg_why_not_user(proa_str name);
+const char *my_why_not_user(proa_str name);
+const char *mo_why_not_user(proa_str name);
 
 extern const struct engine engine_postgres, engine_mysql, engine_mongodb;
 

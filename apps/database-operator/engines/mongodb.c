@@ -98,6 +98,7 @@ const struct engine engine_mongodb = {
     .server_command = "mongod",
     .init_command = "mongod",
     .client_command = "mongosh",
+    .why_not_user = mo_why_not_user,
     .is_key = is_key,
     .write_settings = write_settings,
     .write_parameter = write_parameter,

@@ -140,6 +140,7 @@ const struct engine engine_mysql = {
     .server_command = "mysqld",
     .init_command = "mysqld",
     .client_command = "mysql",
+    .why_not_user = my_why_not_user,
     .is_key = is_key,
     .write_settings = write_settings,
     .write_parameter = write_parameter,

@@ -125,6 +125,7 @@ const struct engine engine_postgres = {
     .server_command = "postgres",
     .init_command = "initdb",
     .client_command = "psql",
+    .why_not_user = pg_why_not_user,
     .is_key = is_key,
     .write_settings = write_settings,
     .write_parameter = write_parameter,

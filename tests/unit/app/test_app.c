@@ -437,6 +437,51 @@ static void test_checks(void **state)
     assert_true(program.client_is_happy);
 }
 
+/* A check that cannot be ended, as one of a disk that does not answer, fails when its deadline is over. */
+static void wait_for_dependency(void *arg)
+{
+    struct program *program = arg;
+
+    while (!program->dependency_is_there)
+        nap_ms(5);
+}
+
+static int check_that_blocks(void *arg, struct proa_loop *loop, struct proa_error *err)
+{
+    return proa_blocking(loop, wait_for_dependency, arg, NULL, NULL);
+}
+
+static int add_blocking_check(struct program *program, struct proa_error *err)
+{
+    program->dependency_is_there = true;
+    return proa_app_add_check(
+        program->app,
+        &(struct proa_check){
+            .name = "disk", .check = check_that_blocks, .arg = program, .timeout_ms = 1000, .interval_ms = 20});
+}
+
+static void *watch_blocking_check(void *arg)
+{
+    struct program *program = arg;
+    bool happy = wait_status("/readyz", 200);
+
+    program->dependency_is_there = false;
+    happy = happy && wait_status("/readyz", 503) && answer_has("/readyz?verbose", "[-]disk failed") &&
+            answer_has("/metrics", "readiness_check{name=\"disk\"} 0");
+    program->dependency_is_there = true;
+    program->client_is_happy = happy && wait_status("/readyz", 200);
+    kill(getpid(), SIGINT);
+    return NULL;
+}
+
+static void test_a_check_that_does_not_end(void **state)
+{
+    struct program program = {.when_started = add_blocking_check, .client = watch_blocking_check};
+
+    assert_int_equal(RUN(&program), 0);
+    assert_true(program.client_is_happy);
+}
+
 /* A check for liveness moves /livez and not /readyz; the program ends itself with a code of its own. */
 static int stop_oneself(void *arg)
 {
@@ -757,6 +802,86 @@ static void test_commands(void **state)
     free(text);
 }
 
+/* A second program of the process is refused: the first keeps the signals. */
+static void *run_another(void *arg)
+{
+    struct program *program = arg, second = {0};
+    struct proa_app_options options = base_options;
+    char *argv[] = {"second", "--http.address=127.0.0.1", "--port=0", "--log.level=off", NULL};
+    bool happy = wait_status("/readyz", 200);
+
+    options.state = &second;
+    happy = happy && proa_app_run(&options, 4, argv) == 1 && second.starts == 0;
+    program->client_is_happy = happy && ask_status("/readyz") == 200;
+    kill(getpid(), SIGINT);
+    return NULL;
+}
+
+static void test_one_at_a_time(void **state)
+{
+    struct program program = {.client = run_another};
+
+    assert_int_equal(RUN(&program), 0);
+    assert_true(program.client_is_happy);
+    assert_int_equal(program.stops, 1);
+}
+
+/* Settings of a program that takes over none while it runs: those that have changed are named. */
+static void write_settings(const char *text)
+{
+    char path[sizeof folder + 16], fresh[sizeof folder + 16];
+    FILE *file;
+
+    snprintf(path, sizeof path, "%s/settings", folder);
+    snprintf(fresh, sizeof fresh, "%s/fresh", folder);
+    file = fopen(fresh, "we");
+    assert_non_null(file);
+    assert_true(fputs(text, file) >= 0);
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(rename(fresh, path), 0);
+}
+
+static void *change_settings(void *arg)
+{
+    struct program *program = arg;
+    bool happy = wait_status("/readyz", 200);
+
+    write_settings("answer: 8\ntext: a\n");
+    kill(getpid(), SIGHUP);
+    for (int i = 0; i < PATIENCE_MS / 5 && answer_has("/metrics", "config_reloads_total{outcome=\"done\"} 0"); i++)
+        nap_ms(5);
+    program->client_is_happy = happy && answer_has("/metrics", "config_reloads_total{outcome=\"failed\"} 0");
+    kill(getpid(), SIGINT);
+    return NULL;
+}
+
+static void test_settings_that_cannot_change(void **state)
+{
+    struct program program = {.client = change_settings};
+    struct proa_app_options options = base_options;
+    int log = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600), out = dup(STDOUT_FILENO);
+    char lines[8192] = "", flag[sizeof folder + 32];
+
+    options.config_type = &settings_type.type;
+    options.config = &settings;
+    snprintf(flag, sizeof flag, "--config=%s/settings", folder);
+    write_settings("answer: 7\ntext: a\n");
+    assert_true(log >= 0 && out >= 0);
+    fflush(stdout);
+    assert_true(dup2(log, STDOUT_FILENO) >= 0);
+    assert_int_equal(run_with(&options, &program, flag, "--log.level=info,http=off", (char *)NULL), 0);
+    assert_true(dup2(out, STDOUT_FILENO) >= 0);
+    assert_true(pread(log, lines, sizeof lines - 1, 0) > 0);
+    close(log);
+    close(out);
+    snprintf(flag, sizeof flag, "%s/settings", folder);
+    unlink(flag);
+    assert_true(program.client_is_happy);
+    assert_non_null(strstr(lines, "it needs a restart\",\"service.name\":\"test\",\"setting\":\"answer\""));
+    assert_null(strstr(lines, "\"setting\":\"text\""));
+    assert_int_equal(settings.answer, 7);
+}
+
 static void test_wrong_command_lines(void **state)
 {
     struct program program = {0};
@@ -764,6 +889,7 @@ static void test_wrong_command_lines(void **state)
     fflush(stderr);
     assert_int_equal(RUN(&program, "--no-such-flag"), 2);
     assert_int_equal(RUN(&program, "--port=x"), 2);
+    assert_int_equal(RUN(&program, "--log.level=loud"), 2);
     assert_int_equal(RUN(&program, "--config=/nonexistent/file"), 2);
     assert_int_equal(RUN(&program, "--health-check", "--no-such-flag"), 1);
     assert_int_equal(RUN(&program, "--health-check"), 1); /* nobody is there */
@@ -777,7 +903,6 @@ static void test_address_that_cannot_be(void **state)
     assert_int_equal(RUN(&program, "--http.address=203.0.113.9", "--port=0"), 1);
     assert_int_equal(program.starts, 0);
     assert_int_equal(RUN(&program, "--admin.address=nowhere"), 1);
-    assert_int_equal(RUN(&program, "--log.level=loud"), 1);
 }
 
 static int set_folder(void **state)
@@ -805,6 +930,7 @@ int main(void)
         cmocka_unit_test(test_start_fails),
         cmocka_unit_test(test_signal_during_start),
         cmocka_unit_test(test_checks),
+        cmocka_unit_test(test_a_check_that_does_not_end),
         cmocka_unit_test(test_liveness_and_own_end),
         cmocka_unit_test(test_a_hung_loop_is_not_alive),
         cmocka_unit_test(test_tasks),
@@ -813,6 +939,8 @@ int main(void)
         cmocka_unit_test(test_further_signals),
         cmocka_unit_test(test_watchdog),
         cmocka_unit_test(test_commands),
+        cmocka_unit_test(test_one_at_a_time),
+        cmocka_unit_test(test_settings_that_cannot_change),
         cmocka_unit_test(test_wrong_command_lines),
         cmocka_unit_test(test_address_that_cannot_be),
     };

@@ -154,6 +154,10 @@ static void test_environment(void **state)
     assert_true(program.ratio == 1000);
     assert_int_equal(program.db.name.presence, PROA_ABSENT); /* empty: not set */
     assert_int_equal(frame.port, 7);
+    assert_int_equal(load(*state, NULL, ENV("MODE=SAFE", "V=True"), NULL), 0); /* as OpenTelemetry wants it */
+    assert_int_equal(program.mode, MODE_SAFE);
+    assert_true(program.is_verbose);
+    assert_int_equal(load(*state, "mode: SAFE", NULL, NULL), PROA_EVALIDATION);
 }
 
 static void test_flags(void **state)
@@ -221,6 +225,21 @@ static void test_all_mistakes_at_once(void **state)
     assert_true(is_told(fixture, "flag --db.name: "));
     assert_true(is_told(fixture, "flag --no-port is not known"));
     assert_int_equal(fixture->err.fields_count, 13);
+}
+
+/* An object's name is as easily mistyped as a setting's, and a flag that was renamed taken for what it would have been. */
+static void test_nearest_names(void **state)
+{
+    struct fixture *fixture = *state;
+
+    assert_int_equal(load(fixture, "dbb: {name: a}\ndb: {poool: {max_rows: 1}}\nverbose: true", NULL,
+                          FLAGS("--is-verbose", "--db.pol.max-rows=1", "--no-port")),
+                     PROA_EVALIDATION);
+    assert_true(is_told(fixture, "test.yaml: dbb is not known; did you mean db?"));
+    assert_true(is_told(fixture, "test.yaml: db.poool is not known; did you mean db.pool?"));
+    assert_true(is_told(fixture, "test.yaml: verbose is not known; did you mean is_verbose?"));
+    assert_true(is_told(fixture, "flag --is-verbose is not known; did you mean --verbose?"));
+    assert_true(is_told(fixture, "flag --db.pol.max-rows is not known; did you mean --db.pool.max-rows?"));
 }
 
 static void test_bad_files(void **state)
@@ -369,6 +388,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_flags, setup, teardown),
         cmocka_unit_test_setup_teardown(test_order_of_sources, setup, teardown),
         cmocka_unit_test_setup_teardown(test_all_mistakes_at_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_nearest_names, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bad_files, setup, teardown),
         cmocka_unit_test_setup_teardown(test_secret_files, setup, teardown),
         cmocka_unit_test_setup_teardown(test_secrets_are_not_told, setup, teardown),

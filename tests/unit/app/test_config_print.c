@@ -63,6 +63,39 @@ static void test_help(void **state)
     proa_buf_done(&out);
 }
 
+/* What is longer than a terminal's 80 columns goes on in the next line; a default and a variable stay whole. */
+struct wide {
+    proa_str words;
+    proa_str certificate_of_the_authority_and_its_chain;
+    bool empty;
+};
+PROA_DESCRIBE(
+    wide,
+    (words, str, .default_json = "\"as it is\"",
+     .doc = "Of some length, so that it takes more than a line, and, behind it, so many words more…, as there are"),
+    (certificate_of_the_authority_and_its_chain, str, .secret = true, .default_json = "\"\"", .doc = "PEM file"),
+    (empty, boolean, .default_json = "false", .doc = "Whether it is so by the end of the very same line"));
+
+static void test_help_of_long_texts(void **state)
+{
+    static struct wide wide;
+    const struct proa_config_part part = {&wide_type.type, &wide};
+    struct proa_buf out = {0};
+
+    assert_int_equal(proa_config_help(&out, &part, 1), 0);
+    proa_buf_add_char(&out, '\0');
+    assert_string_equal(out.ptr, "  --words <text>   [WORDS]\n"
+                                 "       Of some length, so that it takes more than a line, and, behind it, so\n"
+                                 "       many words more…, as there are. Default: as it is.\n"
+                                 "  --certificate-of-the-authority-and-its-chain <text>\n"
+                                 "       [CERTIFICATE_OF_THE_AUTHORITY_AND_ITS_CHAIN,\n"
+                                 "       or CERTIFICATE_OF_THE_AUTHORITY_AND_ITS_CHAIN_FILE with a path]\n"
+                                 "       PEM file.\n"
+                                 "  --empty, --no-empty   [EMPTY]\n"
+                                 "       Whether it is so by the end of the very same line. Default: false.\n");
+    proa_buf_done(&out);
+}
+
 static void test_print(void **state)
 {
     struct proa_arena arena;
@@ -181,11 +214,9 @@ static void test_buffer_full(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_help),
-        cmocka_unit_test(test_print),
-        cmocka_unit_test(test_print_reads_back),
-        cmocka_unit_test(test_secrets_within),
-        cmocka_unit_test(test_buffer_full),
+        cmocka_unit_test(test_help),           cmocka_unit_test(test_help_of_long_texts),
+        cmocka_unit_test(test_print),          cmocka_unit_test(test_print_reads_back),
+        cmocka_unit_test(test_secrets_within), cmocka_unit_test(test_buffer_full),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,6 +3,7 @@
 
 #include <proa/fiber.h>
 
+#include <math.h>
 #include <stdlib.h>
 
 static int read_all(struct bench *b, const char *json, unsigned flags, struct everything *value)
@@ -96,6 +97,8 @@ static void numbers_must_fit(void **state)
         {"{\"u64\":-1}", "/u64 range;"},
         {"{\"u64\":1e400}", "/u64 range;"},
         {"{\"u64\":1e19}", "/u64 range;"},
+        {"{\"u64\":9007199254740993.0}", "/u64 range;"}, /* as a double it is …992 */
+        {"{\"i64\":-9007199254740993.0}", "/i64 range;"},
         {"{\"i32\":1.5}", "/i32 type;"},
         {"{\"i32\":\"1\"}", "/i32 type;"},
         {"{\"i32\":null}", "/i32 type;"},
@@ -146,6 +149,11 @@ static void whole_numbers_may_have_a_point(void **state)
     assert_int_equal(v.u8, 0);
     assert_int_equal(read_all(b, "{\"f64\":123456789012345678901234567890}", 0, &v), 0);
     assert_true(v.f64 == 123456789012345678901234567890.0);
+    /* The sign of zero comes back, too. */
+    assert_int_equal(read_all(b, "{\"f64\":-0}", 0, &v), 0);
+    assert_true(v.f64 == 0 && signbit(v.f64));
+    assert_int_equal(read_all(b, "{\"f64\":-0.0}", 0, &v), 0);
+    assert_true(v.f64 == 0 && signbit(v.f64));
 }
 
 static void all_broken_rules_at_once(void **state)

@@ -147,7 +147,7 @@ static void kubernetes(void **state)
         "\"created\":{\"type\":\"string\",\"format\":\"date-time\"},"
         "\"wait\":{\"type\":\"string\",\"pattern\":\"^(0|([0-9]+(ns|us|ms|s|m|h|d))+)$\"},"
         "\"room\":{\"x-kubernetes-int-or-string\":true,\"anyOf\":[{\"type\":\"integer\"},{\"type\":\"string\"}],"
-        "\"pattern\":\"^[0-9]+([KMGTPE]i|[kMGTPE])?$\"},"
+        "\"minimum\":0,\"pattern\":\"^[0-9]+([KMGTPE]i|[kMGTPE])?$\"},"
         "\"old\":{\"type\":\"boolean\",\"default\":false}},"
         "\"required\":[" REQUIRED_REST ",\"x-kubernetes-validations\":[{\"rule\":\"has(self.name)\"}]}");
 }

@@ -148,6 +148,8 @@ static int in_order(const void *value, struct proa_error *err)
         return proa_error_add_field(err, PROA_EVALIDATION, PROA_STR("/from"), "order", "must not be above to");
     if (inner->from == 13)
         return PROA_EVALIDATION; /* says nothing */
+    if (inner->from == 14)
+        return proa_fail(err, PROA_EVALIDATION, "14 is not liked");
     return 0;
 }
 PROA_DESCRIBE_WITH(inner, (.check = in_order), (from, i32, PROA_MIN(0)), (to, i32));
@@ -183,6 +185,32 @@ static void checks_of_nested_types_point_into_the_document(void **state)
     assert_int_equal(proa_validate(&outer_type, &o, &b->err), PROA_EVALIDATION);
     assert_string_equal(b->err.pointer, "/one/from");
     assert_int_equal(proa_validate(&outer_type, &o, NULL), PROA_EVALIDATION);
+}
+
+/* proa_fail starts an error anew; what was found before stays all the same. */
+static void checks_may_say_it_in_a_sentence(void **state)
+{
+    struct bench *b = *state;
+    struct inner list[] = {{3, 1}, {14, 15}, {4, 2}};
+    struct outer o = {.one = {0, 1}};
+
+    o.list.ptr = list;
+    o.list.len = 2;
+    assert_int_equal(proa_validate(&outer_type, &o, &b->err), PROA_EVALIDATION);
+    assert_string_equal(broken(b), "/list/0/from order;/list/1 check;");
+    assert_string_equal(b->err.pointer, "/list/0/from");
+    assert_str_is(b->err.fields_tail->detail, "14 is not liked");
+    proa_error_clear(&b->err);
+    o.list.ptr = list + 1;
+    assert_int_equal(proa_validate(&outer_type, &o, &b->err), PROA_EVALIDATION);
+    assert_string_equal(broken(b), "/list/0 check;/list/1/from order;");
+    assert_string_equal(b->err.message, "14 is not liked");
+    proa_error_clear(&b->err);
+    assert_int_equal(proa_json_read(&b->arena,
+                                    PROA_STR("{\"one\":{\"from\":-1,\"to\":1},\"list\":[{\"from\":14,\"to\":15}]}"), 0,
+                                    &outer_type, &o, &b->err),
+                     PROA_EVALIDATION);
+    assert_string_equal(broken(b), "/one/from min;/list/0 check;");
 }
 
 static void messages_are_for_people(void **state)
@@ -259,6 +287,7 @@ int main(void)
         bench_test(every_rule),
         bench_test(items),
         bench_test(checks_of_nested_types_point_into_the_document),
+        bench_test(checks_may_say_it_in_a_sentence),
         bench_test(messages_are_for_people),
         bench_test(patterns_of_hand_written_descriptions),
         bench_test(threads_share_a_pattern),

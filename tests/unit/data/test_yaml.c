@@ -161,6 +161,30 @@ static void bombs(void **state)
     assert_non_null(strstr(b->err.message, "deeper than 64"));
 }
 
+/* Looked for one after the other, the first of them would be found after some billions of comparisons. */
+static void many_anchors_stay_linear(void **state)
+{
+    enum { ANCHORS = 60000 };
+    struct bench *b = *state;
+    struct proa_buf yaml;
+    proa_str json;
+
+    proa_buf_init(&yaml, &b->arena, 0);
+    for (int i = 0; i < ANCHORS; i++)
+        proa_buf_printf(&yaml, "- &a%d x\n", i);
+    for (int i = 0; i < ANCHORS; i++)
+        proa_buf_add_c(&yaml, "- *a0\n");
+    assert_int_equal(proa_yaml_to_json(&b->arena, proa_buf_str(&yaml), &json, &b->err), 0);
+    assert_int_equal(json.len, 2 * ANCHORS * strlen("\"x\",") + 1);
+    /* Of one name, the newest counts; of another document, none. */
+    assert_int_equal(proa_yaml_to_json(&b->arena, PROA_STR("[&a 1, *a, &a 2, *a]"), &json, &b->err), 0);
+    assert_str_is(json, "[1,1,2,2]");
+    assert_int_equal(proa_yaml_to_json(&b->arena, PROA_STR("[&a 1, &a [*a]]"), &json, &b->err), PROA_ESYNTAX);
+    assert_non_null(strstr(b->err.message, "stands within"));
+    assert_int_equal(proa_yaml_to_json(&b->arena, PROA_STR("--- &a 1\n--- *a\n"), &json, &b->err), PROA_ESYNTAX);
+    assert_non_null(strstr(b->err.message, "names nothing"));
+}
+
 static void many_keys_stay_linear(void **state)
 {
     struct bench *b = *state;
@@ -276,9 +300,16 @@ static void long_keys(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        bench_test(scalars), bench_test(collections),           bench_test(what_is_refused),
-        bench_test(bombs),   bench_test(many_keys_stay_linear), bench_test(documents),
-        bench_test(structs), bench_test(json_as_yaml),          bench_test(long_keys),
+        bench_test(scalars),
+        bench_test(collections),
+        bench_test(what_is_refused),
+        bench_test(bombs),
+        bench_test(many_keys_stay_linear),
+        bench_test(many_anchors_stay_linear),
+        bench_test(documents),
+        bench_test(structs),
+        bench_test(json_as_yaml),
+        bench_test(long_keys),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

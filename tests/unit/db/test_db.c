@@ -398,6 +398,41 @@ static void test_metrics(void **state)
     proa_metrics_free(metrics);
 }
 
+/* -- Closing */
+
+static bool has_ended;
+
+static int run_for_hours(void *arg)
+{
+    struct db_case *c = arg;
+    struct proa_error err = {0};
+
+    assert_int_equal(proa_db_exec(proa_sql(c->db, c->loop, &c->arena, &err), NULL, "INSERT"), 0);
+    has_ended = true;
+    return 0;
+}
+
+static void close_meanwhile(struct db_case *c)
+{
+    proa_mono_ns began = proa_loop_now(c->loop);
+
+    assert_int_equal(
+        proa_sim_db_on(c->script, "INSERT", &(struct proa_sim_db_answer){.latency_ns = PROA_SECONDS(3 * 3600)}, 1), 0);
+    assert_int_equal(proa_loop_start_fiber(c->loop, NULL, run_for_hours, c), 0);
+    assert_int_equal(proa_yield(c->loop), 0);
+    proa_db_close(c->db);
+    c->db = NULL;
+    assert_true(has_ended);
+    assert_true(proa_loop_now(c->loop) - began >= PROA_SECONDS(3 * 3600));
+}
+
+/* As long as it takes, and other fibers run meanwhile. */
+static void test_closing_waits_for_what_runs(void **state)
+{
+    has_ended = false;
+    with_script(close_meanwhile, (struct proa_db_options){0});
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -411,6 +446,7 @@ int main(void)
         cmocka_unit_test(test_lost_answers_and_deadlines),
         cmocka_unit_test(test_bounded_waiting),
         cmocka_unit_test(test_metrics),
+        cmocka_unit_test(test_closing_waits_for_what_runs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

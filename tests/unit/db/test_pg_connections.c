@@ -462,6 +462,85 @@ static void test_new_url(void **state)
     pg_test_run(&options, new_url_body);
 }
 
+/* -- Closing while others wait for a connection: they end too, and at once */
+
+struct ending {
+    struct pg_test *test;
+    bool is_running;
+    int ended;
+};
+
+static int one_with_the_connection(struct proa_sql tx, void *arg)
+{
+    struct ending *ending = arg;
+
+    ending->is_running = true;
+    return proa_db_exec(tx, NULL, "SELECT pg_sleep(100)");
+}
+
+static int run_transaction(void *arg)
+{
+    struct ending *ending = arg;
+    struct proa_error err = {0};
+    struct proa_sql sql = proa_sql(ending->test->db, ending->test->loop, &ending->test->arena, &err);
+
+    assert_int_equal(proa_db_transaction(sql, NULL, one_with_the_connection, ending), PROA_EUNAVAILABLE);
+    ending->ended++;
+    return 0;
+}
+
+static int run_single(void *arg)
+{
+    struct ending *ending = arg;
+    struct proa_error err = {0};
+    struct proa_sql sql = proa_sql(ending->test->db, ending->test->loop, &ending->test->arena, &err);
+
+    assert_int_equal(proa_db_exec(sql, NULL, "SELECT 1"), PROA_EUNAVAILABLE);
+    assert_string_equal(err.message, "PostgreSQL: the database is closed");
+    ending->ended++;
+    return 0;
+}
+
+/* None of the fibers has a deadline. */
+static void close_among(struct pg_test *test, struct ending *ending, int fibers)
+{
+    assert_int_equal(proa_yield(test->loop), 0); /* they wait */
+    assert_int_equal(ending->ended, 0);
+    proa_db_close(test->db);
+    test->db = NULL;
+    assert_int_equal(ending->ended, fibers);
+}
+
+static void wait_for_own_body(struct pg_test *test)
+{
+    struct ending ending = {.test = test};
+
+    assert_int_equal(proa_loop_start_fiber(test->loop, NULL, run_transaction, &ending), 0);
+    while (!ending.is_running)
+        assert_int_equal(proa_sleep(test->loop, PROA_MS(1)), 0);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(proa_loop_start_fiber(test->loop, NULL, run_transaction, &ending), 0);
+    close_among(test, &ending, 4);
+}
+
+static void wait_for_server_body(struct pg_test *test)
+{
+    struct ending ending = {.test = test};
+
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(proa_loop_start_fiber(test->loop, NULL, run_single, &ending), 0);
+    close_among(test, &ending, 3);
+}
+
+static void test_closing_ends_those_that_wait(void **state)
+{
+    struct proa_db_options one = {.own_connections = 1};
+    struct proa_db_options nowhere = {.url = "postgres://u:p@127.0.0.1:1/none"};
+
+    pg_test_run(&one, wait_for_own_body);
+    pg_test_run(&nowhere, wait_for_server_body);
+}
+
 static void nothing(struct pg_test *test)
 {
 }
@@ -486,6 +565,7 @@ int main(void)
         cmocka_unit_test(test_wrong_password),
         cmocka_unit_test(test_new_url),
         cmocka_unit_test(test_closed_at_once),
+        cmocka_unit_test(test_closing_ends_those_that_wait),
     };
 
     cmocka_set_test_filter(getenv("PROA_TEST_ONLY"));

@@ -147,6 +147,86 @@ static void test_answers(void **state)
     run(&net, answers_body);
 }
 
+/* What is not HTTP/1.1 beyond doubt is refused, and nothing of it is taken for the next request's answer. */
+struct odd_answer {
+    const char *text;
+    int rc;           /* of the fetch */
+    const char *body; /* NULL: not looked at */
+    const char *next; /* the field X-Next; NULL: none */
+};
+
+#define HEAD_200 "HTTP/1.1 200 OK\r\n"
+static const struct odd_answer odd_answers[] = {
+    {HEAD_200 "X-Empty:\r\nX-Next: v\r\nContent-Length: 1\r\n\r\na", 0, "a", "v"},
+    {HEAD_200 "Content-Length: 1\r\nX-Empty: \r\nX-Next:\r\n\r\na", 0, "a", ""},
+    {HEAD_200 "X-Next: v\r\nContent-Length: 1\r\nX-Empty:\r\n\r\na", 0, "a", "v"},
+    {HEAD_200 "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", PROA_EPROTOCOL, NULL, NULL},
+    {HEAD_200 "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n", PROA_EPROTOCOL, NULL, NULL},
+    {HEAD_200 "Content-Length: 1, 1\r\n\r\na", PROA_EPROTOCOL, NULL, NULL},
+    {HEAD_200 "Content-Length: +1\r\n\r\na", PROA_EPROTOCOL, NULL, NULL},
+    {HEAD_200 "Content-Length: -1\r\n\r\na", PROA_EPROTOCOL, NULL, NULL},
+    {HEAD_200 "Content-Length: 0x1\r\n\r\na", PROA_EPROTOCOL, NULL, NULL},
+    {HEAD_200 "Content-Length:\r\n\r\na", PROA_EPROTOCOL, NULL, NULL},
+    {HEAD_200 "Content-Length: 18446744073709551617\r\n\r\na", PROA_EPROTOCOL, NULL, NULL},
+    {HEAD_200 "Content-Length : 1\r\n\r\na", PROA_EPROTOCOL, NULL, NULL},
+    {HEAD_200 "Content-Length: 1\n\r\na", PROA_EPROTOCOL, NULL, NULL},
+    {"HTTP/1.1 200 OK\nContent-Length: 1\r\n\r\na", PROA_EPROTOCOL, NULL, NULL},
+    {HEAD_200 "X-Next: a\r\n b\r\nContent-Length: 1\r\n\r\na", PROA_EPROTOCOL, NULL, NULL},
+    {HEAD_200 "X-Next: a\rb\r\nContent-Length: 1\r\n\r\na", PROA_EPROTOCOL, NULL, NULL},
+    {HEAD_200 "X-Next: a\x01\r\nContent-Length: 1\r\n\r\na", PROA_EPROTOCOL, NULL, NULL},
+    {HEAD_200 "Content-Length: 1\r\n\r\nabc", 0, "a", NULL},
+    {HEAD_200 "Content-Length: 1\r\n\r\na" HEAD_200 "Content-Length: 4\r\n\r\nevil", 0, "a", NULL},
+    {"HTTP/1.1 204 No Content\r\nContent-Length: 4\r\n\r\nevil", 0, "", NULL},
+    {"HTTP/1.1 304 Not Modified\r\nContent-Length: 4\r\n\r\nevil", 0, "", NULL},
+    {"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nevil\r\n0\r\n\r\n", 0, "", NULL},
+    {"HTTP/1.1 103 Early Hints\r\nX-Next: x\r\n\r\n" HEAD_200 "Content-Length: 1\r\n\r\na", 0, "a", NULL},
+    {"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 P\r\n\r\n" HEAD_200 "Content-Length: 1\r\n\r\na", 0, "a", NULL},
+    {"HTTP/1.1 100 Continue\r\nContent-Length: 3\r\n\r\n" HEAD_200 "Content-Length: 1\r\n\r\na", 0, "a", NULL},
+    {"HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\na", 0, "a", NULL},
+    {"HTTP/1.0 200 OK\r\nContent-Length: 1\r\nConnection: keep-alive\r\n\r\na", 0, "a", NULL},
+    {"HTTP/1.1 200\r\nContent-Length: 1\r\n\r\na", 0, "a", NULL},
+    {"HTTP/0.9 200 OK\r\nContent-Length: 1\r\n\r\na", PROA_EPROTOCOL, NULL, NULL},
+    {"HTTP/2.0 200 OK\r\nContent-Length: 1\r\n\r\na", PROA_EPROTOCOL, NULL, NULL},
+    {"HTTP/1.1 20 OK\r\nContent-Length: 1\r\n\r\na", PROA_EPROTOCOL, NULL, NULL},
+    {"HTTP/1.1 2000 OK\r\nContent-Length: 1\r\n\r\na", PROA_EPROTOCOL, NULL, NULL},
+    {"HTTP/1.1 000 OK\r\nContent-Length: 1\r\n\r\na", PROA_EPROTOCOL, NULL, NULL},
+    {HEAD_200 "Transfer-Encoding: chunked\r\n\r\n1;x\n\r\na\r\n0\r\n\r\n", PROA_EPROTOCOL, NULL, NULL},
+    {HEAD_200 "Transfer-Encoding: chunked\r\n\r\n1\r\nab\r\n0\r\n\r\n", PROA_EPROTOCOL, NULL, NULL},
+    {HEAD_200 "Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX-Next: t\r\n\r\n", 0, "a", NULL},
+    {HEAD_200 "Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nContent-Length: 9\r\n\r\n", PROA_EPROTOCOL, NULL, NULL},
+    {HEAD_200 "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", PROA_EPROTOCOL, NULL, NULL},
+    {HEAD_200 "Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n", PROA_EPROTOCOL, NULL, NULL},
+};
+
+static void odd_body(struct net *net)
+{
+    for (size_t i = 0; i < PROA_COUNT(odd_answers); i++) {
+        const struct odd_answer *odd = &odd_answers[i];
+        struct proa_client_response response;
+        int rc;
+
+        proa_error_clear(&net->err);
+        net->steps[net->step % STEPS_MAX] = (struct step){odd->text};
+        rc = fetch(net, (struct proa_client_request){.no_retries = true}, &response);
+        if (rc != odd->rc)
+            fail_msg("%d (%s) for %s", rc, net->err.message, odd->text);
+        if (rc == 0) {
+            assert_true(proa_str_eq_c(response.body, odd->body));
+            assert_true(proa_str_eq(proa_client_field(&response, "X-Next"), proa_str_c(odd->next)));
+        }
+        net->steps[net->step % STEPS_MAX] = (struct step){OK("5") "clean"};
+        assert_int_equal(fetch(net, (struct proa_client_request){.no_retries = true}, &response), 0);
+        assert_true(proa_str_eq(response.body, PROA_STR("clean")));
+    }
+}
+
+static void test_odd_answers(void **state)
+{
+    struct net net = {0};
+
+    run(&net, odd_body);
+}
+
 static void cut_off_body(struct net *net)
 {
     struct proa_client_request request = {.method = "POST", .url = PROA_STR("http://10.0.0.1/")};
@@ -739,6 +819,7 @@ int main(void)
         cmocka_unit_test(test_post_and_head),
         cmocka_unit_test(test_bad_requests_are_refused),
         cmocka_unit_test(test_answers),
+        cmocka_unit_test(test_odd_answers),
         cmocka_unit_test(test_answers_that_are_cut_off),
         cmocka_unit_test(test_large_heads_are_refused),
         cmocka_unit_test(test_gzip),

@@ -455,6 +455,28 @@ static void test_body_late_rest(void **state)
     run((struct proa_server_limits){.read_ahead_bytes = 4096, .body_ms = 1500}, body_late_rest_body);
 }
 
+/* By default the request's time ends before the body's: that its client is slow is the client's fault all the same. */
+static void body_late_by_default_body(struct rig *rig)
+{
+    proa_mono_ns from = proa_loop_now(rig->loop);
+    struct rig_client client;
+    const char *answer;
+
+    rig_connect(rig, &client);
+    rig_send(&client, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nabc");
+    answer = rig_rest(&client);
+    assert_status(answer, 408);
+    assert_has(answer, "Connection: close\r\n");
+    assert_in_range(proa_loop_now(rig->loop) - from, PROA_MS(20000), PROA_MS(20100));
+    assert_int_equal(rig_hits(rig, "request_ms"), 1);
+    rig_close(&client);
+}
+
+static void test_body_late_by_default(void **state)
+{
+    run((struct proa_server_limits){0}, body_late_by_default_body);
+}
+
 /* A handler that never asked for the body ends with its own error, not with the body's. */
 static void own_error_body(struct rig *rig)
 {
@@ -570,15 +592,25 @@ static void test_defaults(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_connections),     cmocka_unit_test(test_in_flight),
-        cmocka_unit_test(test_streams),         cmocka_unit_test(test_heads),
-        cmocka_unit_test(test_body_bytes),      cmocka_unit_test(test_times),
-        cmocka_unit_test(test_stalled_write),   cmocka_unit_test(test_read_ahead),
-        cmocka_unit_test(test_defaults),        cmocka_unit_test(test_idle_holds_no_buffer),
-        cmocka_unit_test(test_body_waits),      cmocka_unit_test(test_unread_answers),
-        cmocka_unit_test(test_body_taken_late), cmocka_unit_test(test_body_late_rest),
-        cmocka_unit_test(test_own_error),       cmocka_unit_test(test_counts),
-        cmocka_unit_test(test_owed_room),       cmocka_unit_test(test_raised_in_flight),
+        cmocka_unit_test(test_connections),
+        cmocka_unit_test(test_in_flight),
+        cmocka_unit_test(test_streams),
+        cmocka_unit_test(test_heads),
+        cmocka_unit_test(test_body_bytes),
+        cmocka_unit_test(test_times),
+        cmocka_unit_test(test_stalled_write),
+        cmocka_unit_test(test_read_ahead),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_idle_holds_no_buffer),
+        cmocka_unit_test(test_body_waits),
+        cmocka_unit_test(test_unread_answers),
+        cmocka_unit_test(test_body_taken_late),
+        cmocka_unit_test(test_body_late_rest),
+        cmocka_unit_test(test_own_error),
+        cmocka_unit_test(test_counts),
+        cmocka_unit_test(test_owed_room),
+        cmocka_unit_test(test_raised_in_flight),
+        cmocka_unit_test(test_body_late_by_default),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

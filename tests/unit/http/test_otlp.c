@@ -303,6 +303,7 @@ static void test_the_message(void **state)
     assert_text(sub(attribute(resource, 1, 2, "service.name"), 1, 0), "test");
     assert_text(sub(attribute(resource, 1, 3, "service.version"), 1, 0), "1.2");
     assert_text(sub(attribute(resource, 1, 4, "telemetry.sdk.name"), 1, 0), "proa");
+    assert_text(sub(attribute(resource, 1, 6, "telemetry.sdk.version"), 1, 0), PROA_VERSION);
     spans = sub(sub(request, 1, 0), 2, 0);
     assert_text(sub(sub(spans, 1, 0), 1, 0), "proa");
     assert_int_equal(count_of(spans, 2), 1);
@@ -861,6 +862,26 @@ static void test_the_name_from_attributes(void **state)
     proa_buf_done(&out);
 }
 
+/* A collector may refuse a resource with a key that stands twice. */
+static void test_attributes_are_told_once(void **state)
+{
+    struct proa_buf out = {0};
+    struct message resource;
+
+    options.service_name = NULL;
+    options.service_version = "1.2";
+    options.resource_attributes =
+        "team=x,service.version=7,service.name=a,te%61m=y,service.name=b,telemetry.sdk.name=other";
+    assert_int_equal(otlp_encode_resource(&out, &options, NULL), 0);
+    resource = message_of(proa_buf_str(&out));
+    assert_int_equal(count_of(resource, 1), 6);
+    assert_text(sub(attribute(resource, 1, 0, "service.version"), 1, 0), "7");
+    assert_text(sub(attribute(resource, 1, 1, "team"), 1, 0), "y");
+    assert_text(sub(attribute(resource, 1, 2, "service.name"), 1, 0), "b");
+    assert_text(sub(attribute(resource, 1, 3, "telemetry.sdk.name"), 1, 0), "proa");
+    proa_buf_done(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -881,6 +902,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_the_loop_ends_first, setup, teardown),
         cmocka_unit_test_setup_teardown(test_one_line_when_it_fails_and_one_when_it_works, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bad_resource_attributes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_attributes_are_told_once, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_name_from_attributes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_log_lines, setup, teardown),
         cmocka_unit_test_setup_teardown(test_too_many_log_lines, setup, teardown),

@@ -70,6 +70,31 @@ static int not_modified(struct proa_req *req)
     return proa_reply_empty(req, 304);
 }
 
+/* More than fits: what does not is left out whole, and the answer is one. */
+static int many_fields(struct proa_req *req)
+{
+    static char value[1500];
+    int rc;
+
+    memset(value, 'v', sizeof value);
+    while ((rc = proa_reply_header(req, "X-Many", proa_str_n(value, sizeof value))) == 0)
+        ;
+    PROA_TRY(proa_reply_header(req, "X-Small", PROA_STR("fits")));
+    return rc;
+}
+
+static int many_trailers(struct proa_req *req)
+{
+    static char value[1500];
+
+    memset(value, 'v', sizeof value);
+    PROA_TRY(proa_reply_begin(req, 200, "text/plain", -1));
+    PROA_TRY(proa_reply_write(req, PROA_STR("abc")));
+    while (proa_reply_trailer(req, "X-Many", proa_str_n(value, sizeof value)) == 0)
+        ;
+    return proa_reply_trailer(req, "X-Small", PROA_STR("fits"));
+}
+
 static int stream(struct proa_req *req)
 {
     PROA_TRY(proa_reply_header(req, "X-Stream", PROA_STR("yes")));
@@ -147,6 +172,8 @@ static const struct proa_route routes[] = {
     {PROA_GET, "/long", long_text},
     {PROA_GET, "/problem", problem},
     {PROA_GET, "/not-modified", not_modified},
+    {PROA_GET, "/many-fields", many_fields},
+    {PROA_GET, "/many-trailers", many_trailers},
     {PROA_GET, "/stream", stream},
     {PROA_GET, "/known", known},
     {PROA_GET, "/too-much", too_much},
@@ -202,6 +229,27 @@ static void whole_body(struct rig *rig)
 static void test_whole(void **state)
 {
     run(whole_body);
+}
+
+static void too_many_fields_body(struct rig *rig)
+{
+    struct rig_client client;
+    const char *answer;
+
+    rig_connect(rig, &client);
+    answer = rig_ask(&client, GET("/many-fields"));
+    assert_status(answer, 500);
+    assert_has(answer, "vvv\r\nX-Small: fits\r\n\r\n{\"type\"");
+    answer = rig_ask(&client, GET("/many-trailers"));
+    assert_has(answer, "abc\r\n0\r\nX-Many: v");
+    assert_has(answer, "vvv\r\nX-Small: fits\r\n\r\n");
+    assert_string_equal(rig_content(rig_ask(&client, GET("/json-text"))), "[1]");
+    rig_close(&client);
+}
+
+static void test_too_many_fields(void **state)
+{
+    run(too_many_fields_body);
 }
 
 static void streamed_body(struct rig *rig)
@@ -299,10 +347,8 @@ static void test_back_pressure(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_whole),
-        cmocka_unit_test(test_streamed),
-        cmocka_unit_test(test_broken),
-        cmocka_unit_test(test_back_pressure),
+        cmocka_unit_test(test_whole),  cmocka_unit_test(test_too_many_fields), cmocka_unit_test(test_streamed),
+        cmocka_unit_test(test_broken), cmocka_unit_test(test_back_pressure),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

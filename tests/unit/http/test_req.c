@@ -146,6 +146,28 @@ static int logs(struct proa_req *req)
     return proa_fail(proa_req_error(req), PROA_EINTERNAL, "it broke");
 }
 
+static int breaks(struct proa_req *req)
+{
+    PROA_TRY(proa_reply_begin(req, 200, "text/plain", -1));
+    PROA_TRY(proa_reply_write(req, PROA_STR("begun")));
+    return PROA_EUNAVAILABLE;
+}
+
+static int promises(struct proa_req *req)
+{
+    PROA_TRY(proa_reply_begin(req, 200, "text/plain", 10));
+    return proa_reply_write(req, PROA_STR("begun"));
+}
+
+static int lasts(struct proa_req *req)
+{
+    PROA_TRY(proa_reply_begin(req, 200, "text/plain", -1));
+    for (;;) {
+        PROA_TRY(proa_reply_write(req, PROA_STR("begun")));
+        PROA_TRY(proa_sleep(proa_req_loop(req), PROA_MS(100)));
+    }
+}
+
 static int dawdles(struct proa_req *req)
 {
     PROA_TRY(proa_sleep(proa_req_loop(req), PROA_MS(1500)));
@@ -163,6 +185,9 @@ static const struct proa_route routes[] = {
     {PROA_GET, "/traces", traces},
     {PROA_GET, "/logs", logs},
     {PROA_GET, "/dawdles", dawdles},
+    {PROA_GET, "/breaks", breaks},
+    {PROA_GET, "/promises", promises},
+    {PROA_GET, "/lasts", lasts},
 };
 
 static void run(void (*body)(struct rig *rig))
@@ -221,6 +246,9 @@ static void query_body(struct rig *rig)
     expect(&client, SEARCH("?%z=a"), 400, "broken escape");
     expect(&client, SEARCH("?%ff=a"), 400, "UTF-8");
     expect(&client, SEARCH("?q=%ff"), 400, "#/query/q");
+    /* A name as a part of a JSON pointer, and that as a URI's fragment. */
+    expect(&client, SEARCH("?q=a&a/b~c=1"), 400, "\"pointer\":\"#/query/a~1b~0c\"");
+    expect(&client, SEARCH("?q=a&%20%C3%A4=1"), 400, "\"pointer\":\"#/query/%20%C3%A4\"");
     expect(&client, "GET /fields HTTP/1.1\r\n" HOST "X-Name: n\r\nx-count: 4\r\n\r\n", 200, "\r\n\r\nn 4");
     expect(&client, "GET /fields HTTP/1.1\r\n" HOST "X-count: x\r\n\r\n", 400, "#/header/x-name");
     rig_close(&client);
@@ -259,6 +287,9 @@ static void json_body(struct rig *rig)
     send_json(&client, "PATCH", "application/json", "{\"age\":31}", 200, "{\"name\":\"Ann\",\"age\":31}");
     send_json(&client, "PATCH", "application/x+json", "{\"age\":31}", 415, "Accept-Patch: ");
     expect(&client, "POST /users HTTP/1.1\r\n" HOST "Content-Length: 2\r\n\r\n{}", 415, "\"status\":415");
+    send_json(&client, "POST", "application/json\r\nContent-Encoding: gzip", "{}", 415,
+              "Accept-Encoding: identity\r\n");
+    send_json(&client, "POST", "application/json\r\nContent-Encoding: Identity", "{}", 422, "#/name");
     rig_close(&client);
 }
 
@@ -349,6 +380,12 @@ static void test_trace(void **state)
 }
 
 /* The log. */
+static const char *rig_ask_last(struct rig_client *client, const char *request)
+{
+    rig_send(client, request);
+    return rig_rest(client);
+}
+
 static void log_body(struct rig *rig)
 {
     struct rig_client client;
@@ -359,7 +396,17 @@ static void log_body(struct rig *rig)
                   500);
     assert_status(rig_ask(&client, "GET /traces HTTP/1.1\r\n" HOST "\r\n"), 200);
     assert_status(rig_ask(&client, "GET /dawdles HTTP/1.1\r\n" HOST "\r\n"), 200);
+    /* Failures of which the status does not tell: the first two are the handler's, the third is the client's. */
+    assert_has(rig_ask_last(&client, "GET /breaks HTTP/1.1\r\n" HOST "\r\n"), "begun");
     rig_close(&client);
+    rig_connect(rig, &client);
+    assert_has(rig_ask_last(&client, "GET /promises HTTP/1.1\r\n" HOST "\r\n"), "begun");
+    rig_close(&client);
+    rig_connect(rig, &client);
+    rig_send(&client, "GET /lasts HTTP/1.1\r\n" HOST "\r\n");
+    rig_until(&client, "begun");
+    rig_close(&client);
+    assert_int_equal(proa_sleep(rig->loop, PROA_SECONDS(3)), 0);
 }
 
 static void read_log(bool all, char *out, size_t bytes)
@@ -397,6 +444,11 @@ static void test_log(void **state)
     assert_has(text, "it broke");
     assert_has(text, "0af7651916cd43dd8448eb211c80319c");
     assert_has(text, "\"slow request\"");
+    assert_has(text, "\"url.path\":\"/breaks\"");
+    assert_has(text, "\"error.type\":\"PROA_EUNAVAILABLE\"");
+    assert_has(text, "\"url.path\":\"/promises\"");
+    assert_has(text, "\"error.type\":\"PROA_EINTERNAL\",\"error.message\":\"less content than was announced\"");
+    assert_has_not(text, "/lasts");
     assert_has_not(text, "/traces");
     read_log(true, text, sizeof text);
     assert_has(text, "\"http.request.method\":\"GET\",\"url.path\":\"/traces\",\"http.route\":\"/traces\","

@@ -188,6 +188,38 @@ static void test_conflicts(void **state)
     end(&f);
 }
 
+struct portions {
+    uint32_t count;
+};
+PROA_DESCRIBE(portions, (count, u32, PROA_RANGE(1, 9), .default_json = "10"));
+struct wishes {
+    proa_str dish;
+};
+PROA_DESCRIBE(wishes, (dish, str, .pattern = "(?=a)"));
+
+/* A mistake in the description of what a route takes and gives is told at start, not to its clients. */
+static void test_descriptions(void **state)
+{
+    static const struct proa_route wrong[] = {
+        {PROA_POST, "/body", handler, .body = &portions_type.type},
+        {PROA_GET, "/query", handler, .query = &portions_type.type},
+        {PROA_GET, "/headers", handler, .headers = &wishes_type.type},
+        {PROA_GET, "/reply", handler, .replies = {{204}, {200, &portions_type.type}}},
+        {PROA_GET, "/fields", handler, .replies = {{200, NULL, .headers = &wishes_type.type}}},
+    };
+    struct fixture f;
+
+    begin(&f);
+    for (size_t i = 0; i < PROA_COUNT(wrong); i++) {
+        struct proa_error err = {0};
+
+        assert_int_equal(proa_router_add(f.router, "/v1", NULL, &wrong[i], 1, &err), PROA_EINVAL);
+        assert_non_null(strstr(err.message, wrong[i].path));
+        assert_non_null(strstr(err.message, i == 2 || i == 4 ? "wishes.dish: " : "portions.count: its default "));
+    }
+    end(&f);
+}
+
 static void test_walk(void **state)
 {
     static const struct proa_route routes[] = {{PROA_GET, "/a/{id:u64}/{rest:path}", handler},
@@ -242,7 +274,6 @@ static int failing(struct proa_req *req)
     return PROA_EUNAVAILABLE;
 }
 
-static const struct proa_middleware group[] = {{mark, (void *)"g"}, {NULL, NULL}};
 static const struct proa_middleware own[] = {{mark, (void *)"o"}, {guard, NULL}, {NULL, NULL}};
 static const struct proa_middleware swallows[] = {{swallow, NULL}, {NULL, NULL}};
 static const struct proa_route plain_routes[] = {
@@ -255,9 +286,14 @@ static const struct proa_route group_routes[] = {{PROA_GET, "/own", handler, .mi
 
 static int more(struct proa_router *router)
 {
+    struct proa_middleware group[] = {{mark, (void *)"g"}, {NULL, NULL}}; /* needs to live for the call only */
+    int rc;
+
     PROA_TRY(proa_router_use(router, mark, (void *)"1"));
     PROA_TRY(proa_router_use(router, mark, (void *)"2"));
-    return proa_router_add(router, "/api", group, group_routes, PROA_COUNT(group_routes), NULL);
+    rc = proa_router_add(router, "/api", group, group_routes, PROA_COUNT(group_routes), NULL);
+    group[0] = (struct proa_middleware){mark, (void *)"gone"};
+    return rc;
 }
 
 static void expect_trail(struct rig_client *client, const char *request, int status, const char *wanted)
@@ -297,9 +333,9 @@ static void test_middleware(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ranks),      cmocka_unit_test(test_types),     cmocka_unit_test(test_escapes),
-        cmocka_unit_test(test_methods),    cmocka_unit_test(test_conflicts), cmocka_unit_test(test_walk),
-        cmocka_unit_test(test_middleware),
+        cmocka_unit_test(test_ranks),   cmocka_unit_test(test_types),      cmocka_unit_test(test_escapes),
+        cmocka_unit_test(test_methods), cmocka_unit_test(test_conflicts),  cmocka_unit_test(test_descriptions),
+        cmocka_unit_test(test_walk),    cmocka_unit_test(test_middleware),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

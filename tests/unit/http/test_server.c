@@ -267,6 +267,12 @@ static void blank_line_body(struct rig *rig)
     proa_server_counts(rig->server, &counts);
     assert_int_equal(counts.idle, 1);
     assert_status(rig_ask(&client, GET("/hello")), 200);
+    /* Also when it comes in two pieces. */
+    rig_send(&client, "\r");
+    assert_int_equal(proa_sleep(rig->loop, PROA_MS(1)), 0);
+    rig_send(&client, "\n");
+    assert_int_equal(proa_sleep(rig->loop, PROA_SECONDS(20)), 0);
+    assert_status(rig_ask(&client, GET("/hello")), 200);
     rig_send(&client, "\r\n");
     assert_int_equal(proa_sleep(rig->loop, PROA_MS(1)), 0);
     rig_send(&client, "\r\n");

@@ -1,6 +1,7 @@
 /* The server on two real loops and real sockets: connections spread, metrics add up, routers change, idle ones are closed across
  * loops, the drain waits for all. */
 #include "http/server_internal.h"
+#include "net/stream_internal.h"
 #include "unit.h"
 
 #include <proa/buf.h>
@@ -12,6 +13,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 enum { CLIENTS = 8 };
@@ -215,6 +218,39 @@ static int drive_all(struct world *world)
     return 0;
 }
 
+/* Without descriptors a connection waits in the kernel, which can be seen, and is served when there is one. */
+static int drive_out_of_descriptors(struct world *world)
+{
+    enum { HOLES_MAX = 64 };
+    struct sockaddr_storage address = {0};
+    struct rlimit before, less;
+    int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), holes[HOLES_MAX], holes_count = 0, got = 0;
+    unsigned len;
+
+    assert_int_equal(address_parse(world->address, &address, &len, NULL), 0);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    less = (struct rlimit){.rlim_cur = (rlim_t)client + 1, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &less), 0);
+    while (holes_count < HOLES_MAX && (holes[holes_count] = dup(client)) >= 0)
+        holes_count++;
+    assert_int_equal(connect(client, (struct sockaddr *)&address, len), 0);
+    assert_true(metric(world, "\nhttp_server_accept_failures_total ") == 0);
+    while (metric(world, "\nhttp_server_accept_failures_total ") < 1)
+        assert_int_equal(proa_sleep(world->loop, PROA_MS(5)), 0);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    while (holes_count > 0)
+        close(holes[--holes_count]);
+    assert_int_equal(send(client, "GET /which HTTP/1.0\r\n\r\n", 23, MSG_NOSIGNAL), 23);
+    while (got < 4 && proa_sleep(world->loop, PROA_MS(5)) == 0) {
+        char out[1000];
+        ssize_t more = recv(client, out, sizeof out, MSG_DONTWAIT);
+
+        got += more > 0 ? (int)more : 0;
+    }
+    close(client);
+    return proa_server_drain(world->server, 0, 5000);
+}
+
 /* Half of the clients go away; their handlers are waited for like the others'. */
 static int drive_gone(struct world *world)
 {
@@ -357,6 +393,11 @@ static void test_room(void **state)
     run("127.0.0.1:0", drive_room);
 }
 
+static void test_out_of_descriptors(void **state)
+{
+    run("127.0.0.1:0", drive_out_of_descriptors);
+}
+
 static void test_unix(void **state)
 {
     char folder[] = "/tmp/proa-http-XXXXXX", address[64];
@@ -387,6 +428,7 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_tcp),
                                        cmocka_unit_test(test_unix),
                                        cmocka_unit_test(test_room),
+                                       cmocka_unit_test(test_out_of_descriptors),
                                        cmocka_unit_test(test_drain_orders_what_handlers_did),
                                        cmocka_unit_test(test_drain_reads_before_it_closes),
                                        cmocka_unit_test(test_drain_waits_for_handlers_of_clients_that_are_gone)};

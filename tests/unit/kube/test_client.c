@@ -169,6 +169,15 @@ static int count_object(void *arg, const void *object)
     return ++*count == 7777 ? PROA_EFORBIDDEN : 0;
 }
 
+/* As a caller says who has a precondition of his own, on the second page. */
+static int stop_at_fifth(void *arg, const void *object)
+{
+    uint32_t *count = arg;
+
+    (void)object;
+    return ++*count == 5 ? PROA_EPRECONDITION : 0;
+}
+
 static void list_body(struct sim_kube_rig *rig, void *arg)
 {
     struct proa_arena arena PROA_CLEANUP(proa_arena_done);
@@ -194,6 +203,11 @@ static void list_body(struct sim_kube_rig *rig, void *arg)
     assert_int_equal(proa_kube_list(rig->kube, &arena, &proa_kube_config_maps, PROA_STR("default"), &options,
                                     &proa_kube_object_type.type, count_object, &count, NULL, &err),
                      PROA_EFORBIDDEN);
+    count = 0;
+    assert_int_equal(proa_kube_list(rig->kube, &arena, &proa_kube_config_maps, PROA_STR("default"), &options,
+                                    &proa_kube_object_type.type, stop_at_fifth, &count, NULL, &err),
+                     PROA_EPRECONDITION);
+    assert_int_equal(count, 5); /* it is no expired token */
     options.field_selector = PROA_STR("metadata.name=n3");
     count = 0;
     assert_int_equal(proa_kube_list(rig->kube, &arena, &proa_kube_config_maps, PROA_STR(""), &options,

@@ -63,7 +63,9 @@ struct bench {
     bool is_task; /* the manager runs as an application's task */
     bool has_ended;
     bool deletes_maps;
-    int deleted; /* what came of it */
+    int deleted;         /* what came of it */
+    bool has_namespaces; /* and a namespace for each, which is in none itself */
+    int owned_abroad;    /* what came of applying what the garbage collector would take for an orphan */
 };
 
 /* The watch is cut where it would tell of the deletion, and what was reconciled is to come again at once.
@@ -109,6 +111,28 @@ static int delete_map(struct proa_reconcile *ctx, struct bench *bench)
     return bench->deleted;
 }
 
+/* A namespace of the object's name, and what may not have the object for its owner. */
+static int apply_namespace(struct proa_reconcile *ctx, struct bench *bench, const struct app *app)
+{
+    const proa_str labels = PROA_STR("{\"metadata\":{\"labels\":{\"of\":\"an-app\"}}}");
+    const struct proa_apply namespace_ = {.kind = &proa_kube_namespaces, .body = labels},
+                            owned = {.kind = &proa_kube_namespaces, .body = labels, .owner = &app->metadata},
+                            abroad = {.kind = &proa_kube_config_maps,
+                                      .namespace_ = PROA_STR("default"),
+                                      .body = labels,
+                                      .owner = &app->metadata};
+    bool changed;
+
+    PROA_TRY(proa_reconcile_apply(ctx, &namespace_, &changed));
+    bench->writes += changed;
+    bench->owned_abroad = proa_reconcile_apply(ctx, &owned, &changed);
+    proa_error_clear(ctx->err);
+    if (bench->owned_abroad == PROA_EINVAL)
+        bench->owned_abroad = proa_reconcile_apply(ctx, &abroad, &changed);
+    proa_error_clear(ctx->err);
+    return 0;
+}
+
 static int reconcile_app(struct proa_reconcile *ctx, struct bench *bench)
 {
     struct report report;
@@ -123,6 +147,8 @@ static int reconcile_app(struct proa_reconcile *ctx, struct bench *bench)
         PROA_TRY(proa_sleep(bench->loop, PROA_MS(bench->delay_ms)));
     if (bench->deletes_maps)
         return delete_map(ctx, bench);
+    if (bench->has_namespaces)
+        return apply_namespace(ctx, bench, &app);
     found = clean_up(ctx, bench, &app);
     if (found != 0)
         return found;
@@ -175,7 +201,8 @@ static int run_manager(void *arg)
 
 static void start_manager(struct bench *bench)
 {
-    const struct proa_source owns[] = {{.kind = &proa_kube_config_maps}, {NULL}};
+    const struct proa_source owns[] = {
+        {.kind = &proa_kube_config_maps}, {bench->has_namespaces ? &proa_kube_namespaces : NULL}, {NULL}};
     struct proa_error err = {0};
 
     if (proa_manager_new(
@@ -584,6 +611,70 @@ static void a_conflict_of_a_deletion_is_no_end(void **state)
     run(4, conflict_body);
 }
 
+/* A kind without namespaces is in none, also when nothing is said of it; and no owner is in another namespace. */
+static void namespaces_body(struct bench *bench)
+{
+    uint32_t reconciles;
+
+    bench->has_namespaces = true;
+    bench->owned_abroad = 1;
+    put_app(bench, 0, "one");
+    start_manager(bench);
+    pass(bench, 5000);
+    assert_true(proa_sim_kube_get(bench->api, &proa_kube_namespaces, PROA_STR(""), PROA_STR("a0")).ptr != NULL);
+    assert_int_equal(bench->writes, 1);
+    assert_int_equal(bench->owned_abroad, PROA_EINVAL);
+    assert_null(proa_sim_kube_get(bench->api, &proa_kube_config_maps, PROA_STR("default"), PROA_STR("a0")).ptr);
+    /* And is seen to be as it should be. */
+    reconciles = bench->reconciles;
+    put_app(bench, 0, "two");
+    pass(bench, 10000);
+    assert_true(bench->reconciles > reconciles);
+    assert_int_equal(bench->writes, 1);
+    stop_manager(bench);
+}
+
+static void kinds_without_namespaces_are_in_none(void **state)
+{
+    (void)state;
+    run(1, namespaces_body);
+}
+
+/* One whose lease ends before its own time is over would write while another leads. */
+static void lease_times_body(struct bench *bench)
+{
+    static const struct {
+        uint32_t lease_ms, renew_ms, retry_ms;
+        int rc;
+    } cases[] = {{0, 0, 0, 0},
+                 {5000, 0, 0, PROA_EINVAL}, /* the renewals' 10 s are the default */
+                 {10000, 10000, 2000, PROA_EINVAL},
+                 {0, 10000, 9000, PROA_EINVAL}, /* a retry may be a fifth longer */
+                 {3000, 2000, 375, 0}};
+
+    for (size_t i = 0; i < PROA_COUNT(cases); i++) {
+        struct proa_manager_options options = {.kube = bench->kube,
+                                               .lease_name = "l",
+                                               .lease_namespace = "default",
+                                               .lease_ms = cases[i].lease_ms,
+                                               .renew_ms = cases[i].renew_ms,
+                                               .retry_ms = cases[i].retry_ms};
+        struct proa_manager *manager = NULL;
+
+        assert_int_equal(proa_manager_new(&options, &manager, NULL), cases[i].rc);
+        proa_manager_free(manager);
+        options.lease_name = NULL; /* then they mean nothing */
+        assert_int_equal(proa_manager_new(&options, &manager, NULL), 0);
+        proa_manager_free(manager);
+    }
+}
+
+static void a_lease_outlasts_its_renewals(void **state)
+{
+    (void)state;
+    run(1, lease_times_body);
+}
+
 static void faults_body(struct bench *bench)
 {
     static const struct proa_sim_kube_faults faults = {.lose_request = 0.05,
@@ -684,6 +775,8 @@ int main(void)
         cmocka_unit_test(a_conflict_of_a_deletion_is_no_end),
         cmocka_unit_test(a_busy_api_server_sets_the_pace),
         cmocka_unit_test(a_lease_taken_unawares_is_released),
+        cmocka_unit_test(kinds_without_namespaces_are_in_none),
+        cmocka_unit_test(a_lease_outlasts_its_renewals),
         cmocka_unit_test(faults_do_not_keep_it_from_converging),
     };
 

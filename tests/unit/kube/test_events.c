@@ -159,6 +159,38 @@ static void repeated_ones_become_a_series(void **state)
     rig_run(routes, PROA_COUNT(routes), &(struct proa_server_options){.state = &api}, series_body);
 }
 
+/* The event's own name is a DNS subdomain, whatever that of the object is (roles' may have any character). */
+static void names_body(struct rig *rig)
+{
+    struct api *api = rig->state;
+    struct bench bench = {0};
+    char name[254];
+
+    start(&bench, rig);
+    add(&bench, "system:node", "Failed", "x");
+    pass(&bench, 10);
+    assert_has(api->last_post, "\"metadata\":{\"name\":\"event.");
+    assert_has(api->last_post, "\"kind\":\"StatefulSet\",\"namespace\":\"ns\",\"name\":\"system:node\"");
+    /* Cut short, it still ends as a label does. */
+    memset(name, 'a', sizeof name);
+    memset(name + 225, '.', 1);
+    memset(name + 229, '-', 1);
+    name[253] = '\0';
+    add(&bench, name, "Failed", "x");
+    pass(&bench, 10);
+    assert_has(api->last_post, ".aaa.");
+    assert_null(strstr(api->last_post, "-.0"));
+    stop(&bench);
+}
+
+static void an_event_has_a_proper_name(void **state)
+{
+    struct api api = {0};
+
+    (void)state;
+    rig_run(routes, PROA_COUNT(routes), &(struct proa_server_options){.state = &api}, names_body);
+}
+
 static void many_body(struct rig *rig)
 {
     struct api *api = rig->state;
@@ -236,6 +268,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(repeated_ones_become_a_series),
+        cmocka_unit_test(an_event_has_a_proper_name),
         cmocka_unit_test(their_rate_is_limited),
         cmocka_unit_test(trouble_is_not_for_ever),
     };

@@ -129,6 +129,21 @@ static void low_priority_comes_last(void **state)
     rig_done(&rig);
 }
 
+static void what_is_asked_for_at_no_time_does_not_come(void **state)
+{
+    struct rig rig;
+
+    (void)state;
+    rig_init(&rig, 0);
+    add(&rig, "a", QUEUE_NORMAL);
+    queue_finish(take(&rig, "a"), &(struct queue_outcome){.exists = true, .requeue_after_ns = PROA_NEVER});
+    queue_add_after(&rig.queue, PROA_STR("ns"), PROA_STR("b"), PROA_NEVER);
+    pass(&rig, 60000);
+    take(&rig, NULL);
+    assert_int_equal(rig.queue.items.count, 0);
+    rig_done(&rig);
+}
+
 static void failures_back_off_by_the_item(void **state)
 {
     struct rig rig;
@@ -489,6 +504,7 @@ int main(void)
         cmocka_unit_test(a_key_is_there_once),
         cmocka_unit_test(what_is_asked_for_later_comes),
         cmocka_unit_test(low_priority_comes_last),
+        cmocka_unit_test(what_is_asked_for_at_no_time_does_not_come),
         cmocka_unit_test(failures_back_off_by_the_item),
         cmocka_unit_test(a_busy_server_sets_the_pace),
         cmocka_unit_test(a_change_does_not_wait_for_the_back_off),

@@ -26,7 +26,19 @@ static int answer(struct proa_req *req)
         req, api->status, PROA_STR("{\"kind\":\"Status\",\"message\":\"not now\",\"reason\":\"TooManyRequests\"}"));
 }
 
+static int answer_list(struct proa_req *req)
+{
+    struct api *api = proa_req_state(req);
+
+    if (api->refusals > 0)
+        return answer(req);
+    return proa_reply_json_text(req, 200,
+                                PROA_STR("{\"metadata\":{\"resourceVersion\":\"7\"},\"items\":[{\"metadata\":{\"name\":"
+                                         "\"a\"}}]}"));
+}
+
 static const struct proa_route routes[] = {
+    {PROA_GET, "/api/v1/namespaces/ns/configmaps", answer_list},
     {PROA_GET, "/api/v1/namespaces/ns/configmaps/a", answer},
     {PROA_PUT, "/api/v1/namespaces/ns/configmaps/a", answer},
     {PROA_PATCH, "/api/v1/namespaces/ns/configmaps/a", answer},
@@ -94,7 +106,23 @@ static int apply(struct client *client)
     return patch(client, PROA_KUBE_APPLY);
 }
 
-static int (*const calls[])(struct client *client) = {create, merge, json, apply, delete};
+static int each(void *arg, const void *object)
+{
+    ++*(uint32_t *)arg;
+    return object ? 0 : PROA_EINVAL;
+}
+
+static int list(struct client *client)
+{
+    uint32_t count = 0;
+
+    PROA_TRY(proa_kube_list(client->kube, &client->arena, &proa_kube_config_maps, PROA_STR("ns"), NULL,
+                            &proa_kube_object_type.type, each, &count, NULL, &client->err));
+    assert_int_equal(count, 1);
+    return 0;
+}
+
+static int (*const calls[])(struct client *client) = {create, merge, json, apply, delete, list};
 
 static void busy_body(struct rig *rig)
 {
@@ -110,7 +138,7 @@ static void busy_body(struct rig *rig)
             if (calls[i](&client) < 0)
                 fail_msg("call %zu: %s", i, client.err.message);
             assert_int_equal(client.err.code, 0);
-            assert_int_equal(api->requests, 6);
+            assert_int_equal(api->requests, calls[i] == list ? 5 : 6);
             assert_in_range(proa_loop_now(rig->loop) - began, PROA_SECONDS(10), PROA_SECONDS(15));
         }
     close_client(&client);

@@ -212,6 +212,35 @@ static void test_fallback(void **state)
     sim_kube_rig_run(&(struct sim_kube_rig){.body = streaming_body, .options = {.no_watch_list = true}});
 }
 
+/* One that ignores what it does not know never says that the list is over: in the end it is asked for pages too. */
+static void ignored_body(struct sim_kube_rig *rig, void *arg)
+{
+    struct mirror mirror;
+
+    put_many(rig);
+    mirror_start(&mirror, rig, (struct proa_kube_watch_options){.page = 5});
+    pause_ms(rig, 60000);
+    assert_int_equal(mirror.synced, 1);
+    expect_same(&mirror);
+    sim_kube_put(rig, "n01", 100);
+    pause_ms(rig, 10);
+    expect_same(&mirror);
+    /* Of later lists it is known at once. */
+    proa_sim_kube_set_state(rig->server, PROA_SIM_KUBE_DOWN);
+    sim_kube_put(rig, "n02", 100);
+    proa_sim_kube_compact(rig->server);
+    proa_sim_kube_set_state(rig->server, PROA_SIM_KUBE_UP);
+    pause_ms(rig, 3000);
+    assert_int_equal(mirror.synced, 2);
+    expect_same(&mirror);
+    mirror_stop(&mirror);
+}
+
+static void test_ignored(void **state)
+{
+    sim_kube_rig_run(&(struct sim_kube_rig){.body = ignored_body, .options = {.ignores_watch_list = true}});
+}
+
 /* One that is starting refuses everything: that says nothing of what it can do. */
 static void refused_body(struct sim_kube_rig *rig, void *arg)
 {
@@ -583,10 +612,11 @@ static void test_cut(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pages),    cmocka_unit_test(test_streaming), cmocka_unit_test(test_fallback),
-        cmocka_unit_test(test_refused),  cmocka_unit_test(test_large),     cmocka_unit_test(test_always_too_old),
-        cmocka_unit_test(test_selected), cmocka_unit_test(test_compacted), cmocka_unit_test(test_expired_token),
-        cmocka_unit_test(test_away),     cmocka_unit_test(test_cut),       cmocka_unit_test(test_faults),
+        cmocka_unit_test(test_pages),          cmocka_unit_test(test_streaming), cmocka_unit_test(test_fallback),
+        cmocka_unit_test(test_ignored),        cmocka_unit_test(test_refused),   cmocka_unit_test(test_large),
+        cmocka_unit_test(test_always_too_old), cmocka_unit_test(test_selected),  cmocka_unit_test(test_compacted),
+        cmocka_unit_test(test_expired_token),  cmocka_unit_test(test_away),      cmocka_unit_test(test_cut),
+        cmocka_unit_test(test_faults),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

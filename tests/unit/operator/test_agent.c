@@ -145,7 +145,9 @@ static void statuses(void **state)
     assert_int_equal(status.lag_ms, 0); /* nothing is outstanding, however old it is */
     assert_false(status.is_ahead);
     read_status(ANSWER("true", "false", "250", "150", "900", "1"), &status);
-    assert_false(status.has_lag);
+    assert_true(!status.has_lag && !status.replays_own);
+    read_status(ANSWER("true", "false", "250", "0", "0", "1"), &status);
+    assert_true(status.replays_own);
     /* A primary that went back; one that has not been heard of yet; one that is not connected to. */
     read_status(ANSWER("true", "true", "251", "150", "250", "1"), &status);
     assert_true(status.is_ahead && !status.is_streaming && !status.has_lag);
@@ -176,6 +178,7 @@ static void control_data(void **state)
 struct judged {
     const char *own[3], *primary[4]; /* identity, history, position; and oldest */
     enum verdict verdict;
+    bool replays_own;
 };
 
 static void verdicts(void **state)
@@ -190,13 +193,16 @@ static void verdicts(void **state)
         {{"1", "1", "50000001"}, {"1", "2", "50000000", "33554432"}, VERDICT_WAIT},
         {{"1", "2", "40000000"}, {"1", "1", "50000000", "33554432"}, VERDICT_FOREIGN},
         {{"1", "1", "40000000"}, {"2", "1", "50000000", "33554432"}, VERDICT_FOREIGN},
+        /* It may have received what the primary has removed. */
+        {{"1", "1", "33554431"}, {"1", "1", "50000000", "33554432"}, VERDICT_WAIT, .replays_own = true},
+        {{"1", "1", "50000001"}, {"1", "1", "50000000", "33554432"}, VERDICT_FOREIGN, .replays_own = true},
         /* What is not known decides nothing. */
         {{"", "1", "40000000"}, {"2", "1", "50000000", "33554432"}, VERDICT_WAIT},
         {{"1", "1", "40000000"}, {"", "", "", ""}, VERDICT_WAIT},
     };
 
     for (size_t i = 0; i < PROA_COUNT(all); i++) {
-        struct engine_status own = {0};
+        struct engine_status own = {.replays_own = all[i].replays_own};
         struct primary_status primary = {.is_ready = true};
         enum verdict verdict;
         const char *why;

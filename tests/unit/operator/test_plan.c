@@ -74,6 +74,7 @@ static void the_stateful_set(void **state)
     rig->database.spec.image = PROA_STR("mine:1");
     rig->database.spec.credentials_secret_name = PROA_STR("keys");
     rig->facts.user_secret = USER_SECRET_GOOD;
+    rig->facts.user_credentials = (struct secret_data){.username = PROA_STR("me"), .password = PROA_STR("mine")};
     rig_plan(rig);
     assert_true(rig_body_has(rig, &proa_kube_stateful_sets, "shop", "\"storageClassName\":\"fast\""));
     assert_true(rig_body_has(rig, &proa_kube_stateful_sets, "shop", "\"image\":\"mine:1\""));
@@ -183,6 +184,48 @@ static void invalid_by_what_is_there(void **state)
     rig->database.metadata.name = PROA_STR("Not-A-Label");
     rig_plan(rig);
     assert_string_equal(rig->plan.problem.reason, "InvalidSpec");
+}
+
+/* A Secret of a person's with what no instance could use. */
+static void credentials_that_cannot_be_used(void **state)
+{
+    static const struct {
+        const char *username, *password, *message; /* NULL: they can */
+        enum database_engine engine;
+    } cases[] = {
+        {"shop", "x", NULL, ENGINE_POSTGRES},
+        {"shop\n", "a-file's\r\n", NULL, ENGINE_POSTGRES},
+        {"postgres", "x", "choose another username", ENGINE_POSTGRES},
+        {"pg_mine", "x", "choose another username", ENGINE_POSTGRES},
+        {"postgres", "x", NULL, ENGINE_MYSQL},
+        {"root", "x", "choose another username", ENGINE_MYSQL},
+        {"__system", "x", "choose another username", ENGINE_MONGODB},
+        {"a b", "x", "username must be 1 to 1024 printable", ENGINE_POSTGRES},
+        {"shop", "two words", "password must be 1 to 1024 printable", ENGINE_POSTGRES},
+        {"shop", "\n", "password must be 1 to 1024 printable", ENGINE_POSTGRES},
+        {"shop", "caf\xc3\xa9", "password must be 1 to 1024 printable", ENGINE_POSTGRES},
+    };
+    static const char *const versions[ENGINES] = {"17", "8.4", "8.0"};
+    struct rig *rig = *state;
+
+    rig->database.spec.credentials_secret_name = PROA_STR("keys");
+    rig->facts.user_secret = USER_SECRET_GOOD;
+    for (size_t i = 0; i < PROA_COUNT(cases); i++) {
+        rig->database.spec.engine = cases[i].engine;
+        rig->database.spec.version = proa_str_c(versions[cases[i].engine]);
+        rig->facts.user_credentials =
+            (struct secret_data){.username = proa_str_c(cases[i].username), .password = proa_str_c(cases[i].password)};
+        rig_plan(rig);
+        if (!cases[i].message) {
+            assert_null(rig->plan.problem.reason);
+            continue;
+        }
+        assert_string_equal(rig->plan.problem.reason, "CredentialsUnusable");
+        if (proa_str_find(rig->plan.problem.message, proa_str_c(cases[i].message)) < 0)
+            fail_msg("%zu: " PROA_FMT, i, PROA_ARG(rig->plan.problem.message));
+        assert_true(proa_str_find(rig->plan.problem.message, proa_str_c(cases[i].password)) < 0 ||
+                    cases[i].password[1] == '\0');
+    }
 }
 
 /* Carries restarts out until none is left; the order they went in. */
@@ -334,6 +377,7 @@ static void a_mistake_holds_back_only_what_is_made_of_it(void **state)
     rig_plan(rig);
     assert_int_equal(rig->plan.objects_count, 0); /* nothing has been begun */
     rig->facts.user_secret = USER_SECRET_GOOD;
+    rig->facts.user_credentials = (struct secret_data){.username = PROA_STR("me"), .password = PROA_STR("mine")};
     rig_serve(rig);
     rig->facts.user_secret = USER_SECRET_MISSING;
     rig->database.spec.version = PROA_STR("16");
@@ -423,6 +467,9 @@ static void a_finalizer_comes_first(void **state)
     rig->database.metadata.finalizers.len = 0;
     rig_plan(rig);
     assert_true(rig->plan.add_finalizer);
+    rig->database.spec.paused = true; /* nothing but the status is written */
+    rig_plan(rig);
+    assert_false(rig->plan.add_finalizer);
 }
 
 static void begin_deletion(struct rig *rig)
@@ -469,6 +516,30 @@ static void deletion_that_deletes(void **state)
     assert_true(rig->plan.delete_claims && rig->plan.remove_finalizer);
 }
 
+/* Pods that no StatefulSet has any more (it was replaced just then) go with the Database, under either policy. */
+static void deletion_while_the_set_is_replaced(void **state)
+{
+    struct rig *rig = *state;
+
+    begin_deletion(rig);
+    for (uint32_t i = 0; i < 3; i++)
+        rig->facts.pods[i].is_orphan = true;
+    rig->facts.set_is_terminating = true;
+    rig_plan(rig);
+    assert_false(rig->plan.remove_finalizer || rig->plan.delete_pods[0]); /* it may still let go of some */
+    assert_int_equal(rig->plan.objects_count, 1);                         /* the Secret is kept at once */
+    rig->facts.has_set = false;
+    rig->facts.pods[1].is_terminating = true;
+    rig->facts.pods[2].is_orphan = false;
+    rig_plan(rig);
+    assert_true(rig->plan.delete_pods[0] && !rig->plan.delete_pods[1] && !rig->plan.delete_pods[2]);
+    assert_true(rig->plan.remove_finalizer);
+    rig->database.spec.deletion_policy = DELETION_DELETE;
+    rig_plan(rig);
+    assert_true(rig->plan.delete_pods[0] && !rig->plan.delete_pods[1] && !rig->plan.delete_pods[2]);
+    assert_false(rig->plan.remove_finalizer || rig->plan.delete_claims);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -479,6 +550,7 @@ int main(void)
         RIG_TEST(credentials),
         RIG_TEST(invalid),
         RIG_TEST(invalid_by_what_is_there),
+        RIG_TEST(credentials_that_cannot_be_used),
         RIG_TEST(restarts_standbys_first_and_the_primary_last),
         RIG_TEST(restarts_with_another_primary),
         RIG_TEST(restarts_wait),
@@ -493,6 +565,7 @@ int main(void)
         RIG_TEST(a_finalizer_comes_first),
         RIG_TEST(deletion_that_retains),
         RIG_TEST(deletion_that_deletes),
+        RIG_TEST(deletion_while_the_set_is_replaced),
     };
 
     return cmocka_run_group_tests_name("operator/plan", tests, NULL, NULL);

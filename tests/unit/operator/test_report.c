@@ -253,6 +253,85 @@ static void volumes_grow_until_they_have_grown(void **state)
     assert_int_equal(rig->report.status.phase, PHASE_READY);
 }
 
+static void body(void **state)
+{
+    struct rig *rig = *state;
+    struct database_status read;
+    proa_str text;
+
+    rig_serve(rig);
+    rig_report(rig);
+    assert_int_equal(plan_status_body(&rig->arena, &rig->report.status, &text), 0);
+    assert_true(proa_str_starts_with(text, PROA_STR("{\"status\":{")));
+    text = proa_str_slice(text, strlen("{\"status\":"), text.len - 1);
+    assert_int_equal(proa_json_read(&rig->arena, text, 0, &database_status_type, &read, NULL), 0);
+    assert_true(proa_equal_type(&database_status_type.type, &read, &rig->report.status));
+}
+
+/* A pod that a quota refuses says nothing itself. */
+static void an_instance_that_is_not_made(void **state)
+{
+    struct rig *rig = *state;
+
+    rig_serve(rig);
+    rig->facts.pods[1].exists = false;
+    rig->facts.set.status.ready_replicas = 2;
+    rig->facts.has_missing = true;
+    rig->facts.missing_index = 1;
+    rig->facts.missing_since = rig->facts.now - INT64_C(29000000000);
+    rig_report(rig);
+    assert_true(is(rig, "Degraded", "False", "AsExpected"));
+    rig->facts.now += INT64_C(1000000000);
+    rig_report(rig);
+    assert_true(is(rig, "Degraded", "True", "InstanceMissing"));
+    assert_true(proa_str_starts_with(rig_condition(rig, "Degraded")->message,
+                                     PROA_STR("pod shop-1 is not made: kubectl describe statefulset shop says why")));
+    assert_true(rig_has_event(rig, "InstanceMissing"));
+    rig->database.spec.paused = true;
+    rig_report(rig);
+    assert_true(is(rig, "Degraded", "False", "AsExpected"));
+}
+
+/* The definition's limit holds for the status too, whatever a webhook or a key of spec.parameters says. */
+static void a_long_message_is_cut(void **state)
+{
+    struct rig *rig = *state;
+    char *text = proa_arena_alloc(&rig->arena, 4000);
+
+    assert_non_null(text);
+    memset(text, 'x', 4000);
+    rig->outcome = (struct plan_problem){.reason = "Rejected", .message = proa_str_n(text, 4000)};
+    rig_report(rig);
+    assert_true(rig_condition(rig, "Degraded")->message.len <= 2000);
+    body(state);
+}
+
+/* An instance that had data which its primary lacks: where they lie and what to do, while all serve. */
+static void data_that_were_put_aside(void **state)
+{
+    struct rig *rig = *state;
+
+    rig_serve(rig);
+    rig_report(rig);
+    keep(rig);
+    rig->facts.pods[2].kept = 2;
+    rig_report(rig);
+    assert_true(is(rig, "Degraded", "True", "DataPutAside"));
+    assert_true(rig_has_event(rig, "DataPutAside"));
+    assert_true(
+        proa_str_find(rig_condition(rig, "Degraded")->message,
+                      PROA_STR("shop-2 had data that its primary lacks, and put them aside: 2 folder(s) "
+                               "/var/lib/database/data.kept-TIME in its pod (PersistentVolumeClaim data-shop-2)")) > 0);
+    assert_int_equal(rig->report.status.phase, PHASE_READY);
+    assert_true(is(rig, "Ready", "True", "AllInstancesServe"));
+    keep(rig);
+    rig_report(rig);
+    assert_int_equal(rig->report.events_count, 0);
+    rig->facts.pods[2].kept = 0;
+    rig_report(rig);
+    assert_true(is(rig, "Degraded", "False", "AsExpected"));
+}
+
 static void a_primary_that_cannot_be_moved(void **state)
 {
     struct rig *rig = *state;
@@ -314,25 +393,17 @@ static void there_are_kept_claims(void **state)
     rig->facts.claims[0].exists = true; /* an empty one is like those of a Database that never served */
     rig_report(rig);
     assert_false(rig->report.status.initialized);
+    rig->facts.claims[0].is_terminating = true; /* somebody gave up on it */
+    rig_report(rig);
+    assert_true(rig->report.status.initialized);
+    rig->facts.claims[1].is_terminating = true; /* all of a Database that was deleted with its volumes */
     rig->facts.claims[0].exists = false;
+    rig_report(rig);
+    assert_false(rig->report.status.initialized);
+    rig->facts.claims[1].is_terminating = false;
     rig->facts.has_set = true; /* whose claims are being made */
     rig_report(rig);
     assert_false(rig->report.status.initialized);
-}
-
-static void body(void **state)
-{
-    struct rig *rig = *state;
-    struct database_status read;
-    proa_str text;
-
-    rig_serve(rig);
-    rig_report(rig);
-    assert_int_equal(plan_status_body(&rig->arena, &rig->report.status, &text), 0);
-    assert_true(proa_str_starts_with(text, PROA_STR("{\"status\":{")));
-    text = proa_str_slice(text, strlen("{\"status\":"), text.len - 1);
-    assert_int_equal(proa_json_read(&rig->arena, text, 0, &database_status_type, &read, NULL), 0);
-    assert_true(proa_equal_type(&database_status_type.type, &read, &rig->report.status));
 }
 
 int main(void)
@@ -347,6 +418,9 @@ int main(void)
         RIG_TEST(wholly_down),
         RIG_TEST(progress),
         RIG_TEST(volumes_grow_until_they_have_grown),
+        RIG_TEST(an_instance_that_is_not_made),
+        RIG_TEST(a_long_message_is_cut),
+        RIG_TEST(data_that_were_put_aside),
         RIG_TEST(a_primary_that_cannot_be_moved),
         RIG_TEST(replicas_are_those_of_the_set),
         RIG_TEST(there_have_been_data),

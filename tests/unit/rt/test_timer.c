@@ -93,6 +93,29 @@ static void test_random_moves_and_stops(void **state)
     }
 }
 
+static void again_at_once(struct proa_timer *timer)
+{
+    if (++fired_count < 100)
+        assert_int_equal(proa_timer_start(timer, 0), 0);
+}
+
+static void note_count(struct proa_timer *timer)
+{
+    fired[0] = (unsigned)fired_count;
+}
+
+/* The time that has passed longest is 0: who arms for that again and again must not keep the others from their turn. */
+static void test_one_that_is_always_late_keeps_none_from_firing(void **state)
+{
+    proa_timer_init(&items[0].timer, loop, again_at_once);
+    proa_timer_init(&items[1].timer, loop, note_count);
+    assert_int_equal(proa_timer_start(&items[0].timer, 0), 0);
+    assert_int_equal(proa_timer_start(&items[1].timer, proa_loop_now(loop)), 0);
+    assert_int_equal(proa_loop_run(loop), 0);
+    assert_int_equal(fired_count, 100);
+    assert_int_equal(fired[0], 1);
+}
+
 static void test_never_disarms(void **state)
 {
     start(0, 5);
@@ -274,6 +297,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_equal_times_fire_in_the_order_of_arming, setup, teardown),
         cmocka_unit_test_setup_teardown(test_random_moves_and_stops, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_one_that_is_always_late_keeps_none_from_firing, setup, teardown),
         cmocka_unit_test_setup_teardown(test_never_disarms, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_timer_may_stop_and_move_others_of_its_time, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_timer_that_arms_itself_for_now_lets_others_run, setup, teardown),

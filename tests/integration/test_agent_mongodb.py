@@ -84,7 +84,7 @@ def test_first_instance(cluster):
     user, = one.system("app", {"usersInfo": 1})["users"]
     assert user["user"] == "app" and user["roles"] == [{"role": "dbOwner", "db": "app"}]
     one.insert(1)
-    status = one.status()
+    status = wait_until(lambda: (told := one.status()) and told["identity"] and told["position"] and told, 20, "a status with all in it")
     assert status["version"] == "8.0.4" and status["role"] == "primary" and status["writable"] and len(status["identity"]) == 24
     assert "." in status["position"]
     one.stop()
@@ -102,8 +102,9 @@ def test_members(cluster):
     one.insert(1, 2)
     for standby in (two, three):
         wait_until(lambda: works(standby, 2), 20, "the rows")
-        status = standby.status()
-        assert status["role"] == "standby" and status["streaming"] and not status["writable"] and status["lag_ms"] == 0
+        status = wait_until(lambda: (told := standby.status()) and told["streaming"] and told["lag_ms"] == 0 and told, 20,
+                            "a standby that streams")
+        assert status["role"] == "standby" and not status["writable"]
         assert status["identity"] == one.status()["identity"]
     assert one.members() == [{"_id": 0, "host": f"{one.address}:27017"},
                              {"_id": 1, "host": f"{two.address}:27017", "priority": 0, "votes": 0},

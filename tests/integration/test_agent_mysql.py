@@ -95,9 +95,9 @@ def test_standby_follows(cluster):
         assert standby.root("SELECT @@event_scheduler")[0][0] in ("OFF", "0")
         with pytest.raises(RuntimeError, match="read.only"):
             standby.sql("INSERT INTO t VALUES (99)")
-        status = standby.status()
-        assert status["role"] == "standby" and status["streaming"] and not status["writable"]
-        assert status["lag_ms"] == 0 and status["identity"] == one.status()["identity"]
+        status = wait_until(lambda: (told := standby.status()) and told["streaming"] and told["lag_ms"] == 0 and told, 30,
+                            "a standby that streams")
+        assert status["role"] == "standby" and not status["writable"] and status["identity"] == one.status()["identity"]
         assert standby.root("SELECT @@server_id") != one.root("SELECT @@server_id")
     # Everything is as at the primary, accounts too.
     digest = "SELECT GROUP_CONCAT(user, '@', host, '=', authentication_string ORDER BY user) FROM mysql.user WHERE user <> 'root'"
@@ -236,7 +236,7 @@ def test_credentials_change(cluster):
     wait_until(lambda: works(two), 30, "the password at the standby")
     # The standby logs in anew with the new one.
     two.root("STOP REPLICA; START REPLICA;")
-    wait_until(lambda: two.replica()["Replica_IO_Running"] == "Yes", 30, "the standby to follow with the new password")
+    wait_until(lambda: two.replica().get("Replica_IO_Running") == "Yes", 30, "the standby to follow with the new password")
     shop.write_credentials(username="owner")
     wait_until(lambda: works(one) and works(two), 30, "the new user")
     with pytest.raises(RuntimeError, match="denied|locked"):
@@ -328,7 +328,7 @@ def test_primary_is_away(cluster):
     one.sql("CREATE TABLE t (x int PRIMARY KEY); INSERT INTO t VALUES (1)")
     wait_until(lambda: has_rows(two, 1), 30, "the row")
     one.kill()
-    wait_until(lambda: not two.status()["streaming"], 60, "the standby to notice")
+    wait_until(lambda: (status := two.status()) and not status["streaming"], 60, "the standby to notice")
     assert two.is_ready() and two.sql("SELECT COUNT(*) FROM t") == [["1"]]
     one.start().wait_ready()
     one.sql("INSERT INTO t VALUES (2)")
@@ -344,7 +344,9 @@ def test_metrics(cluster):
     assert metrics["mysql_up"] == 1 and metrics["mysql_global_variables_max_connections"] == 50
     assert metrics["mysql_global_status_threads_connected"] >= 1 and metrics["mysql_binlog_size_bytes"] > 0
     assert metrics["mysql_global_variables_read_only"] == 0
-    wait_until(lambda: two.metrics().get("mysql_up"), 20, "the standby's metrics")
-    running = [value for name, value in two.metrics().items()
-               if name.startswith("mysql_slave_status_") and "_sql_running{" in name and f'master_host="{one.address}"' in name]
-    assert running == [1]
+
+    def running():
+        return [value for name, value in two.metrics().items()
+                if name.startswith("mysql_slave_status_") and "_sql_running{" in name and f'master_host="{one.address}"' in name]
+
+    wait_until(lambda: running() == [1], 20, "the standby's metrics")

@@ -3,6 +3,7 @@
 
 #include "plan.h"
 
+#include <proa/text.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -11,23 +12,27 @@ enum {
     BODY_MAX = 64 * 1024,
     ASKING_MAX = 16,   /* at once */
     AGAIN_S = 300,     /* a pod that does not change */
-    AGAIN_KEPT_S = 30, /* while data lie aside: that they are gone is to be seen soon */
+    AGAIN_SOON_S = 30, /* while it has something to say: that it is over is to be seen soon */
     SWEEP_S = 900,
     URL_MAX = 128,
     TOKEN_MAX = 160,
+    SAYS_MAX = 300,
 };
 
 /* Of an answer, what matters here. */
 struct said {
     uint64_t kept;
+    proa_str reason, warning;
 };
-PROA_DESCRIBE_WITH(said, (.unknown = PROA_UNKNOWN_IGNORE), (kept, u64, .default_json = "0"));
+PROA_DESCRIBE_WITH(said, (.unknown = PROA_UNKNOWN_IGNORE), (kept, u64, .default_json = "0"),
+                   (reason, str, .default_json = "\"\""), (warning, str, .default_json = "\"\""));
 
 struct heard {
     proa_mono_ns due_at, looked_at;
     uint64_t version; /* of the pod when it was last asked, as a hash */
     uint64_t kept;
-    bool is_asked;
+    char *says; /* NULL: nothing */
+    bool is_asked, is_warning;
 };
 
 /* Lives as long as its fiber. */
@@ -48,9 +53,8 @@ static bool copy(char *out, size_t room, proa_str text)
     return true;
 }
 
-static int ask(const struct question *question, struct said *ret_said)
+static int ask(const struct question *question, struct proa_arena *arena, struct said *ret_said)
 {
-    const struct instances *instances = question->instances;
     const struct proa_client_field authorization = {"Authorization", proa_str_c(question->authorization)};
     const struct proa_client_request request = {.url = proa_str_c(question->url),
                                                 .fields = &authorization,
@@ -59,36 +63,52 @@ static int ask(const struct question *question, struct said *ret_said)
                                                 .body_bytes_max = BODY_MAX,
                                                 .no_retries = true};
     struct proa_error err = {0};
-    struct proa_arena arena;
-    int rc;
 
-    proa_arena_init(&arena, proa_loop_blocks(instances->loop), 0);
-    rc = proa_client_json(instances->client, &arena, &request, &said_type, ret_said, &err);
-    proa_arena_done(&arena);
-    return rc;
+    return proa_client_json(question->instances->client, arena, &request, &said_type, ret_said, &err);
+}
+
+/* One that does not answer has what it had, but why it did not serve may be over. @returns whether that differs from the last answer. */
+static bool take(struct heard *heard, int rc, const struct said *said)
+{
+    uint64_t kept = rc == 0 ? said->kept : heard->kept;
+    bool is_warning = said->reason.len == 0 && said->warning.len > 0;
+    proa_str says = proa_utf8_cut(is_warning ? said->warning : said->reason, SAYS_MAX);
+    bool has_changed = kept != heard->kept || is_warning != heard->is_warning ||
+                       !proa_str_eq(says, proa_str_c(heard->says ? heard->says : ""));
+
+    heard->kept = kept;
+    heard->is_warning = is_warning;
+    if (has_changed) {
+        free(heard->says);
+        heard->says = says.len > 0 ? strndup(says.ptr, says.len) : NULL;
+    }
+    return has_changed;
 }
 
 static int run_question(void *arg)
 {
     struct question *question = arg;
     struct instances *instances = question->instances;
+    struct proa_arena arena;
     struct said said = {0};
-    int rc = ask(question, &said);
-    struct heard *heard = proa_map_get(instances->by_uid, proa_str_c(question->uid));
+    struct heard *heard;
+    int rc;
 
+    proa_arena_init(&arena, proa_loop_blocks(instances->loop), 0);
+    rc = ask(question, &arena, &said);
+    heard = proa_map_get(instances->by_uid, proa_str_c(question->uid));
     instances->asking--;
     if (heard) {
-        uint64_t kept = rc == 0 ? said.kept : heard->kept;
-        bool has_changed = kept != heard->kept;
+        bool has_changed = take(heard, rc, &said);
+        bool is_soon = rc == 0 && (heard->kept > 0 || heard->says);
 
         heard->is_asked = false;
-        heard->kept = kept;
-        heard->due_at =
-            proa_loop_now(instances->loop) + PROA_SECONDS((uint64_t)(rc == 0 && kept > 0 ? AGAIN_KEPT_S : AGAIN_S));
+        heard->due_at = proa_loop_now(instances->loop) + PROA_SECONDS((uint64_t)(is_soon ? AGAIN_SOON_S : AGAIN_S));
         if (has_changed && !instances->is_stopping && proa_manager_is_leader(question->manager))
             proa_controller_enqueue(question->controller, proa_str_c(question->namespace_),
                                     proa_str_c(question->database), 0);
     }
+    proa_arena_done(&arena);
     free(question);
     return 0;
 }
@@ -107,6 +127,12 @@ static struct heard *heard_of(struct instances *instances, proa_str uid)
     return heard;
 }
 
+static void free_heard(struct heard *heard)
+{
+    free(heard->says);
+    free(heard);
+}
+
 /* Pods that are no more. */
 static void sweep(struct instances *instances, proa_mono_ns now)
 {
@@ -122,7 +148,7 @@ static void sweep(struct instances *instances, proa_mono_ns now)
 
         if (!heard->is_asked && heard->looked_at + PROA_SECONDS(SWEEP_S) < now) {
             proa_map_remove(instances->by_uid, uid);
-            free(heard);
+            free_heard(heard);
         }
     }
 }
@@ -188,11 +214,21 @@ void instances_look(struct instances *instances, const struct proa_reconcile *ct
     }
 }
 
-uint64_t instances_kept(const struct instances *instances, proa_str pod_uid)
+struct instance_words instances_heard(const struct instances *instances, proa_str pod_uid)
 {
     const struct heard *heard = proa_map_get(instances->by_uid, pod_uid);
 
-    return heard ? heard->kept : 0;
+    if (!heard)
+        return (struct instance_words){0};
+    return (struct instance_words){
+        .kept = heard->kept, .says = proa_str_c(heard->says ? heard->says : ""), .is_warning = heard->is_warning};
+}
+
+uint64_t instances_hash(const struct instances *instances, proa_str pod_uid)
+{
+    struct instance_words words = instances_heard(instances, pod_uid);
+
+    return proa_str_hash(words.says, words.kept * 2 + words.is_warning);
 }
 
 int instances_start(struct instances *instances, struct proa_loop *loop, struct proa_error *err)
@@ -222,7 +258,7 @@ void instances_stop(struct instances *instances)
     proa_ignore(proa_group_wait(&instances->group));
     proa_client_free(instances->client);
     while (instances->by_uid && proa_map_next(instances->by_uid, &it, &uid, &value))
-        free(value);
+        free_heard(value);
     proa_map_free(instances->by_uid);
     *instances = (struct instances){0};
 }

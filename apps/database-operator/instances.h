@@ -1,4 +1,4 @@
-/** What the agents of the instances say of themselves and nobody else knows: data that were put aside.
+/** What the agents of the instances say of themselves and nobody else knows: data that were put aside, and why one does not serve.
  *
  *  They are asked in the background. One that does not answer (a node that is off, a network policy, an operator that runs outside the
  *  cluster) holds up no reconcile, and is asked again when its pod changes, or after some minutes.
@@ -26,8 +26,16 @@ PROA_MUST_USE int instances_start(struct instances *instances, struct proa_loop 
 /** Asks those instances of the Database that is reconciled whose turn it is. Does not suspend. An answer that differs from the last one
  *  brings another reconcile. */
 void instances_look(struct instances *instances, const struct proa_reconcile *ctx);
-/** How often the pod's instance has put data aside that nobody has removed, as far as was heard. */
-uint64_t instances_kept(const struct instances *instances, proa_str pod_uid);
+/** What was heard last. */
+struct instance_words {
+    uint64_t kept; /**< data that were put aside and that nobody has removed */
+    proa_str
+        says; /**< why it does not serve, or what it could not do although it does; "": nothing. As long as the loop is not left */
+    bool is_warning; /**< the latter */
+};
+struct instance_words instances_heard(const struct instances *instances, proa_str pod_uid);
+/** Another one for other words. */
+uint64_t instances_hash(const struct instances *instances, proa_str pod_uid);
 /** May suspend until no question is under way. The manager has ended. */
 void instances_stop(struct instances *instances);
 

@@ -53,6 +53,8 @@ struct plan_pod {
     proa_str problem_message;
     proa_time_ns problem_since; /**< 0: it counts at once */
     uint64_t kept;              /**< data that its agent put aside, and that lie there still */
+    proa_str says;              /**< its agent: why it does not serve, or what it could not do */
+    bool is_warning;            /**< the latter */
 };
 struct plan_claim {
     bool exists, is_terminating;

@@ -121,6 +121,7 @@ static void gather_problem(const struct reconciling *r, const struct pod *pod, s
 static void gather_pod(struct reconciling *r, uint32_t index)
 {
     struct plan_pod *out = &r->facts.pods[index];
+    struct instance_words words;
     struct proa_cached cached;
     const struct pod *pod;
 
@@ -128,10 +129,13 @@ static void gather_pod(struct reconciling *r, uint32_t index)
         (r->foreign_set_uid.len > 0 && proa_str_eq(cached.owner_uid, r->foreign_set_uid)))
         return;
     pod = cached.object;
+    words = instances_heard(&r->controller->instances, cached.uid);
     r->pod_uids[index] = keep(r, cached.uid);
     *out = (struct plan_pod){.exists = true,
                              .is_orphan = cached.owner_uid.len == 0,
-                             .kept = instances_kept(&r->controller->instances, cached.uid),
+                             .kept = words.kept,
+                             .says = keep(r, words.says),
+                             .is_warning = words.is_warning,
                              .is_terminating = pod->metadata.deletion_timestamp.len > 0,
                              .role = keep(r, pod->metadata.labels.role),
                              .spec_hash = keep(r, pod->metadata.annotations.spec_hash),
@@ -417,8 +421,10 @@ static int grow_storage(struct reconciling *r)
                                          PROA_ARG(r->claim_uids[i]), PROA_ARG(r->plan.size)));
         is_refused = rc < 0;
         PROA_TRY(refused_in_part(r, rc, "StorageExpansionRefused",
-                                 "allow the StorageClass to expand volumes if its driver can, or make another Database "
-                                 "and move the data; meanwhile the volumes stay as they are"));
+                                 r->facts.claims[i].capacity.len == 0
+                                     ? "a claim grows once it is bound to a volume"
+                                     : "allow the StorageClass to expand volumes if its driver can, or make another "
+                                       "Database and move the data; meanwhile the volumes stay as they are"));
     }
     if (!r->plan.replace_set || is_refused)
         return 0;
@@ -625,7 +631,7 @@ static uint64_t mix_instance(const struct proa_reconcile *ctx, const struct inst
     h = mix(ctx, h, &proa_kube_pods, name);
     h = mix(ctx, h, &proa_kube_claims, plan_claim_name(ctx->arena, ctx->name, index));
     if (proa_cache_get(proa_controller_cache(ctx->controller, &proa_kube_pods), ctx->namespace_, name, &pod))
-        h = h * 31 + instances_kept(instances, pod.uid);
+        h = h * 31 + instances_hash(instances, pod.uid);
     return h;
 }
 

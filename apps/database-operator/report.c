@@ -172,6 +172,42 @@ static bool is_missing(const struct reporting *r)
            r->facts->now - r->facts->missing_since >= (proa_time_ns)PROA_SECONDS(MISSING_S);
 }
 
+/* ": " and what the agent of an instance that does not serve says; "" when it says nothing. */
+static proa_str why_not(const struct reporting *r, uint32_t index)
+{
+    const struct plan_pod *pod = &r->facts->pods[index];
+
+    if (!pod->exists || pod->is_ready || pod->is_warning || pod->says.len == 0)
+        return PROA_STR("");
+    return proa_arena_printf(r->arena, ": " PROA_FMT, PROA_ARG(pod->says));
+}
+
+/* How many serve, and why the first that does not does not. */
+static proa_str counted_with_reason(const struct reporting *r)
+{
+    for (uint32_t i = 0; i < r->plan->replicas && i < INSTANCES_MAX; i++) {
+        proa_str reason = why_not(r, i);
+
+        if (reason.len > 0)
+            return proa_arena_printf(r->arena, "%d of %u instances serve; " PROA_FMT "-%u" PROA_FMT, r->ready,
+                                     r->plan->replicas, PROA_ARG(r->database->metadata.name), i, PROA_ARG(reason));
+    }
+    return counted(r);
+}
+
+/* What an instance that serves could not do; "" for none. */
+static proa_str warning(const struct reporting *r)
+{
+    for (uint32_t i = 0; i < r->plan->replicas && i < INSTANCES_MAX && !r->plan->is_deleting; i++) {
+        const struct plan_pod *pod = &r->facts->pods[i];
+
+        if (pod->exists && pod->is_ready && pod->is_warning && pod->says.len > 0)
+            return proa_arena_printf(r->arena, "instance " PROA_FMT "-%u serves, but: " PROA_FMT "; it is tried again",
+                                     PROA_ARG(r->database->metadata.name), i, PROA_ARG(pod->says));
+    }
+    return PROA_STR("");
+}
+
 /* Where they lie and what to do with them; "" when there are none. */
 static proa_str data_aside(const struct reporting *r)
 {
@@ -239,7 +275,9 @@ static void report_degraded(struct reporting *r)
     else if (aside.len > 0)
         set(r, CONDITION_DEGRADED, true, "DataPutAside", aside);
     else if (!r->plan->is_deleting && lost_instances(r))
-        set(r, CONDITION_DEGRADED, true, "InstancesNotReady", counted(r));
+        set(r, CONDITION_DEGRADED, true, "InstancesNotReady", counted_with_reason(r));
+    else if (warning(r).len > 0)
+        set(r, CONDITION_DEGRADED, true, "InstanceWarning", warning(r));
     else
         set(r, CONDITION_DEGRADED, false, "AsExpected", PROA_STR(""));
 }
@@ -258,12 +296,15 @@ static void report_ready(struct reporting *r)
     else if (is_stopped(r))
         set(r, CONDITION_READY, false, r->problem.reason, r->problem.message);
     else if (r->is_new)
-        set(r, CONDITION_READY, false, "Creating", PROA_STR("no instance serves yet"));
+        set(r, CONDITION_READY, false, "Creating",
+            proa_arena_printf(r->arena, "no instance serves yet" PROA_FMT,
+                              PROA_ARG(why_not(r, r->plan->primary_index))));
     else if (!primary_is_ready(r))
         set(r, CONDITION_READY, false, "PrimaryNotReady",
-            proa_arena_printf(r->arena, "the primary " PROA_FMT " does not serve", PROA_ARG(r->plan->primary)));
+            proa_arena_printf(r->arena, "the primary " PROA_FMT " does not serve" PROA_FMT, PROA_ARG(r->plan->primary),
+                              PROA_ARG(why_not(r, r->plan->primary_index))));
     else if (r->ready < (int32_t)r->plan->replicas)
-        set(r, CONDITION_READY, false, "InstancesNotReady", counted(r));
+        set(r, CONDITION_READY, false, "InstancesNotReady", counted_with_reason(r));
     else
         set(r, CONDITION_READY, true, "AllInstancesServe", counted(r));
 }

@@ -307,6 +307,29 @@ static struct route *route_new(const char *prefix, const struct proa_middleware 
     return route;
 }
 
+static int check_type(const struct route *route, const struct proa_type *type, struct proa_error *err)
+{
+    struct proa_error why = {0};
+    int rc = type ? proa_type_check(type, &why) : 0;
+
+    return rc < 0 ? proa_fail(err, rc, "route %s: %s", route->full_path, why.message) : 0;
+}
+
+/* What it takes and gives, as far as it is said. Clients would be told of these mistakes as if they were theirs. */
+static int check_types(const struct route *route, struct proa_error *err)
+{
+    const struct proa_route *def = route->def;
+
+    PROA_TRY(check_type(route, def->body, err));
+    PROA_TRY(check_type(route, def->query, err));
+    PROA_TRY(check_type(route, def->headers, err));
+    for (size_t i = 0; i < PROA_ROUTE_REPLIES_MAX && def->replies[i].status; i++) {
+        PROA_TRY(check_type(route, def->replies[i].type, err));
+        PROA_TRY(check_type(route, def->replies[i].headers, err));
+    }
+    return 0;
+}
+
 static int add_one(struct proa_router *router, const char *prefix, const struct proa_middleware *middleware,
                    const struct proa_route *def, struct proa_error *err)
 {
@@ -326,6 +349,7 @@ static int add_one(struct proa_router *router, const char *prefix, const struct 
         return proa_fail(err, PROA_ENOMEM, "memory is out");
     route->index = router->routes_count;
     routes[router->routes_count++] = route; /* kept also when refused: nodes may point into its text */
+    PROA_TRY(check_types(route, err));
     return insert(router, route, err);
 }
 

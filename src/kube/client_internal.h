@@ -20,6 +20,7 @@ struct kube_credentials {
     const char *cert_pem, *key_pem; /* of an exec plugin */
     proa_mono_ns check_at;          /* when to look again; PROA_NEVER: it cannot change */
     proa_time_ns expires;           /* of an exec plugin's; 0: never */
+    uint64_t generation;            /* how often they were loaded */
     bool is_loaded;
     bool is_loading;   /* by one fiber; others wait for `loaded` */
     int load_rc;       /* of the last time */
@@ -74,8 +75,10 @@ struct proa_kube {
 /* credentials.c */
 void kube_credentials_init(struct kube_credentials *credentials, struct proa_kube *kube);
 void kube_credentials_done(struct kube_credentials *credentials);
-/** Sees that they are fresh; `again` after a 401. May suspend. *ret_changed: client certificates are others than before. */
-int kube_credentials_get(struct kube_credentials *credentials, bool again, bool *ret_changed, struct proa_error *err);
+/** Sees that they are fresh; `rejected` is the generation that a request was sent with that was answered with 401, 0: none. Of several such
+ *  requests the first has them loaded again. May suspend. *ret_changed: client certificates are others than before. */
+int kube_credentials_get(struct kube_credentials *credentials, uint64_t rejected, bool *ret_changed,
+                         struct proa_error *err);
 /** Runs an exec plugin in the blocking pool; its output in the arena. */
 int kube_exec_run(struct proa_loop *loop, struct proa_arena *arena, const struct proa_kube_config *config,
                   proa_str *ret_output, struct proa_error *err);

@@ -146,15 +146,17 @@ static int load_and_keep(struct kube_credentials *credentials, bool *ret_changed
     credentials->expires = fresh.expires;
     credentials->check_at = fresh.check_at;
     credentials->is_loaded = true;
+    credentials->generation++;
     return 0;
 }
 
-int kube_credentials_get(struct kube_credentials *credentials, bool again, bool *ret_changed, struct proa_error *err)
+int kube_credentials_get(struct kube_credentials *credentials, uint64_t rejected, bool *ret_changed,
+                         struct proa_error *err)
 {
     int rc;
 
     *ret_changed = false;
-    if (is_fresh(credentials) && !again)
+    if (is_fresh(credentials) && rejected != credentials->generation)
         return 0;
     while (credentials->is_loading) {
         rc = proa_event_wait(&credentials->loaded);

@@ -2,6 +2,7 @@
  * repeated. A record forgets its text once it was sent. */
 #include "events.h"
 
+#include <proa/text.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -143,6 +144,23 @@ struct event_text {
     proa_str note;
 };
 
+/* As much of the note as the API server takes of it as it will be written: bytes that are no UTF-8 become characters of three. */
+static proa_str note_of(proa_str text)
+{
+    size_t used = 0, written = 0;
+
+    while (used < text.len) {
+        uint32_t code_point;
+        size_t bytes = proa_utf8_next(proa_str_slice(text, used, text.len), &code_point);
+
+        written += bytes ? bytes : strlen("\xef\xbf\xbd");
+        if (written > EVENT_NOTE_MAX)
+            break;
+        used += bytes ? bytes : 1;
+    }
+    return proa_str_slice(text, 0, used);
+}
+
 static int write_body(const struct events *events, struct proa_buf *out, const struct event_record *record,
                       const struct event_text *text)
 {
@@ -161,7 +179,7 @@ static int write_body(const struct events *events, struct proa_buf *out, const s
     member(&w, "type", text->type == PROA_EVENT_WARNING ? PROA_STR("Warning") : PROA_STR("Normal"));
     member(&w, "reason", proa_utf8_cut(proa_str_c(text->reason), 128));
     member(&w, "action", proa_utf8_cut(proa_str_c(text->action), 128));
-    member(&w, "note", proa_utf8_cut(text->note, EVENT_NOTE_MAX));
+    member(&w, "note", note_of(text->note));
     member(&w, "reportingController", proa_str_c(events->options.controller));
     member(&w, "reportingInstance", proa_utf8_cut(proa_str_c(events->options.instance), 128));
     write_regarding(&w, text->kind, text->regarding);

@@ -159,7 +159,8 @@ static void measure(struct proa_kube *kube, const struct proa_kube_request *requ
 }
 
 static int send_once(struct proa_kube *kube, struct proa_arena *arena, const struct proa_kube_request *request,
-                     bool again, struct proa_exchange **ret_exchange, struct proa_error *err)
+                     uint64_t rejected, uint64_t *ret_generation, struct proa_exchange **ret_exchange,
+                     struct proa_error *err)
 {
     const struct proa_kube_config *config = kube->config;
     struct proa_client_field *fields = proa_arena_calloc(arena, 2 + config->impersonation_count, sizeof *fields);
@@ -170,7 +171,7 @@ static int send_once(struct proa_kube *kube, struct proa_arena *arena, const str
     proa_mono_ns start;
     int rc;
 
-    PROA_TRY(kube_credentials_get(&kube->credentials, again, &changed, err));
+    PROA_TRY(kube_credentials_get(&kube->credentials, rejected, &changed, err));
     PROA_TRY(kube_transport_get(kube, changed, &client, err));
     proa_buf_init(&url, arena, 0);
     proa_buf_add_c(&url, kube->config->server);
@@ -179,6 +180,7 @@ static int send_once(struct proa_kube *kube, struct proa_arena *arena, const str
     if (!fields || kube_path(&url, request) < 0)
         return proa_fail(err, PROA_ENOMEM, "no memory for a request");
     fields[count++] = (struct proa_client_field){"Accept", PROA_STR("application/json")};
+    *ret_generation = kube->credentials.generation;
     if (kube->credentials.authorization)
         fields[count++] = (struct proa_client_field){"Authorization", proa_str_c(kube->credentials.authorization)};
     for (size_t i = 0; i < config->impersonation_count; i++)
@@ -236,10 +238,11 @@ int kube_open(struct proa_kube *kube, struct proa_arena *arena, const struct pro
 {
     struct proa_exchange *exchange = NULL;
     proa_str body = {NULL, 0};
+    uint64_t generation = 0;
     uint32_t after;
     int status, rc;
 
-    rc = send_once(kube, arena, request, false, &exchange, err);
+    rc = send_once(kube, arena, request, 0, &generation, &exchange, err);
     if (rc == PROA_EPROTOCOL)
         kube_transport_recheck(kube); /* a certificate that does not hold, perhaps of an authority that was replaced */
     PROA_TRY(rc);
@@ -248,7 +251,7 @@ int kube_open(struct proa_kube *kube, struct proa_arena *arena, const struct pro
         (kube->config->exec || kube->config->token_file || kube->config->cert_file)) {
         kube_transport_recheck(kube);
         proa_exchange_close(exchange);
-        PROA_TRY(send_once(kube, arena, request, true, &exchange, err));
+        PROA_TRY(send_once(kube, arena, request, generation, &generation, &exchange, err));
     }
     status = proa_exchange_status(exchange);
     if (status < 300) {

@@ -744,6 +744,16 @@ def test_a_username_comes_back(cluster):
     assert rows(one) == [1, 2, 3, 4, 5]
 
 
+def test_settings_that_sessions_begin_with_are_not_the_agents(cluster):
+    """A database that is read-only for its clients still gets its users; a backslash is a letter, whatever clients are used to."""
+    shop = cluster(engine_conf="default_transaction_read_only = on\nstandard_conforming_strings = off\n")
+    one = shop[0].start().wait_ready()
+    for user in ("o\\'hara", "app"):
+        shop.write_credentials(username=user, password=f"of-{len(user)}-letters")
+        wait_until(lambda: one.superuser("SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'app'") == user, 30)
+        assert one.sql("SHOW transaction_read_only") == [("on",)]
+
+
 def test_credentials_change_while_the_first_data_are_made(cluster):
     """Those that cannot be used are replaced by those that can, without a new pod."""
     shop = cluster(fresh=True)
@@ -751,7 +761,7 @@ def test_credentials_change_while_the_first_data_are_made(cluster):
     one = shop[0].start()
     one.wait_reason("the username is one of the engine's own")
     shop.write_credentials(username="somebody")
-    one.wait_ready(30)
+    one.wait_ready()
     one.sql("SELECT 1")
 
 
@@ -767,7 +777,7 @@ def test_credentials_change_while_a_standby_waits(cluster):
     shop[1].start().wait_reason("waits for the primary")
     shop.write_credentials(agentToken="another-one", replicationPassword="another-copy")
     shop[0].start().wait_ready()
-    shop[1].wait_ready(30)
+    shop[1].wait_ready()
     shop.api.set(primary="shop-1")
     shop[1].wait_reason("moving the primary is not built yet")
     shop.write_credentials(agentToken="a-third-one")

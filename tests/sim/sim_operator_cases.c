@@ -23,6 +23,7 @@ struct world {
     struct plan_settings settings;
     void (*story)(struct world *world);
     struct proa_server *agent;
+    const char *reason, *warning;
     uint64_t kept; /* what the agent says */
     unsigned asked, unauthorized;
     bool delete_with_set; /* the Database, when the operator deletes the StatefulSet */
@@ -43,6 +44,15 @@ static proa_str find(struct world *world, const struct proa_kube_kind *kind, con
 static bool has(proa_str json, const char *text)
 {
     return json.ptr && proa_str_find(json, proa_str_c(text)) >= 0;
+}
+
+static proa_str text_after(proa_str json, const char *mark)
+{
+    ptrdiff_t at = proa_str_find(json, proa_str_c(mark));
+    proa_str rest = at < 0 ? PROA_STR("") : proa_str_slice(json, (size_t)at + strlen(mark), json.len);
+    ptrdiff_t end = proa_str_find_char(rest, '"');
+
+    return end < 0 ? PROA_STR("") : proa_str_slice(rest, 0, (size_t)end);
 }
 
 static void put(struct world *world, const struct proa_kube_kind *kind, const char *manager, const char *json)
@@ -74,18 +84,26 @@ static void wait_until(struct world *world, bool (*is_done)(struct world *world)
     "\"namespace\":\"default\",\"labels\":{\"app.kubernetes.io/instance\":\"shop\","                                   \
     "\"app.kubernetes.io/managed-by\":\"database-operator\"}"
 
-static void put_pod(struct world *world, const char *status)
+/* Of the present template, so that nobody restarts it. */
+static void put_pod_as(struct world *world, const char *status, const char *is_ready)
 {
+    proa_str hash = text_after(find(world, &proa_kube_stateful_sets, "shop"), "\"database.example.com/spec-hash\":\"");
     struct proa_buf json = {0};
 
     proa_buf_printf(&json,
                     "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"shop-0\"," OURS
-                    "},\"status\":{%s\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\"}]}}",
-                    status);
+                    ",\"annotations\":{\"database.example.com/spec-hash\":\"" PROA_FMT
+                    "\"}},\"status\":{%s\"conditions\":[{\"type\":\"Ready\",\"status\":\"%s\"}]}}",
+                    PROA_ARG(hash), status, is_ready);
     proa_buf_add_char(&json, '\0');
     if (json.error == 0)
         put(world, &proa_kube_pods, "kubelet", json.ptr);
     proa_buf_done(&json);
+}
+
+static void put_pod(struct world *world, const char *status)
+{
+    put_pod_as(world, status, "True");
 }
 
 static bool has_set(struct world *world)
@@ -106,15 +124,6 @@ static bool is_taken(struct world *world)
 static void delete_database(struct world *world)
 {
     proa_ignore(proa_sim_kube_delete(world->api, &database_kind, PROA_STR("default"), PROA_STR("shop")));
-}
-
-static proa_str text_after(proa_str json, const char *mark)
-{
-    ptrdiff_t at = proa_str_find(json, proa_str_c(mark));
-    proa_str rest = at < 0 ? PROA_STR("") : proa_str_slice(json, (size_t)at + strlen(mark), json.len);
-    ptrdiff_t end = proa_str_find_char(rest, '"');
-
-    return end < 0 ? PROA_STR("") : proa_str_slice(rest, 0, (size_t)end);
 }
 
 /* -- Objects of others ------------------------------------------------------------------------------------------------- */
@@ -224,8 +233,10 @@ static int get_status(struct proa_req *req)
         !proa_str_eq(given, proa_buf_str(&token)))
         world->unauthorized++;
     return proa_reply_text(req, 200,
-                           proa_arena_printf(proa_req_arena(req), "{\"pod\":\"shop-0\",\"kept\":%llu,\"reason\":\"\"}",
-                                             (unsigned long long)world->kept));
+                           proa_arena_printf(proa_req_arena(req),
+                                             "{\"pod\":\"shop-0\",\"kept\":%llu,\"reason\":\"%s\",\"warning\":\"%s\"}",
+                                             (unsigned long long)world->kept, world->reason ? world->reason : "",
+                                             world->warning ? world->warning : ""));
 }
 
 static bool is_told(struct world *world)
@@ -265,6 +276,63 @@ static void data_put_aside(struct world *world)
     expect(world, world->asked > 0 && world->asked <= 3600 / 300, "asked too often, or never");
 }
 
+static bool has_served(struct world *world)
+{
+    return has(find(world, &database_kind, "shop"), "\"phase\":\"Ready\"");
+}
+
+static bool is_told_why(struct world *world)
+{
+    return has(find(world, &database_kind, "shop"), "the primary shop-0 does not serve: its volume is lost");
+}
+
+static bool is_warned(struct world *world)
+{
+    return has(find(world, &database_kind, "shop"), "\"reason\":\"InstanceWarning\"") &&
+           has(find(world, &database_kind, "shop"), "instance shop-0 serves, but: the password");
+}
+
+static bool is_quiet(struct world *world)
+{
+    return has(find(world, &database_kind, "shop"), "\"reason\":\"AsExpected\"");
+}
+
+static void put_set_status(struct world *world, int ready)
+{
+    proa_str is = find(world, &proa_kube_stateful_sets, "shop");
+    ptrdiff_t at = proa_str_find(is, PROA_STR(",\"status\":{\"observedGeneration\""));
+    struct proa_buf json = {0};
+
+    proa_buf_add(&json, proa_str_slice(is, 0, at >= 0 ? (size_t)at : is.len - 1));
+    proa_buf_printf(&json, ",\"status\":{\"observedGeneration\":1,\"replicas\":%d,\"readyReplicas\":%d}}", ready,
+                    ready);
+    proa_buf_add_char(&json, '\0');
+    put(world, &proa_kube_stateful_sets, "controllers", json.ptr);
+    proa_buf_done(&json);
+}
+
+/* Why an instance does not serve, and what one that does could not do. */
+static void an_instance_says_why(struct world *world)
+{
+    put(world, &database_kind, "user", DATABASE(""));
+    wait_until(world, has_set, "no StatefulSet");
+    put_pod(world, "\"podIP\":\"" POD_IP "\",");
+    put_set_status(world, 1);
+    wait_until(world, has_served, "it is not ready");
+    world->reason = "its volume is lost";
+    put_pod_as(world, "\"podIP\":\"" POD_IP "\",", "False");
+    put_set_status(world, 0);
+    wait_until(world, is_told_why, "it is not told why the primary does not serve");
+    world->reason = NULL;
+    world->warning = "the password";
+    put_pod(world, "\"podIP\":\"" POD_IP "\",");
+    put_set_status(world, 1);
+    wait_until(world, is_warned, "a warning is not told");
+    expect(world, has_served(world), "a warning is no reason not to be ready");
+    world->warning = NULL;
+    wait_until(world, is_quiet, "a warning is told for ever");
+}
+
 /* One that does not answer holds up nothing, and is left alone for a while. */
 static void silent_agent(struct world *world)
 {
@@ -292,22 +360,51 @@ static bool is_made(struct world *world)
 /* Its controller has seen the StatefulSet, and no pod comes, as when a quota refuses it. */
 static void refused_pod(struct world *world)
 {
-    struct proa_buf json = {0};
-    proa_str is;
-
     put(world, &database_kind, "user", DATABASE(""));
     wait_until(world, has_set, "no StatefulSet");
-    is = find(world, &proa_kube_stateful_sets, "shop");
-    proa_buf_add(&json, proa_str_slice(is, 0, is.len - 1));
-    proa_buf_add_c(&json, ",\"status\":{\"observedGeneration\":1,\"replicas\":0}}");
-    proa_buf_add_char(&json, '\0');
-    put(world, &proa_kube_stateful_sets, "controllers", json.ptr);
+    put_set_status(world, 0);
     proa_ignore(proa_sleep(world->loop, PROA_SECONDS(20)));
     expect(world, !is_missing(world), "it is told too soon");
     wait_until(world, is_missing, "a pod that is not made is not told");
     put_pod(world, "");
     wait_until(world, is_made, "it is told for ever");
-    proa_buf_done(&json);
+}
+
+/* -- Whether ServiceMonitors are served -------------------------------------------------------------------------------- */
+
+static int look(struct world *world, struct proa_kube *kube)
+{
+    struct proa_deadline_scope scope PROA_CLEANUP(proa_deadline_leave) =
+        proa_deadline_enter(world->loop, proa_loop_now(world->loop) + PROA_SECONDS(60));
+    struct proa_error err = {0};
+
+    return proa_kube_is_served(kube, &service_monitor_kind, &err);
+}
+
+/* An API server that cannot say it has not said no. */
+static void no_answer_is_no_no(struct world *world)
+{
+    const struct proa_sim_kube_faults unavailable = {.unavailable = 1}, none = {0};
+    struct proa_kube_config *config = NULL;
+    struct proa_kube *kube = NULL;
+    struct proa_error err = {0};
+
+    assert_int_equal(proa_kube_config_plain("http://" ADDRESS, &config), 0);
+    assert_int_equal(proa_kube_new(&(struct proa_kube_options){.loop = world->loop, .config = config}, &kube, &err), 0);
+    expect(world, look(world, kube) == 0, "the kind is not there");
+    proa_sim_kube_set_faults(world->api, &unavailable);
+    expect(world, look(world, kube) < 0, "429 and 503 count as no");
+    proa_sim_kube_set_faults(world->api, &none);
+    proa_sim_kube_set_state(world->api, PROA_SIM_KUBE_STARTING);
+    expect(world, look(world, kube) < 0, "one that starts counts as no");
+    proa_sim_kube_set_state(world->api, PROA_SIM_KUBE_DOWN);
+    expect(world, look(world, kube) < 0, "one that is down counts as no");
+    proa_sim_kube_set_state(world->api, PROA_SIM_KUBE_UP);
+    if (proa_sim_kube_serve(world->api, &service_monitor_kind, false, false) < 0)
+        world->failure = "the kind cannot be served";
+    expect(world, look(world, kube) == 1, "the kind is there");
+    proa_kube_free(kube);
+    proa_kube_config_free(config);
 }
 
 /* -- All of it --------------------------------------------------------------------------------------------------------- */
@@ -406,16 +503,19 @@ STORY(copied_set)
 STORY(deleted_while_growing)
 STORY(deleted_with_volumes_while_growing)
 STORY(data_put_aside)
+STORY(an_instance_says_why)
 STORY(silent_agent)
 STORY(refused_pod)
+STORY(no_answer_is_no_no)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_anothers_secret),       cmocka_unit_test(test_copied_set),
         cmocka_unit_test(test_deleted_while_growing), cmocka_unit_test(test_deleted_with_volumes_while_growing),
-        cmocka_unit_test(test_data_put_aside),        cmocka_unit_test(test_silent_agent),
-        cmocka_unit_test(test_refused_pod),
+        cmocka_unit_test(test_data_put_aside),        cmocka_unit_test(test_an_instance_says_why),
+        cmocka_unit_test(test_silent_agent),          cmocka_unit_test(test_refused_pod),
+        cmocka_unit_test(test_no_answer_is_no_no),
     };
 
     return cmocka_run_group_tests_name("sim/operator_cases", tests, NULL, NULL);

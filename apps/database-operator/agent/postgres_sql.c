@@ -55,7 +55,8 @@ void pg_slot_name(const struct instance *instance, uint32_t ordinal, char ret_na
             ret_name[i] = '_';
 }
 
-/* Nothing that users may have made is found (search_path), nothing that is said is logged, and nothing takes for ever. */
+/* Nothing that users may have made is found (search_path), nothing that is said is logged, nothing takes for ever, and what the Database's
+ * parameters make sessions begin with does not hold. */
 static proa_str local_conninfo(const struct instance *instance, struct proa_arena *arena, const char *database)
 {
     struct proa_buf out;
@@ -73,7 +74,8 @@ static proa_str local_conninfo(const struct instance *instance, struct proa_aren
                     proa_arena_printf(arena,
                                       "-c search_path=pg_catalog -c statement_timeout=%u -c lock_timeout=%u "
                                       "-c log_statement=none -c log_min_duration_statement=-1 "
-                                      "-c log_min_error_statement=panic -c synchronous_commit=local",
+                                      "-c log_min_error_statement=panic -c synchronous_commit=local "
+                                      "-c default_transaction_read_only=off -c standard_conforming_strings=on",
                                       instance->config->ask_ms, instance->config->ask_ms));
     proa_buf_add_char(&out, '\0');
     return out.error < 0 ? (proa_str){0} : proa_buf_str(&out);

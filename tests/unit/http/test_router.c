@@ -188,6 +188,38 @@ static void test_conflicts(void **state)
     end(&f);
 }
 
+struct portions {
+    uint32_t count;
+};
+PROA_DESCRIBE(portions, (count, u32, PROA_RANGE(1, 9), .default_json = "10"));
+struct wishes {
+    proa_str dish;
+};
+PROA_DESCRIBE(wishes, (dish, str, .pattern = "(?=a)"));
+
+/* A mistake in the description of what a route takes and gives is told at start, not to its clients. */
+static void test_descriptions(void **state)
+{
+    static const struct proa_route wrong[] = {
+        {PROA_POST, "/body", handler, .body = &portions_type.type},
+        {PROA_GET, "/query", handler, .query = &portions_type.type},
+        {PROA_GET, "/headers", handler, .headers = &wishes_type.type},
+        {PROA_GET, "/reply", handler, .replies = {{204}, {200, &portions_type.type}}},
+        {PROA_GET, "/fields", handler, .replies = {{200, NULL, .headers = &wishes_type.type}}},
+    };
+    struct fixture f;
+
+    begin(&f);
+    for (size_t i = 0; i < PROA_COUNT(wrong); i++) {
+        struct proa_error err = {0};
+
+        assert_int_equal(proa_router_add(f.router, "/v1", NULL, &wrong[i], 1, &err), PROA_EINVAL);
+        assert_non_null(strstr(err.message, wrong[i].path));
+        assert_non_null(strstr(err.message, i == 2 || i == 4 ? "wishes.dish: " : "portions.count: its default "));
+    }
+    end(&f);
+}
+
 static void test_walk(void **state)
 {
     static const struct proa_route routes[] = {{PROA_GET, "/a/{id:u64}/{rest:path}", handler},
@@ -301,9 +333,9 @@ static void test_middleware(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ranks),      cmocka_unit_test(test_types),     cmocka_unit_test(test_escapes),
-        cmocka_unit_test(test_methods),    cmocka_unit_test(test_conflicts), cmocka_unit_test(test_walk),
-        cmocka_unit_test(test_middleware),
+        cmocka_unit_test(test_ranks),   cmocka_unit_test(test_types),      cmocka_unit_test(test_escapes),
+        cmocka_unit_test(test_methods), cmocka_unit_test(test_conflicts),  cmocka_unit_test(test_descriptions),
+        cmocka_unit_test(test_walk),    cmocka_unit_test(test_middleware),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -234,7 +234,7 @@ static void expect_token(struct rig *rig, struct proa_kube *kube, bool again, co
     bool changed;
 
     proa_error_clear(&rig->err);
-    if (kube_credentials_get(&kube->credentials, again, &changed, &rig->err) < 0)
+    if (kube_credentials_get(&kube->credentials, again ? kube->credentials.generation : 0, &changed, &rig->err) < 0)
         fail_msg("%s", rig->err.message);
     assert_string_equal(kube->credentials.authorization, expected);
 }
@@ -245,7 +245,7 @@ static void token_file_body(struct rig *rig)
     struct proa_kube *kube = client_of(rig, "tokenFile: tok", &config);
     bool changed;
 
-    assert_int_equal(kube_credentials_get(&kube->credentials, false, &changed, &rig->err), PROA_ENOTFOUND);
+    assert_int_equal(kube_credentials_get(&kube->credentials, 0, &changed, &rig->err), PROA_ENOTFOUND);
     put(rig, "tok", "one\n");
     expect_token(rig, kube, false, "Bearer one");
     put(rig, "tok", "two");
@@ -276,6 +276,8 @@ static void exec_body(struct rig *rig)
 {
     struct proa_kube_config *config;
     struct proa_kube *kube = client_of(rig, EXEC, &config);
+    uint64_t rejected;
+    bool changed;
     proa_str text;
 
     put(rig, "plugin",
@@ -287,11 +289,17 @@ static void exec_body(struct rig *rig)
             .ptr);
     expect_token(rig, kube, false, "Bearer t");
     expect_token(rig, kube, false, "Bearer t");
+    /* Of all requests that were refused with it the first has it run again. */
+    rejected = kube->credentials.generation;
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(kube_credentials_get(&kube->credentials, rejected, &changed, &rig->err), 0);
+    assert_int_equal(proa_file_read(rig->loop, &rig->arena, path_of(rig, "runs"), 100, &text, NULL), 0);
+    assert_int_equal(text.len, 2 * strlen("x\n"));
     /* It has expired. */
     assert_int_equal(proa_sleep(rig->loop, PROA_SECONDS(601)), 0);
     expect_token(rig, kube, false, "Bearer t");
     assert_int_equal(proa_file_read(rig->loop, &rig->arena, path_of(rig, "runs"), 100, &text, NULL), 0);
-    assert_int_equal(text.len, 2 * strlen("x\n"));
+    assert_int_equal(text.len, 3 * strlen("x\n"));
     proa_kube_free(kube);
     proa_kube_config_free(config);
 }
@@ -402,7 +410,7 @@ static int ask_for_credentials(void *arg)
     struct proa_kube *kube = arg;
     bool changed;
 
-    return kube_credentials_get(&kube->credentials, false, &changed, NULL);
+    return kube_credentials_get(&kube->credentials, 0, &changed, NULL);
 }
 
 /* On a real loop, whose blocking pool has threads. */
@@ -461,7 +469,7 @@ static void expect_exec_error(struct rig *rig, const char *script, const char *p
     if (script)
         put(rig, "plugin", proa_arena_printf(&rig->arena, "#!/bin/sh\n%s\n", script).ptr);
     proa_error_clear(&rig->err);
-    assert_true(kube_credentials_get(&kube->credentials, false, &changed, &rig->err) < 0);
+    assert_true(kube_credentials_get(&kube->credentials, 0, &changed, &rig->err) < 0);
     if (!strstr(rig->err.message, part))
         fail_msg("\"%s\" does not say \"%s\"", rig->err.message, part);
     proa_kube_free(kube);

@@ -258,7 +258,7 @@ static int put_given_attributes(struct proa_buf *out, struct proa_arena *arena, 
 int otlp_encode_resource(struct proa_buf *out, const struct proa_otlp_options *options, struct proa_error *err)
 {
     struct proa_arena arena PROA_CLEANUP(proa_arena_done);
-    struct given given;
+    struct given given = {0};
 
     proa_arena_init(&arena, NULL, 0);
     PROA_TRY(put_given_attributes(out, &arena, options, &given, err));

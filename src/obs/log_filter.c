@@ -134,7 +134,7 @@ void log_filter_free(struct log_filter *filter)
 
 int proa_log_filter_check(const char *filter, struct proa_error *err)
 {
-    struct log_filter *made;
+    struct log_filter *made = NULL;
 
     PROA_TRY(log_filter_new(filter, &made, err));
     log_filter_free(made);

@@ -230,6 +230,12 @@ def test_backlog_is_served_at_the_end(start):
     assert hello.wait() == 0
 
 
+def listens(path):
+    """Its file is there a moment before."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
+
+
 def test_a_standard_output_that_is_full(tmp_path):
     """Nobody empties it, from before the program's first line on: it serves all the same, counts the lines it loses, and ends."""
     if not program_path("hello").exists():
@@ -245,7 +251,7 @@ def test_a_standard_output_that_is_full(tmp_path):
     process = subprocess.Popen([program_path("hello"), f"--http.address=unix:{path}", "--http.access-log", "--threads=2"],
                                stdin=subprocess.DEVNULL, stdout=writer)
     try:
-        wait_until(path.exists, what="the listener")
+        wait_until(lambda: listens(path), what="the listener")
         with Client(path=path, timeout=10) as client:
             lost = re.compile(r"^log_lines_lost_total (\d+)$", re.M)
             assert lost.findall(client.ask("GET", "/metrics").body.decode()) == ["0"]
@@ -270,7 +276,7 @@ def test_without_standard_descriptors(tmp_path):
     process = subprocess.Popen(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", program_path("hello"), f"--http.address=unix:{path}",
                                 "--http.access-log"])
     try:
-        wait_until(path.exists, what="the listener")
+        wait_until(lambda: listens(path), what="the listener")
         with Client(path=path, timeout=10) as client:
             assert client.ask("GET", "/api/users/3").body == b"User 3"
         assert [os.readlink(f"/proc/{process.pid}/fd/{number}") for number in range(3)] == 3 * ["/dev/null"]

@@ -71,6 +71,16 @@ def owned_versions(kubectl, namespace):
     return {(i["kind"], i["metadata"]["name"]): i["metadata"]["resourceVersion"] for i in items}
 
 
+def settled(kubectl, namespace):
+    """The versions, once they have stayed for a second."""
+    def stay():
+        seen = owned_versions(kubectl, namespace)
+        time.sleep(1)
+        return seen if owned_versions(kubectl, namespace) == seen else None
+
+    return eventually(stay, what="versions that stay")
+
+
 def test_invalid_specs_are_rejected(kubectl, manifests, namespace):
     for number, (spec, message) in enumerate(INVALID):
         done = kubectl.run("apply", "-f", "-", text=database(f"bad-{number}", namespace, **spec))
@@ -97,8 +107,7 @@ def test_from_apply_to_ready_and_nothing_after_a_restart(kubectl, operator, read
     data = kubectl.get("secret", "shop-credentials", "-n", ready)["data"]
     assert {"username", "password", "replicationPassword", "agentToken"} == set(data)
     assert base64.b64decode(data["password"]).decode() not in operator.log()
-    eventually(lambda: looks(operator.log())[-1:] == ["resynced"], what="nothing left to do")
-    before = owned_versions(kubectl, ready)
+    before = settled(kubectl, ready)
     operator.kill()
     seen = len(operator.log())
     operator.start()

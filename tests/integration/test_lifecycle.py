@@ -183,6 +183,15 @@ def test_in_flight_requests_finish(start, tmp_path):
     assert users.wait() == 0
 
 
+def is_ready_at(path):
+    """The socket's file is there a moment before somebody listens."""
+    try:
+        with Client(path=path) as client:
+            return client.ask("GET", "/readyz").status == 200
+    except OSError:
+        return False
+
+
 def can_connect(port):
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
@@ -230,12 +239,6 @@ def test_backlog_is_served_at_the_end(start):
     assert hello.wait() == 0
 
 
-def listens(path):
-    """Its file is there a moment before."""
-    with socket.socket(socket.AF_UNIX) as probe:
-        return probe.connect_ex(str(path)) == 0
-
-
 def test_a_standard_output_that_is_full(tmp_path):
     """Nobody empties it, from before the program's first line on: it serves all the same, counts the lines it loses, and ends."""
     if not program_path("hello").exists():
@@ -251,7 +254,7 @@ def test_a_standard_output_that_is_full(tmp_path):
     process = subprocess.Popen([program_path("hello"), f"--http.address=unix:{path}", "--http.access-log", "--threads=2"],
                                stdin=subprocess.DEVNULL, stdout=writer)
     try:
-        wait_until(lambda: listens(path), what="the listener")
+        wait_until(lambda: is_ready_at(path), what="the program to serve")
         with Client(path=path, timeout=10) as client:
             lost = re.compile(r"^log_lines_lost_total (\d+)$", re.M)
             assert lost.findall(client.ask("GET", "/metrics").body.decode()) == ["0"]
@@ -276,7 +279,7 @@ def test_without_standard_descriptors(tmp_path):
     process = subprocess.Popen(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", program_path("hello"), f"--http.address=unix:{path}",
                                 "--http.access-log"])
     try:
-        wait_until(lambda: listens(path), what="the listener")
+        wait_until(lambda: is_ready_at(path), what="the program to serve")
         with Client(path=path, timeout=10) as client:
             assert client.ask("GET", "/api/users/3").body == b"User 3"
         assert [os.readlink(f"/proc/{process.pid}/fd/{number}") for number in range(3)] == 3 * ["/dev/null"]

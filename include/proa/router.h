@@ -76,9 +76,9 @@ PROA_COLD void proa_router_free(struct proa_router *router);
 PROA_COLD PROA_MUST_USE int proa_router_use(struct proa_router *router, proa_middleware_fn *run, void *arg);
 /** Adds routes (kept by reference: static data, as a rule) under a prefix ("" or "/api/v1"), with the group's middleware
  *  (an array ended by {NULL}, which is copied; or NULL). Two routes that the same request fits with equal rank, a path
- *  that is malformed, a parameter name twice: PROA_EINVAL, err names both; so is a described
- *  type of a route that proa_type_check finds a mistake in. Rank: literal segments before typed
- *  parameters (u64, i64, uuid), before text, before {rest:path}. */
+ *  that is malformed, a parameter name twice: PROA_EINVAL, err names both; so is a described type of a route that
+ *  proa_type_check finds a mistake in. Rank: literal segments before typed parameters (u64, i64, uuid), before text,
+ *  before {rest:path}. */
 PROA_COLD PROA_MUST_USE int proa_router_add(struct proa_router *router, const char *prefix,
                                             const struct proa_middleware *middleware, const struct proa_route *routes,
                                             size_t count, struct proa_error *err);

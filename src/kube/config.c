@@ -288,8 +288,7 @@ static int take_exec(struct proa_kube_config *config, const struct loaded_file *
     return 0;
 }
 
-/* -- Impersonation: who the requests are to be taken for, in header fields
- * ------------------------------------------ */
+/* -- Impersonation: who the requests are to be taken for, in header fields ----------------------------------------- */
 
 enum { IMPERSONATION_MAX = 1024 };
 

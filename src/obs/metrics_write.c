@@ -204,8 +204,7 @@ static void write_family(const struct writer *w)
     }
 }
 
-/* -- What collectors give
- * -------------------------------------------------------------------------------------------- */
+/* -- What collectors give ------------------------------------------------------------------------------------------ */
 
 struct proa_collection {
     struct proa_buf *out;

@@ -157,8 +157,7 @@ int delete_one(struct call *call, struct sim_object *object, proa_str body, stru
     return rc;
 }
 
-/* -- The garbage collector
- * ------------------------------------------------------------------------------------------ */
+/* -- The garbage collector ----------------------------------------------------------------------------------------- */
 
 void collector_wake(struct proa_sim_kube *kube)
 {

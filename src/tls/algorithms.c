@@ -16,8 +16,7 @@
 #include <openssl/rand.h>
 #include <openssl/ssl.h>
 
-/* -- What libcrypto.a has for its providers, and what it asks of them
- * ------------------------------------------------- */
+/* -- What libcrypto.a has for its providers, and what it asks of them ---------------------------------------------- */
 
 struct prov_ctx_st *ossl_prov_ctx_new(void);
 void ossl_prov_ctx_free(struct prov_ctx_st *context);
@@ -51,8 +50,7 @@ extern const OSSL_DISPATCH ossl_PrivateKeyInfo_der_to_rsa_decoder_functions[],
     ossl_type_specific_keypair_der_to_rsa_decoder_functions[], ossl_type_specific_no_pub_der_to_ec_decoder_functions[],
     ossl_SubjectPublicKeyInfo_der_to_der_decoder_functions[], ossl_pem_to_der_decoder_functions[];
 
-/* -- The tables: names and object identifiers as OpenSSL has them
- * ------------------------------------------------------ */
+/* -- The tables: names and object identifiers as OpenSSL has them -------------------------------------------------- */
 
 #define RSA_NAMES "RSA:rsaEncryption:1.2.840.113549.1.1.1"
 #define RSA_PSS_NAMES "RSA-PSS:RSASSA-PSS:1.2.840.113549.1.1.10"
@@ -134,8 +132,7 @@ static const OSSL_ALGORITHM decoders[] = {
     {NULL, NULL, NULL, NULL},
 };
 
-/* -- The provider
- * ------------------------------------------------------------------------------------------------------ */
+/* -- The provider -------------------------------------------------------------------------------------------------- */
 
 static const OSSL_ALGORITHM *query(void *context, int operation, int *no_cache)
 {

@@ -2,9 +2,8 @@
  * seeds, answers are lost, conflicts and 410s come back, watches are cut. It must end at the same objects as an undisturbed run, with none
  * more. A run that fails is repeated by its seed: PROA_SIM_SEED; PROA_SIM_SEEDS says how many there are at least,
  * PROA_SIM_SECONDS for how long there are more, PROA_SIM_FIRST with which they begin. */
+#include "operator_life.h"
 #include "unit.h"
-
-#include "reconcile.h"
 
 #include <proa/fiber.h>
 #include <proa/random.h>
@@ -55,30 +54,8 @@ static void on_request(void *arg, uint64_t number, const char *method, proa_str 
 static int live(void *arg)
 {
     struct world *world = arg;
-    struct proa_kube_config *config = NULL;
-    struct proa_manager *manager = NULL;
-    struct proa_kube *kube = NULL;
-    struct database_controller controller = {0};
-    struct proa_error err = {0};
-    int rc = proa_kube_config_plain("http://" ADDRESS, &config);
 
-    if (rc == 0)
-        rc = proa_kube_new(
-            &(struct proa_kube_options){.loop = world->loop, .config = config, .field_manager = OPERATOR_NAME}, &kube,
-            &err);
-    if (rc == 0)
-        rc = proa_manager_new(&(struct proa_manager_options){.kube = kube}, &manager, &err);
-    if (rc == 0)
-        rc = database_controller_add(
-            manager, &(struct reconcile_options){.kube = kube, .verify_ns = PROA_SECONDS(30), .concurrency = 4},
-            &world->settings, &controller, &err);
-    if (rc == 0)
-        rc = proa_manager_run(manager, &err);
-    proa_manager_free(manager);
-    database_controller_done(&controller);
-    proa_kube_free(kube);
-    proa_kube_config_free(config);
-    return rc;
+    return operator_live(world->loop, "http://" ADDRESS, &world->settings, 4);
 }
 
 /* Lives one after the other, until the world is calm and over. */

@@ -1,8 +1,7 @@
 /* Single encounters of the database operator with a simulated API server on virtual time: objects of others that look like its own, a
  * deletion at a bad moment, what an instance's agent has to tell, a pod that nobody makes. */
+#include "operator_life.h"
 #include "unit.h"
-
-#include "reconcile.h"
 
 #include <proa/fiber.h>
 #include <proa/server.h>
@@ -424,29 +423,8 @@ static void on_request(void *arg, uint64_t number, const char *method, proa_str 
 static int live(void *arg)
 {
     struct world *world = arg;
-    struct proa_kube_config *config = NULL;
-    struct proa_manager *manager = NULL;
-    struct proa_kube *kube = NULL;
-    struct database_controller controller = {0};
-    struct proa_error err = {0};
-    int rc = proa_kube_config_plain("http://" ADDRESS, &config);
 
-    if (rc == 0)
-        rc = proa_kube_new(
-            &(struct proa_kube_options){.loop = world->loop, .config = config, .field_manager = OPERATOR_NAME}, &kube,
-            &err);
-    if (rc == 0)
-        rc = proa_manager_new(&(struct proa_manager_options){.kube = kube}, &manager, &err);
-    if (rc == 0)
-        rc = database_controller_add(manager, &(struct reconcile_options){.kube = kube, .verify_ns = PROA_SECONDS(30)},
-                                     &world->settings, &controller, &err);
-    if (rc == 0)
-        rc = proa_manager_run(manager, &err);
-    proa_manager_free(manager);
-    database_controller_done(&controller);
-    proa_kube_free(kube);
-    proa_kube_config_free(config);
-    return rc;
+    return operator_live(world->loop, "http://" ADDRESS, &world->settings, 0);
 }
 
 static int tell(void *arg)

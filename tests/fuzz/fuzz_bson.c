@@ -1,17 +1,8 @@
 /* Fuzzes what the database agent makes of a MongoDB server's answers: what bson_check accepts is walked through, copied and rewritten
  * without a step outside, and what is written is accepted again. */
+#include "fuzz.h"
+
 #include "agent/mongodb_internal.h"
-
-#include <stdint.h>
-#include <stdlib.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void must(bool holds)
-{
-    if (!holds)
-        abort();
-}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

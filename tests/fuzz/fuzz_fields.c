@@ -1,21 +1,12 @@
 /* Fuzzes what is read from header fields and answers of others: entity tags, Accept, baggage, a collector's answer.
  * The first byte says which; the rest is its text, for tags and baggage "sought\nfield". */
+#include "fuzz.h"
+
 #include "http/otlp_internal.h"
 
 #include <proa/conditional.h>
 #include <proa/metrics.h>
 #include <proa/tracer.h>
-#include <stdint.h>
-#include <stdlib.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-/* Not assert: must hold in builds without asserts, too. */
-static void must(bool holds)
-{
-    if (!holds)
-        abort();
-}
 
 static void fuzz_etag(proa_str text)
 {

@@ -1,12 +1,11 @@
 /* Fuzzes the HTTP/1.1 codec: what it says must not depend on how the bytes were cut, and spans stay within what was given.
  * The first byte seeds the cuts; the rest is the input. */
+#include "fuzz.h"
+
 #include "h1_feed.h"
 
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const struct h1_limits limits = {.head_bytes = 400, .fields = 6, .target_bytes = 60};
 

@@ -1,20 +1,11 @@
 /* Fuzzes JSON: what the strict check takes is read, merged and written without harm; a struct that was read is written and
  * read back as the same; the writer's strings are yyjson's strings. */
+#include "fuzz.h"
+
 #include <proa/json.h>
 #include <proa/text.h>
-#include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 #include <yyjson.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-/* Not assert: must hold in builds without asserts, too. */
-static void must(bool holds)
-{
-    if (!holds)
-        abort();
-}
 
 enum color { COLOR_RED, COLOR_BLUE };
 PROA_ENUM(color, (COLOR_RED, "red"), (COLOR_BLUE, "blue"));

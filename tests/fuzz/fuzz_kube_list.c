@@ -1,18 +1,10 @@
 /* Fuzzes the splitter: however the input is cut, the same parts come out, and every part of valid JSON is valid JSON. The first byte
  * chooses the mode, the second the length of the pieces. */
+#include "fuzz.h"
+
 #include "kube/splitter.h"
 
 #include <proa/json.h>
-#include <stdint.h>
-#include <stdlib.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void must(bool holds)
-{
-    if (!holds)
-        abort();
-}
 
 struct parts {
     struct proa_buf text;

@@ -1,24 +1,15 @@
 /* Fuzzes log lines: any bytes in message, keys' order and values give exactly one line, which is valid JSON in one format
  * and has no control bytes in either. The first byte gives the kinds of fields, the second cuts the input into pieces. */
+#include "fuzz.h"
+
 #include <fcntl.h>
 #include <proa/json.h>
 #include <proa/log.h>
-#include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 enum { FIELDS = 4, LINE_MAX_BYTES = 4096 };
-
-/* Not assert: must hold in builds without asserts, too. */
-static void must(bool holds)
-{
-    if (!holds)
-        abort();
-}
 
 struct sink {
     struct proa_log *log;

@@ -1,19 +1,10 @@
 /* Fuzzes patterns: the first line is the pattern, the rest the text. What is compiled matches where a simple backtracking
  * matcher over the pattern's tree does (when that comes to an end), by its table as by walking its states. */
+#include "fuzz.h"
+
 #include "data/pattern_internal.h"
 
 #include <proa/text.h>
-#include <stdint.h>
-#include <stdlib.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-/* Not assert: must hold in builds without asserts, too. */
-static void must(bool holds)
-{
-    if (!holds)
-        abort();
-}
 
 enum { STEPS_MAX = 200000, DEPTH_MAX = 400 };
 

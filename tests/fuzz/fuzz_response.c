@@ -1,21 +1,13 @@
 /* Fuzzes what the client reads of a server: an answer must not depend on how its bytes were cut, is whole or an error, and what follows
  * it is left. The first byte says of what request it is and seeds the cuts; the rest is the input. */
+#include "fuzz.h"
+
 #include "http/client_internal.h"
 
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 enum { OF_HEAD = 1, OF_TUNNEL = 2, HEAD_BYTES = 1024 * 1024 /* no limit here: where it strikes depends on the cuts */ };
-
-/* Not assert: must hold in builds without asserts, too. */
-static void must(bool holds)
-{
-    if (!holds)
-        abort();
-}
 
 struct fed {
     struct proa_arena arena;

@@ -1,21 +1,12 @@
 /* Fuzzes what looks at SQL: the words of statements, :names in them, and values as text, as a server sends them, into members of
  * every kind. The input is the statement; its lines, without their line ends, are the values. */
+#include "fuzz.h"
+
 #include "db/db_internal.h"
 #include "db/pg_internal.h"
 
 #include <proa/json.h>
-#include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-/* Not assert: must hold in builds without asserts, too. */
-static void must(bool holds)
-{
-    if (!holds)
-        abort();
-}
 
 enum color { COLOR_RED, COLOR_BLUE };
 PROA_ENUM(color, (COLOR_RED, "red"), (COLOR_BLUE, "blue"));

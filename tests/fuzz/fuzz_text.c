@@ -1,21 +1,12 @@
 /* Fuzzes the text functions of base: what is taken must come back the same from its own writing.
  * The first byte says which function; the rest is its input. Build with -fsanitize=fuzzer,address,undefined. */
+#include "fuzz.h"
+
 #include <proa/arena.h>
 #include <proa/buf.h>
 #include <proa/str.h>
 #include <proa/text.h>
-#include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-/* Not assert: must hold in builds without asserts, too. */
-static void must(bool holds)
-{
-    if (!holds)
-        abort();
-}
 
 static void fuzz_utf8(proa_str s)
 {

@@ -1,17 +1,8 @@
 /* Fuzzes the headers of trace context: what is taken must come back the same from its own writing.
  * The first byte says which header; the rest is its text. */
+#include "fuzz.h"
+
 #include <proa/trace.h>
-#include <stdint.h>
-#include <stdlib.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-/* Not assert: must hold in builds without asserts, too. */
-static void must(bool holds)
-{
-    if (!holds)
-        abort();
-}
 
 static bool ids_equal(const struct proa_trace_ids *a, const struct proa_trace_ids *b)
 {

@@ -1,17 +1,8 @@
 /* Fuzzes YAML: what is taken becomes strict JSON, whose YAML becomes the same JSON again. */
+#include "fuzz.h"
+
 #include <proa/json.h>
 #include <proa/yaml.h>
-#include <stdint.h>
-#include <stdlib.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-/* Not assert: must hold in builds without asserts, too. */
-static void must(bool holds)
-{
-    if (!holds)
-        abort();
-}
 
 struct holder {
     proa_str value;

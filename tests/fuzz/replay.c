@@ -1,11 +1,9 @@
 /* Runs a fuzzer's function over every file of the folders given: its corpus as a test, without libFuzzer. */
-#include <dirent.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/stat.h>
+#include "fuzz.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include <dirent.h>
+#include <stdio.h>
+#include <sys/stat.h>
 
 static int replay_file(const char *path)
 {

@@ -198,7 +198,7 @@ static proa_str counted_with_reason(const struct reporting *r)
 /* What an instance that serves could not do; "" for none. */
 static proa_str warning(const struct reporting *r)
 {
-    for (uint32_t i = 0; i < r->plan->replicas && i < INSTANCES_MAX && !r->plan->is_deleting; i++) {
+    for (uint32_t i = 0; i < r->plan->replicas && i < INSTANCES_MAX; i++) {
         const struct plan_pod *pod = &r->facts->pods[i];
 
         if (pod->exists && pod->is_ready && pod->is_warning && pod->says.len > 0)
@@ -240,7 +240,7 @@ static void report_degraded(struct reporting *r)
 {
     const struct plan_pod *pod;
     uint32_t index = 0;
-    proa_str resize, aside;
+    proa_str resize, aside, notice;
 
     if (r->problem.reason) {
         set(r, CONDITION_DEGRADED, true, r->problem.reason, r->problem.message);
@@ -249,6 +249,7 @@ static void report_degraded(struct reporting *r)
     pod = r->plan->is_deleting ? NULL : failing_pod(r, &index);
     resize = r->plan->is_deleting ? PROA_STR("") : resize_problem(r);
     aside = r->plan->is_deleting ? PROA_STR("") : data_aside(r);
+    notice = r->plan->is_deleting ? PROA_STR("") : warning(r);
     if (pod) {
         r->has_failed = is_mistaken(r, pod);
         set(r, CONDITION_DEGRADED, true, "InstanceFailing",
@@ -276,8 +277,8 @@ static void report_degraded(struct reporting *r)
         set(r, CONDITION_DEGRADED, true, "DataPutAside", aside);
     else if (!r->plan->is_deleting && lost_instances(r))
         set(r, CONDITION_DEGRADED, true, "InstancesNotReady", counted_with_reason(r));
-    else if (warning(r).len > 0)
-        set(r, CONDITION_DEGRADED, true, "InstanceWarning", warning(r));
+    else if (notice.len > 0)
+        set(r, CONDITION_DEGRADED, true, "InstanceWarning", notice);
     else
         set(r, CONDITION_DEGRADED, false, "AsExpected", PROA_STR(""));
 }

@@ -246,12 +246,13 @@ proa_str config_nearest(const struct config_table *table, bool by_flag, proa_str
 
     for (size_t i = 0; i < table->count; i++) {
         proa_str flag = proa_str_c(table->leaves[i].flag), path = proa_str_c(table->leaves[i].path);
+        proa_str called = by_flag ? flag : path, objects = objects_of(path, name);
 
         /* A renamed flag may be known by its path, and a path by the flag. */
-        consider(&nearest, name, by_flag ? flag : path, by_flag ? flag : path);
-        consider(&nearest, name, by_flag ? path : flag, by_flag ? flag : path);
+        consider(&nearest, name, called, called);
+        consider(&nearest, name, by_flag ? path : flag, called);
         if (!by_flag)
-            consider(&nearest, name, objects_of(path, name), objects_of(path, name));
+            consider(&nearest, name, objects, objects);
     }
     return nearest.name;
 }

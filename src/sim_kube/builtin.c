@@ -43,8 +43,7 @@ static int check_data_keys(struct call *call, tree *root)
         bool is_proper = name.len > 0;
 
         for (size_t i = 0; i < name.len; i++)
-            is_proper &= strchr("-_.", name.ptr[i]) || (name.ptr[i] >= '0' && name.ptr[i] <= '9') ||
-                         ((name.ptr[i] | 32) >= 'a' && (name.ptr[i] | 32) <= 'z');
+            is_proper &= strchr("-_.", name.ptr[i]) || is_alphanumeric(name.ptr[i]);
         if (name.len > 253)
             return fail_key(call, name, "must be no more than 253 bytes");
         if (!is_proper)
@@ -78,9 +77,7 @@ static int check_base64(struct call *call, tree *data)
         proa_buf_init(&out, call->arena, 0);
         if (!text.len || proa_base64_decode(&out, text) == 0)
             continue;
-        while (at < text.len &&
-               (memchr(more, text.ptr[at], sizeof more - 1) || (text.ptr[at] >= '0' && text.ptr[at] <= '9') ||
-                ((text.ptr[at] | 32) >= 'a' && (text.ptr[at] | 32) <= 'z')))
+        while (at < text.len && (memchr(more, text.ptr[at], sizeof more - 1) || is_alphanumeric(text.ptr[at])))
             at++;
         return fail_call(call, 400, "BadRequest", "illegal base64 data at input byte %zu", at);
     }

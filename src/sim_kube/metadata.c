@@ -6,11 +6,6 @@
 
 enum { NAME_PART_MAX = 63, PREFIX_MAX = 253 };
 
-static bool is_alphanumeric(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-}
-
 /* As label values and the names of labels are: "A-b_c.9". */
 static bool is_name_part(proa_str text)
 {

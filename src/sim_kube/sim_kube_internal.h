@@ -338,6 +338,11 @@ PROA_MUST_USE int write_direct(struct call *call);
 /* metadata.c */
 /** Names of labels, annotations and finalizers, and owners. May fail. */
 PROA_MUST_USE int metadata_check(struct call *call, tree *root);
+/** Of ASCII. */
+static inline bool is_alphanumeric(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
 bool is_dns_subdomain(proa_str name);
 /** Whether all values of a map are text; `field` and `type` are Go's names of it, for the message. May fail. */
 PROA_MUST_USE int check_text_map(struct call *call, tree *map, const char *field, const char *type);
